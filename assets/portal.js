@@ -211,7 +211,12 @@
     }
   }
 
-  const leave = () => location.reload(); // the server leads to the sign-in, and back here
+  let leaving = false;
+  const leave = () => { // the server leads to the sign-in, and back here; a second time it would not know whose it was
+    if (leaving) return;
+    leaving = true;
+    location.reload();
+  };
 
   if (channel) channel.onmessage = ({ data }) => {
     if (data.kind === "news") { alive(); show(data.topic, data.html); }

@@ -195,6 +195,9 @@ def test_a_session_ends_with_its_hours_and_with_the_sign_out(tmp_path: Path) -> 
         assert first.ask("GET", f"{STACK}/workloads").status_code == 303
         assert second.ask("GET", f"{STACK}/workloads").status_code == 200
         world.clock.now += 12 * 3600
+        # what a page's script asks does not sign it out: the page has yet to be told why it leaves
+        asked = second.ask("GET", "/portal/session", headers={"sec-fetch-dest": "empty"})
+        assert asked.status_code == 303 and SESSION in second.cookies
         led = second.ask("GET", f"{STACK}/create")
         assert led.status_code == 303 and SESSION not in second.cookies
         said = second.get(led.headers["location"])

@@ -215,7 +215,8 @@ def test_no_token_request_however_strange_is_an_error_of_ours(client: httpx.Clie
 
 OPEN = {
     "/anypop/v1/healthz", TOKEN, "/anypop/v1/sign-in", "/anypop/v1/sign-in/oidc", "/anypop/v1/sign-in/oidc/callback",
-    "/anypop/v1/sign-in/oidc/token", "/anypop/v1/invitations/accept", "/anypop/v1/account-requests",
+    "/anypop/v1/sign-in/oidc/token", "/anypop/v1/sign-in/links/use", "/anypop/v1/invitations/accept",
+    "/anypop/v1/account-requests",
 }  # fmt: skip
 
 

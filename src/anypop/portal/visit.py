@@ -151,7 +151,8 @@ def led_to_sign_in(request: Request) -> Response:
         response: Response = Response(status_code=401, headers={**once, "hx-redirect": where})
     else:
         response = RedirectResponse(where, status_code=303, headers=once)
-    cookies.forget(response, cookies.SESSION)
+    if part or request.headers.get("sec-fetch-dest") != "empty":  # a script that asks is followed by its page
+        cookies.forget(response, cookies.SESSION)
     return response
 
 
