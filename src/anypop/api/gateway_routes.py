@@ -53,7 +53,7 @@ async def create_network_route(
     Instances of the network send what goes to its destinations to a gateway of their host, and nobody is started anew.
     `statuses` says at which hosts one serves.
     """
-    made = _route(body, gateway_routes.new_id(), stack)
+    made = _route(body, networks.new_id(), stack)
     if not made.name and not made.slug:
         raise Invalid.one("route.name", "is required (or slug)")
     state = await platform.core.change(gateway_routes.create(stack.id, network_id, made, since=stack.created_at))

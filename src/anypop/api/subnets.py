@@ -47,7 +47,7 @@ async def create_network_subnet(
     Instances whose interface names it have their addresses there, each host from a part of its own; those of the other
     subnets of the network reach them.
     """
-    made = _subnet(body, subnets.new_id())
+    made = _subnet(body, networks.new_id())
     if not made.name and not made.slug:
         raise Invalid.one("subnet.name", "is required (or slug)")
     state = await platform.core.change(subnets.create(stack.id, network_id, made, since=stack.created_at))

@@ -4,18 +4,17 @@ In: what a request brings. Out: the `alter` step for `Core.change`, by which eve
 its gateways lead; or for each host with instances of the network whether a gateway there serves. Pure.
 """
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from anypop.control import networks
 from anypop.control.in_network import ways_of, with_network
-from anypop.control.refusals import Exists, NotFound, Precondition
+from anypop.control.network_parts import named, new_slug, refuse_another_slug
 from anypop.control.state import State
 from anypop.model.announce import Address
 from anypop.model.errors import Invalid, Problem
 from anypop.model.gateway_route import GatewayRoute, led_domains, trouble
-from anypop.model.names import HostName, StackId, is_slug, slug_of
+from anypop.model.names import HostName, StackId
 from anypop.model.order import InstanceLink, InstanceOrder, Order
 from anypop.model.stack_network import StackNetwork
 
@@ -24,16 +23,9 @@ Alter = Callable[[State, float], State]
 MOST_ROUTES = 32  # of a network
 
 
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
 def of(network: StackNetwork, ref: str) -> GatewayRoute:
     """A route by id or slug. Raises `NotFound`."""
-    found = next((r for r in network.routes if ref in (r.id, r.slug)), None)
-    if found is None:
-        raise NotFound(f"no route {ref} in network {network.slug}")
-    return found
+    return named(network.routes, ref, "route", network)
 
 
 def create(stack_id: StackId, ref: str, made: GatewayRoute, *, since: float) -> Alter:
@@ -43,13 +35,7 @@ def create(stack_id: StackId, ref: str, made: GatewayRoute, *, since: float) -> 
 
     def alter(state: State, now: float) -> State:
         there = networks.of(state, stack_id, ref, since=since)
-        slug = made.slug or slug_of(made.name)
-        if not is_slug(slug):
-            raise Invalid.one("route.name", f"no slug can be made of {made.name[:80]!r}; give a slug")
-        if any(r.slug == slug for r in there.routes):
-            raise Exists(f"route with slug {slug} already exists in network {there.slug}")
-        if len(there.routes) >= MOST_ROUTES:
-            raise Precondition(f"a network may have {MOST_ROUTES} routes")
+        slug = new_slug(made, there.routes, "route", there, most=MOST_ROUTES)
         whole = replace(_checked(state, there, made), slug=slug, name=made.name or slug, created_at=now)
         return with_network(state, replace(there, routes=(*there.routes, whole)))
 
@@ -62,8 +48,7 @@ def change(stack_id: StackId, ref: str, route_ref: str, wanted: GatewayRoute, *,
     def alter(state: State, now: float) -> State:
         there = networks.of(state, stack_id, ref, since=since)
         route = of(there, route_ref)
-        if wanted.slug and wanted.slug != route.slug:
-            raise Invalid.one("route.slug", f"cannot be changed (it is {route.slug})")
+        refuse_another_slug(wanted, route, "route")
         checked = _checked(state, there, wanted)
         made = replace(
             checked, id=route.id, slug=route.slug, name=wanted.name or route.name, version=route.version,

@@ -5,17 +5,17 @@ the subnets of its interface. A subnet that instances have, or may have by a rol
 lasts for an incarnation's life. Pure.
 """
 
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
 from anypop.control import networks
 from anypop.control.in_network import check, overlap, refuse_in_use, refuse_overlaps, ways_of, with_network
-from anypop.control.refusals import Exists, NotFound, Precondition
+from anypop.control.network_parts import named, new_slug, refuse_another_slug
+from anypop.control.refusals import Exists
 from anypop.control.state import State
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid
-from anypop.model.names import StackId, is_slug, slug_of
+from anypop.model.names import StackId
 from anypop.model.stack_network import StackNetwork, Subnet
 from anypop.model.subnets import Interface, Vpc
 from anypop.model.workload import Workload
@@ -26,16 +26,9 @@ MOST_SUBNETS = 32  # of a network
 _INTERFACE = "spec.networkInterfaces[0]"
 
 
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
 def of(network: StackNetwork, ref: str) -> Subnet:
     """A subnet by id or slug. Raises `NotFound`."""
-    found = next((s for s in network.subnets if ref in (s.id, s.slug)), None)
-    if found is None:
-        raise NotFound(f"no subnet {ref} in network {network.slug}")
-    return found
+    return named(network.subnets, ref, "subnet", network)
 
 
 def create(stack_id: StackId, ref: str, made: Subnet, *, since: float) -> Alter:
@@ -45,13 +38,7 @@ def create(stack_id: StackId, ref: str, made: Subnet, *, since: float) -> Alter:
 
     def alter(state: State, now: float) -> State:
         there = networks.of(state, stack_id, ref, since=since)
-        slug = made.slug or slug_of(made.name)
-        if not is_slug(slug):
-            raise Invalid.one("subnet.name", f"no slug can be made of {made.name[:80]!r}; give a slug")
-        if any(s.slug == slug for s in there.subnets):
-            raise Exists(f"subnet with slug {slug} already exists in network {there.slug}")
-        if len(there.subnets) >= MOST_SUBNETS:
-            raise Precondition(f"a network may have {MOST_SUBNETS} subnets")
+        slug = new_slug(made, there.subnets, "subnet", there, most=MOST_SUBNETS)
         _check(state, there, made.prefix, "subnet.prefix")
         refuse_overlaps(state, there, (made.prefix,))
         subnet = replace(made, slug=slug, name=made.name or slug, created_at=now)
@@ -68,8 +55,7 @@ def change(stack_id: StackId, ref: str, subnet_ref: str, wanted: Subnet, *, sinc
     def alter(state: State, now: float) -> State:
         there = networks.of(state, stack_id, ref, since=since)
         subnet = of(there, subnet_ref)
-        if wanted.slug and wanted.slug != subnet.slug:
-            raise Invalid.one("subnet.slug", f"cannot be changed (it is {subnet.slug})")
+        refuse_another_slug(wanted, subnet, "subnet")
         made = replace(
             subnet,
             name=wanted.name or subnet.name,
