@@ -102,8 +102,15 @@ def test_prune_takes_what_is_in_no_file_but_only_for_who_says_so(call: Call, the
     refused = call("apply", "-f", str(there), "--prune")
     assert refused.code == 1 and "nobody is here to ask" in refused.err
     assert names(call("get", "workloads", "-o", "name")) == ["workload/api", "workload/web"]
-    assert json.loads(call("apply", "-f", str(there), "--prune", "--yes", "-o", "json").out)["pruned"] == ["web"]
+    spec = {"allocationClass": "stackpath-edge/unicast", "ipFamily": "IPv4", "reclaimPolicy": {"action": "RETAIN"}}
+    (there / "kept.yaml").write_text(yaml.safe_dump({"allocation": {"slug": "with-the-rest", "spec": spec}}))
+    told = json.loads(call("apply", "-f", str(there), "--prune", "--yes", "-o", "json").out)
+    assert told["pruned"] == ["web"] and told["kept"] == [{"allocation": "with-the-rest", "action": "created"}]
     assert names(call("get", "workloads", "-o", "name")) == ["workload/api"]
+    acts = [row["operation"] for row in json.loads(call("audit", "--limit", "3", "-o", "json").out)]
+    assert acts.count("apply_workloads") >= 1 and not {"delete_workload", "create_allocation"} & {*acts}, acts
+    assert call("delete", "allocation", "with-the-rest", "--yes").code == 0
+    (there / "kept.yaml").unlink()
     (there / "both.yaml").write_text("")
     assert call("apply", "-f", str(there), "--prune", "--yes").code == 2
 

@@ -147,6 +147,92 @@ def test_what_fits_alone_and_not_together_is_refused_whole(world: World) -> None
     assert world.state.workloads == {} and not world.state.anycast
 
 
+def an_allocation(slug: str, action: str = "RETAIN") -> dict[str, Any]:
+    return {
+        "slug": slug,
+        "spec": {
+            "allocationClass": "stackpath-edge/unicast",
+            "ipFamily": "IPv4",
+            "reclaimPolicy": {"action": action},
+            "selectors": [{"key": "cityCode", "operator": "in", "values": ["LHR"]}],
+        },
+    }
+
+
+def a_claim(slug: str, allocation: str) -> dict[str, Any]:
+    return {"slug": slug, "spec": {"ipFamily": "IPv4", "allocation": {"name": allocation}}}
+
+
+def test_addresses_and_deletions_are_one_step_with_the_workloads(world: World) -> None:
+    """A workload that claims what the same set makes, and one that goes: planned, priced and done as one; and where the
+    last of it is refused, nothing of it was done.
+    """
+    world.create("old", anycast=False)
+    world.create("stays", anycast=False)
+    world.settle()
+    new = one("new", cities=("LHR",), replicas=1, anycast=False)
+    new["spec"]["networkInterfaces"][0]["assignments"] = [
+        {"slug": "front", "mode": "ONE_TO_ONE_NAT", "allocationClaimTemplate": {
+            "slug": "front", "spec": {"ipFamily": "IPv4", "allocation": {"name": "kept"}}}}
+    ]  # fmt: skip
+    wanted: dict[str, Any] = {
+        "allocation_claims": [a_claim("front", "kept")],
+        "allocations": [an_allocation("kept")],
+        "workloads": [new],
+        "delete": [str(world.state.find(world.stack.id, "old").id)],  # type: ignore[union-attr]
+    }
+    before = world.state
+    told = world.send("POST", f"{APPLY}/plan", wanted)
+    assert (world.state.serial, world.state.allocations, world.state.claims) == (before.serial, {}, {})
+    assert told["allocations"] == [{"slug": "kept", "action": "create", "idle_monthly": 3.65}]
+    assert told["allocation_claims"] == [{"slug": "front", "action": "create"}]
+    assert [(row["slug"], row["action"]) for row in told["deleted"]] == [("old", "delete")]
+    assert len(told["deleted"][0]["deleted"]) == 4
+    assert told["price"]["before"] == -told["deleted"][0]["price"]["difference"] > 0
+    assert told["price"]["after"] == told["workloads"][0]["price"]["difference"] > 0
+
+    changed = one("stays") | {"metadata": {"version": "1", "annotations": {"anycast.platform.stackpath.net": "true"}}}
+    for bad, status in (({"workloads": [new, changed]}, 400), ({"delete": [*wanted["delete"], "none"]}, 404)):
+        assert world.call("POST", APPLY, json=wanted | bad).status_code == status
+        assert (world.state.serial, world.state.allocations, world.state.claims) == (before.serial, {}, {})
+        assert world.state.workloads == before.workloads
+
+    made = world.send("POST", APPLY, wanted)
+    assert made["deleted"] == ["old"] and made["results"][0]["action"] == "create"
+    assert made["allocations"][0]["allocation"]["status"]["prefix"]
+    world.settle()
+    assert world.state.find(world.stack.id, "old") is None
+    (instance,) = world.instances("new")
+    prefix = made["allocations"][0]["allocation"]["status"]["prefix"]
+    assert f"{instance['externalIpAddress']}/32" == prefix
+
+    again = {"allocations": [an_allocation("kept")], "allocation_claims": [a_claim("front", "kept")]}
+    told = world.send("POST", f"{APPLY}/plan", again)
+    assert [row["action"] for row in (*told["allocations"], *told["allocation_claims"])] == ["nothing", "nothing"]
+    other = {"allocations": [an_allocation("kept", "DELETE"), an_allocation("next")]}
+    results = world.send("POST", APPLY, other)["allocations"]
+    assert [(r["action"], r["allocation"]["metadata"]["version"]) for r in results] == [
+        ("change", "2"),
+        ("create", "1"),
+    ]
+
+
+def test_what_of_a_set_is_wrong_is_told_by_its_place(world: World) -> None:
+    world.create("old", anycast=False)
+    moved = an_allocation("here") | {"slug": "bad slug!"}
+    wrong = {
+        "allocations": [an_allocation("a"), moved, an_allocation("a")],
+        "allocation_claims": [{"slug": "c", "spec": {"ipFamily": "IPv4"}}],
+        "workloads": [one("old", anycast=False) | {"metadata": {"version": "1"}}],
+        "delete": ["old", 7],
+    }
+    refused = world.call("POST", APPLY, json=wrong)
+    assert refused.status_code == 400
+    for path in ("allocations[1].slug", "allocations[2].slug", "allocation_claims[0].spec.allocation", "delete[0]"):
+        assert f'"{path}"' in refused.text
+    assert '"delete[1]"' in refused.text and not world.state.allocations
+
+
 def test_room_is_counted_for_a_set_as_a_whole(world: World) -> None:
     """Each finds its place alone; of both together one instance does not, and the plan of the set says so."""
     sizes = {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
@@ -164,7 +250,9 @@ def crowd(slug: str, replicas: int, more: dict[str, Any]) -> dict[str, Any]:
     return dict(a_body(slug, cities=("AMS",), replicas=replicas, anycast=False, **more))
 
 
-@pytest.mark.parametrize("body", [{}, {"workloads": []}, {"workloads": {}}, {"workloads": [7]}, {"workload": {}}])
+@pytest.mark.parametrize(
+    "body", [{}, {"workloads": []}, {"workloads": {}}, {"workloads": [7]}, {"workload": {}}, {"delete": "x"}]
+)
 def test_what_is_no_set_is_refused(world: World, body: Any) -> None:
     for path in (f"{APPLY}/plan", APPLY):
         assert world.call("POST", path, json=body).status_code == 400

@@ -35,8 +35,10 @@ K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind(Generic[K]):
-    """What allocations and claims differ in: how they are called in a body, found, shown and changed."""
+class Kind(Generic[K]):
+    """What allocations and claims differ in: how they are called in a body, made, found, shown and changed. `create`:
+    from a document to the slug and the step.
+    """
 
     member: str
     body: type[AllocationBody] | type[ClaimBody]
@@ -44,16 +46,31 @@ class _Kind(Generic[K]):
     all_in: Callable[[State, StackId], list[K]]
     one_of: Callable[[State, StackId, str], K]
     shape: Callable[[State, K], Data]
+    create: Callable[[Mapping[str, Any], Stack, str], tuple[str, Alter]]
     change: Callable[[StackId, str, Change, str], Alter]
 
+    def read_change(self, document: Mapping[str, Any], shown: Data) -> Change:
+        """What a document asks to have changed. Raises `Invalid`."""
+        return read_change(self.body, document, shown)
 
-ALLOCATION = _Kind(
+
+def _new_allocation(document: Mapping[str, Any], stack: Stack, operation: str) -> tuple[str, Alter]:
+    wish = read_allocation(document)
+    return wish.slug, kept.create_allocation(wish, stack, operation)
+
+
+def _new_claim(document: Mapping[str, Any], stack: Stack, operation: str) -> tuple[str, Alter]:
+    wish = read_claim(document, stack=(stack.id, stack.slug))
+    return wish.slug, kept.create_claim(wish, stack, operation)
+
+
+ALLOCATION = Kind(
     member="allocation", body=AllocationBody, model=models.Allocation, all_in=kept.allocations_in,
-    one_of=kept.allocation_of, shape=shapes.allocation, change=kept.change_allocation,
+    one_of=kept.allocation_of, shape=shapes.allocation, create=_new_allocation, change=kept.change_allocation,
 )  # fmt: skip
-CLAIM = _Kind(
+CLAIM = Kind(
     member="allocationClaim", body=ClaimBody, model=models.AllocationClaim, all_in=kept.claims_in,
-    one_of=kept.claim_of, shape=shapes.claim, change=kept.change_claim,
+    one_of=kept.claim_of, shape=shapes.claim, create=_new_claim, change=kept.change_claim,
 )  # fmt: skip
 
 AllocationDep = Annotated[dict[str, Any], Depends(JsonObject(models.AllocationRequest, member="allocation"))]
@@ -75,8 +92,7 @@ async def create_allocation(stack: CallerStack, platform: PlatformDep, body: All
     It is bound to a host of that city, and stays when workloads go. Where there is no address now, it waits for one,
     and its conditions say why.
     """
-    wish = read_allocation(body)
-    return await _changed(platform, stack, lambda name: kept.create_allocation(wish, stack, name))
+    return await _created(ALLOCATION, stack, platform, body)
 
 
 @router.get("/allocations/{slug}")
@@ -117,8 +133,7 @@ async def create_allocation_claim(stack: CallerStack, platform: PlatformDep, bod
 
     It takes one by its name, a free one by labels and city, or one that is made for it (`template`).
     """
-    wish = read_claim(body, stack=(stack.id, stack.slug))
-    return await _changed(platform, stack, lambda name: kept.create_claim(wish, stack, name))
+    return await _created(CLAIM, stack, platform, body)
 
 
 @router.get("/allocation_claims/{slug}")
@@ -179,18 +194,22 @@ async def wait_for_operation(
     return shapes.operation(platform.core.state, kept.operation_of(platform.core.state, stack.id, operation))
 
 
-def _listed(kind: _Kind[K], query: pages.PageQuery, stack: Stack, platform: Platform) -> Data:
+def _listed(kind: Kind[K], query: pages.PageQuery, stack: Stack, platform: Platform) -> Data:
     state = platform.core.state
     return pages.page(kind.all_in(state, stack.id), query, lambda one: kind.shape(state, one), kind.model)
 
 
-def _shown(kind: _Kind[K], slug: str, stack: Stack, platform: Platform) -> Data:
+def _shown(kind: Kind[K], slug: str, stack: Stack, platform: Platform) -> Data:
     state = platform.core.state
     return kind.shape(state, kind.one_of(state, stack.id, slug))
 
 
-async def _altered(kind: _Kind[K], slug: str, stack: Stack, platform: Platform, body: Mapping[str, Any]) -> Data:
-    change = read_change(kind.body, body, _shown(kind, slug, stack, platform))
+async def _created(kind: Kind[K], stack: Stack, platform: Platform, body: Mapping[str, Any]) -> Data:
+    return await _changed(platform, stack, lambda name: kind.create(body, stack, name)[1])
+
+
+async def _altered(kind: Kind[K], slug: str, stack: Stack, platform: Platform, body: Mapping[str, Any]) -> Data:
+    change = kind.read_change(body, _shown(kind, slug, stack, platform))
     return await _changed(platform, stack, lambda name: kind.change(stack.id, slug, change, name))
 
 

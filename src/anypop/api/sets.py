@@ -1,23 +1,25 @@
-"""/anypop/v1/.../apply: several workloads declared in one step, or none of them; and what that step would do.
+"""/anypop/v1/.../apply: a whole set in one step, or nothing of it; and what that step would do.
 
-In: workloads as PUT takes them. Out: what would become of each, what of announcements, room and price together; or the
-workloads as they are now. The set is decided as one change: quotas, addresses and room are counted for the whole, and
-where any of it is refused nothing is declared.
+In: workloads as PUT takes them, allocations and claims as POST and PATCH do, and workloads that go. Out: what would
+become of each, what of announcements, room and price together; or how they are now. The set is decided as one change:
+quotas, addresses and room are counted for the whole, and where any of it is refused nothing is done.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends
 
-from anypop.api import plans, shapes
+from anypop.api import plans, set_addresses, shapes
 from anypop.api.bodies import JsonObject
 from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.plans import AppliedSet, SetPlan, SetRequest
+from anypop.api.set_addresses import LISTS, Address
 from anypop.control import declare
 from anypop.control.accounts import Account, Stack
 from anypop.control.core import Alter, Look
@@ -32,6 +34,7 @@ from anypop.plan.price import quote
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/apply", tags=["rollouts"])
 
 REFUSED = (Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED)
+T = TypeVar("T")
 SetBody = Annotated[dict[str, Any], Depends(JsonObject(SetRequest))]
 
 
@@ -47,12 +50,24 @@ class _One:
         return self.made.workload.id
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Set:
+    """All that a request names. `doomed`: the workloads that go."""
+
+    workloads: Sequence[_One]
+    addresses: Sequence[Address]
+    doomed: Sequence[Declaration]
+
+    def addresses_of(self, member: str) -> list[Address]:
+        return [one for one in self.addresses if one.member == member]
+
+
 @router.post("/plan")
-@answers(SetPlan, *REFUSED)
+@answers(SetPlan, *REFUSED, Code.NOT_FOUND)
 async def plan_workloads(
     stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: SetBody
 ) -> dict[str, Any]:
-    """Plan the declaration of several workloads in one step without doing it.
+    """Plan a set of workloads, allocations, claims and deletions in one step without doing it.
 
     Refused as the step would be, with the numbers of the whole set.
     """
@@ -60,59 +75,106 @@ async def plan_workloads(
     alter, confirmed, accept = _step(platform, stack, account, found)
     before, after = await platform.core.tried(alter, confirmed=confirmed)
     accept(after)
+    tell = partial(plans.of_one, platform, before, after)
     return {
         "workloads": [
-            {"slug": one.made.workload.slug} | plans.of_one(platform, before, after, current=one.current, made=one.made)
-            for one in found
+            {"slug": one.made.workload.slug} | tell(current=one.current, made=one.made) for one in found.workloads
         ],
+        **{
+            member: [set_addresses.planned(after, stack.id, one, platform.prices) for one in found.addresses_of(member)]
+            for member in LISTS
+        },
+        "deleted": [{"slug": one.workload.slug} | tell(current=one, made=None) for one in found.doomed],
         **plans.beyond(before, after),
         "price": _price(platform, found),
     }
 
 
 @router.post("")
-@answers(AppliedSet, Code.ALREADY_EXISTS, Code.ABORTED, *REFUSED)
+@answers(AppliedSet, Code.ALREADY_EXISTS, Code.ABORTED, *REFUSED, Code.NOT_FOUND)
 async def apply_workloads(
     stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: SetBody
 ) -> dict[str, Any]:
-    """Declare several workloads in one step: all of them, or none.
+    """Declare a set of workloads, allocations and claims, and delete workloads, in one step: all of it, or nothing.
 
-    Those that are there need their `metadata.version`, as PUT does; a change begins a rollout of each. The answer comes
-    when the step is on disk.
+    Workloads that are there need their `metadata.version`, as PUT does; a change begins a rollout of each. Allocations
+    and claims are made first, those that are there are changed as PATCH does it. The answer comes when the step is on
+    disk.
     """
     found = await asyncio.to_thread(_read, platform, stack, body, versions=True)
     alter, confirmed, accept = _step(platform, stack, account, found)
     state = await platform.core.change(alter, confirmed=confirmed, accept=accept)
-    return {"results": [_applied(state, one) for one in found]}
+    return {
+        "results": [_applied(state, one) for one in found.workloads],
+        **{
+            member: [set_addresses.applied(state, stack.id, one) for one in found.addresses_of(member)]
+            for member in LISTS
+        },
+        "deleted": [one.workload.slug for one in found.doomed],
+    }
 
 
-def _read(platform: Platform, stack: Stack, body: Mapping[str, Any], *, versions: bool) -> list[_One]:
-    """Each workload parsed. `versions`: those that are there have to say which version they replace. Raises `Invalid`
-    with the problems of all.
+def _read(platform: Platform, stack: Stack, body: Mapping[str, Any], *, versions: bool) -> _Set:
+    """Everything parsed. `versions`: workloads that are there have to say which version they replace. Raises `Invalid`
+    with the problems of all, and `NotFound` where one that is to go is not there.
     """
-    wanted = body.get("workloads")
-    if not isinstance(wanted, list) or not wanted:
-        raise Invalid.one("workloads", "must be a list of one workload or more")
-    if len(wanted) > MOST_ENTRIES:
-        raise Invalid.one("workloads", f"must be {MOST_ENTRIES} at most")
-    if unknown := sorted(set(body) - {"workloads"}):
-        raise Invalid(Problem(path=name, message="is not known; workloads is") for name in unknown)
-    found: list[_One] = []
+    lists = _lists(body)
     problems: list[Problem] = []
-    first: dict[str, int] = {}
-    for number, one in enumerate(wanted):
-        try:
-            found.append(_parsed(platform, stack, one, versions=versions))
-        except Invalid as error:
-            path = f"workloads[{number}]"
-            problems += [replace(p, path=f"{path}.{p.path}" if p.path else path) for p in error.problems]
-            continue
-        slug = found[-1].made.workload.slug
-        if (before := first.setdefault(slug, number)) != number:
-            message = f"{slug} stands in workloads[{before}], too"
-            problems.append(Problem(path=f"workloads[{number}].slug", message=message))
+    taken: set[tuple[str, str]] = set()
+
+    def each(member: str, read: Callable[[Any], T], slug_of: Callable[[T], str]) -> list[T]:
+        found: list[T] = []
+        for number, document in enumerate(lists[member]):
+            path = f"{member}[{number}]"
+            try:
+                one = read(document)
+            except Invalid as error:
+                problems.extend(replace(p, path=f"{path}.{p.path}" if p.path else path) for p in error.problems)
+                continue
+            found.append(one)
+            kind = "workloads" if member == "delete" else member
+            if (key := (kind, slug_of(one))) in taken:
+                where = path if member == "delete" else f"{path}.slug"
+                problems.append(Problem(path=where, message=f"{key[1]} stands in this set twice"))
+            taken.add(key)
+        return found
+
+    made = _Set(
+        workloads=each(
+            "workloads",
+            lambda one: _parsed(platform, stack, one, versions=versions),
+            lambda one: one.made.workload.slug,
+        ),
+        addresses=[
+            one
+            for member in LISTS
+            for one in each(
+                member,
+                partial(set_addresses.read, platform.core.state, stack, member),
+                lambda one: one.slug,
+            )
+        ],
+        doomed=each("delete", partial(_doomed, platform, stack), lambda one: one.workload.slug),
+    )
     if problems:
         raise Invalid(problems)
+    return made
+
+
+def _lists(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    members = ("workloads", *LISTS, "delete")
+    if unknown := sorted(set(body) - set(members)):
+        raise Invalid(Problem(path=name, message=f"is not known; {', '.join(members)} are") for name in unknown)
+    found: dict[str, list[Any]] = {}
+    for member in members:
+        given = body.get(member)
+        if not isinstance(given, list | None):
+            raise Invalid.one(member, "must be a list")
+        found[member] = given or []
+        if len(found[member]) > MOST_ENTRIES:
+            raise Invalid.one(member, f"must be {MOST_ENTRIES} at most")
+    if not any(found.values()):
+        raise Invalid.one("workloads", f"must have an entry, or one of {', '.join(members[1:])}")
     return found
 
 
@@ -128,20 +190,32 @@ def _parsed(platform: Platform, stack: Stack, one: Any, *, versions: bool) -> _O
     return _One(current=current, made=made)
 
 
-def _step(
-    platform: Platform, stack: Stack, account: Account, found: Sequence[_One]
-) -> tuple[Alter, frozenset[WorkloadId], Look]:
+def _doomed(platform: Platform, stack: Stack, ref: Any) -> Declaration:
+    if not isinstance(ref, str) or not ref:
+        raise Invalid.one("", "must be the id or the slug of a workload")
+    return platform.workload(stack, ref)
+
+
+def _step(platform: Platform, stack: Stack, account: Account, found: _Set) -> tuple[Alter, frozenset[WorkloadId], Look]:
     """The whole set as one step, what a person has agreed to shrink by it, and what it has to come to."""
-    alter = all_of((one.made.workload.slug, plans.step_of(one.made, one.current, account)[0]) for one in found)
-    new = {one.made.workload.slug: one.id for one in found if one.current is None}
-    confirmed = frozenset(one.id for one in found if one.current is not None)
+    alter = all_of(
+        [
+            *((one.workload.slug, declare.delete(one.id)) for one in found.doomed),
+            *((one.name, one.alter) for one in found.addresses),
+            *((one.made.workload.slug, plans.step_of(one.made, one.current, account)[0]) for one in found.workloads),
+        ]
+    )
+    new = {one.made.workload.slug: one.id for one in found.workloads if one.current is None}
+    known = [one.id for one in found.workloads if one.current is not None]
+    confirmed = frozenset([*known, *(one.id for one in found.doomed)])
     return platform.within_quota(alter, stack), confirmed, accepted_by_all(new)
 
 
-def _price(platform: Platform, found: Sequence[_One]) -> dict[str, Any]:
-    was = [one.current.workload for one in found if one.current is not None]
+def _price(platform: Platform, found: _Set) -> dict[str, Any]:
+    was = [one.current.workload for one in found.workloads if one.current is not None]
+    was += [one.workload for one in found.doomed if one.delete_requested_at is None]
     before = sum(quote(workload, platform.prices).monthly for workload in was)
-    priced = [quote(one.made.workload, platform.prices) for one in found]
+    priced = [quote(one.made.workload, platform.prices) for one in found.workloads]
     after = sum(one.monthly for one in priced)
     told: dict[str, Any] = {
         "currency": platform.prices.currency,

@@ -17,6 +17,7 @@ from anypop.model.names import slug_of
 
 MEMBERS = {"allocation": "allocations", "allocationClaim": "allocation_claims"}
 _OF_CONTROL = ("id", "stackId", "status")
+_TOLD = ("version", "createdAt", "updatedAt", "deleteRequestedAt", "resourceName")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,12 @@ class Kept:
     @property
     def name(self) -> str:
         return f"{'allocation' if self.member == 'allocation' else 'claim'} {self.slug}"
+
+    @property
+    def wish(self) -> dict[str, Any]:
+        """Without what control says of the one that was read: its version, say, is not the one that is meant."""
+        metadata = {k: v for k, v in (self.document.get("metadata") or {}).items() if k not in _TOLD}
+        return self.document | ({"metadata": metadata} if "metadata" in self.document else {})
 
 
 def is_address(text: str) -> bool:
@@ -74,36 +81,6 @@ def there(call: Call, one: Kept) -> views.Data | None:
     """What is there by its slug."""
     rows = call.client.every(path_of(call, one.member), what=f"list {MEMBERS[one.member]}")
     return next((row for row in rows if row.get("slug") == one.slug), None)
-
-
-def action(one: Kept, before: views.Data | None) -> str:
-    """What applying it would do: `create`, `change` or `nothing`."""
-    if before is None:
-        return "create"
-    wanted, metadata = one.document, one.document.get("metadata") or {}
-    was, spec = before.get("metadata") or {}, wanted.get("spec") or {}
-    differs = (wanted.get("name") or before.get("name")) != before.get("name") or any(
-        key in metadata and (metadata[key] or {}) != (was.get(key) or {}) for key in ("labels", "annotations")
-    )
-    # what cannot be changed control refuses in words
-    known = before.get("spec") or {}
-    differs = differs or any(key != "allocation" and known.get(key) != value for key, value in spec.items())
-    return "change" if differs else "nothing"
-
-
-def sent(call: Call, one: Kept, before: views.Data | None) -> str:
-    """Create it, or bring what is there to it: `created`, `changed` or `unchanged`."""
-    what = f"apply {one.name}"
-    if before is None:
-        call.client.call("POST", path_of(call, one.member), what=what, body={one.member: one.document})
-        return "created"
-    # the version that was read with the file is not the one that is meant
-    metadata = {k: v for k, v in (one.document.get("metadata") or {}).items() if k in ("labels", "annotations")}
-    body = {one.member: {**one.document, "metadata": metadata}}
-    answer = call.client.call("PATCH", path_of(call, one.member, one.slug), what=what, body=body)
-    now = (answer.get("response") or {}).get(one.member) or {}
-    versions = {str((row.get("metadata") or {}).get("version")) for row in (before, now)}
-    return "unchanged" if len(versions) == 1 else "changed"
 
 
 def allocations_table(rows: list[views.Data]) -> Table:

@@ -1,22 +1,21 @@
-"""`anypop apply`, `anypop diff`: files with workloads and what is there, brought together or shown apart.
+"""`anypop apply`, `anypop diff`: files with workloads and addresses and what is there, brought together or shown apart.
 
 In: files. Out: first what would change and what all of it costs, then the changes, all in one step. All files are
 checked before anything is sent; what was declared before goes only with `--prune`, is shown, and is asked for.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import addresses, dry_runs, kinds, rollouts, together, views, watch
+from anypop.cli import dry_runs, rollouts, together, views, watch
 from anypop.cli.call import Call, command
 from anypop.cli.compose import Wishes
-from anypop.cli.deleting import losses, take_down
+from anypop.cli.deleting import losses
 from anypop.cli.failure import Exit, Failure
-from anypop.cli.manifests import Manifest, read
+from anypop.cli.manifests import read
 from anypop.cli.options import Files, Timeout, Wait, Yes
-from anypop.cli.screen import Shown
 from anypop.cli.together import Planned
 
 Cities = Annotated[
@@ -33,8 +32,6 @@ AllowWaiting = Annotated[
     bool,
     typer.Option("--allow-waiting", help="Also where not every instance finds a place now: those wait for room."),
 ]
-
-KeptAction = tuple[addresses.Kept, views.Data | None, str]
 
 
 def register(root: typer.Typer) -> None:
@@ -71,45 +68,40 @@ def apply(
     wait: Wait = True,
     timeout: Timeout = 300,
 ) -> None:
-    """Create the workloads of files, or bring those that are there to them: first differences and the price of all,
-    then the changes, all in one step, then their end. Nothing is changed where anything in the files is wrong, where
-    all together are over a quota, or where an instance would find no place.
+    """Create the workloads and addresses of files, or bring those that are there to them: first differences and the
+    price of all, then the changes, with what --prune takes away all in one step, then their end. Nothing is changed
+    where anything in the files is wrong, where all together are over a quota, or where an instance would find no place.
     """
-    everything = read(file or (), _wishes(cities, anycast))
-    kept = _kept(call, everything)
-    found = together.planned(call, [one for one in everything if one.kept is None])
-    leaving = _leaving(call, found.planned) if prune else []
-    call.screen.note(*_kept_differences(kept), *together.differences(found), *losses(call, leaving), "")
+    found = together.planned(call, read(file or (), _wishes(cities, anycast)), prune=prune)
+    call.screen.note(*together.differences(found), *losses(call, found.leaving), "")
     if (homeless := dry_runs.homeless(found.whole)) and not allow_waiting:
         raise Failure(
             "not all of it finds a place",
             problems=homeless,
             advice="Nothing was changed. With --allow-waiting the rest starts, and these wait until there is room.",
         )
-    if (found.ahead or any(action != "nothing" for _, _, action in kept)) and not leaving:
-        call.screen.agree(_question(found.ahead, kept), yes=yes)
-    elif leaving:
-        _agree_to_lose(call, leaving, yes=yes)
-    for address, before, action in kept:
-        if action != "nothing":
-            addresses.sent(call, address, before)
+    if found.leaving:
+        _agree_to_lose(call, found.leaving, yes=yes)
+    elif found.ahead or found.addresses_ahead:
+        call.screen.agree(_question(found), yes=yes)
     made = together.declared(call, found)
     if wait:
         for one, workload in zip(found.ahead, made, strict=True):
             _arrived(call, one, workload, timeout)
-    take_down(call, leaving, wait=wait, timeout=timeout)
+        for row in found.leaving:
+            watch.until_gone(call, str(row.get("id")), timeout_s=timeout)
     data: dict[str, Any] = {
         "applied": [
             {"workload": p.slug, "action": _DONE[p.action], "changes": p.told.get("changes") or []}
             for p in found.planned
         ],
-        "pruned": [str(row.get("slug")) for row in leaving],
+        "pruned": [str(row.get("slug")) for row in found.leaving],
     }
-    if kept:
-        data["kept"] = [{one.member: one.slug, "action": _DONE[action]} for one, _, action in kept]
-    lines = [f"{one.name} {_DONE[action]}" for one, _, action in kept]
+    if found.addresses:
+        data["kept"] = [{one.kept.member: one.kept.slug, "action": _DONE[one.action]} for one in found.addresses]
+    lines = [f"{one.kept.name} {_DONE[one.action]}" for one in found.addresses]
     lines += [f"{p.slug} {_DONE[p.action]}" for p in found.planned]
-    lines += [f"{row.get('slug')} pruned" for row in leaving]
+    lines += [f"{row.get('slug')} pruned" for row in found.leaving]
     call.screen.result(data, lambda: lines)
 
 
@@ -117,19 +109,16 @@ def diff(
     call: Call, *, file: Files = None, cities: Cities = "", anycast: Anycast = False, prune: Prune = False
 ) -> None:
     """What 'apply' would change, and its price. Exit code 1 where there is a difference, 0 where there is none."""
-    everything = read(file or (), _wishes(cities, anycast))
-    kept = _kept(call, everything)
-    found = together.planned(call, [one for one in everything if one.kept is None])
-    leaving = _leaving(call, found.planned) if prune else []
+    found = together.planned(call, read(file or (), _wishes(cities, anycast)), prune=prune)
     data: dict[str, Any] = {
         "workloads": [{"workload": p.slug, "action": p.action, **p.told} for p in found.planned],
-        **{key: found.whole[key] for key in ("announced", "withdrawn", "not_placed", "price") if found.whole},
-        "pruned": [str(row.get("slug")) for row in leaving],
+        **{key: found.whole[key] for key in ("announced", "withdrawn", "not_placed", "price")},
+        "pruned": [str(row.get("slug")) for row in found.leaving],
     }
-    if kept:
-        data["kept"] = [{one.member: one.slug, "action": action} for one, _, action in kept]
-    call.screen.result(data, lambda: [*_kept_differences(kept), *together.differences(found), *losses(call, leaving)])
-    if leaving or found.ahead or any(a != "nothing" for _, _, a in kept):
+    if found.addresses:
+        data["kept"] = [{one.kept.member: one.kept.slug, "action": one.action} for one in found.addresses]
+    call.screen.result(data, lambda: [*together.differences(found), *losses(call, found.leaving)])
+    if found.leaving or found.ahead or found.addresses_ahead:
         raise typer.Exit(Exit.FAILED)
 
 
@@ -140,32 +129,15 @@ def _wishes(cities: str, anycast: bool) -> Wishes:
     return Wishes(cities=tuple(c.strip().upper() for c in cities.split(",") if c.strip()), anycast=anycast)
 
 
-def _kept(call: Call, manifests: Sequence[Manifest]) -> list[KeptAction]:
-    """Allocations first, then claims, which may name them; each with what is there, and what is to be done."""
-    found: list[KeptAction] = []
-    for one in sorted((m.kept for m in manifests if m.kept is not None), key=lambda k: k.member):
-        before = addresses.there(call, one)
-        found.append((one, before, addresses.action(one, before)))
-    return found
-
-
-def _kept_differences(kept: Sequence[KeptAction]) -> Iterator[Shown]:
-    for one, _, action in kept:
-        yield [(f"{one.name}: ", "bold"), (together.AHEAD[action], "")]
-
-
-def _leaving(call: Call, planned: Sequence[Planned]) -> list[views.Data]:
-    stay = {p.slug for p in planned}
-    return [
-        row
-        for row in kinds.workloads_of(call, "")
-        if row.get("slug") not in stay and not (row.get("metadata") or {}).get("deleteRequestedAt")
-    ]
-
-
-def _question(ahead: Sequence[Planned], kept: Sequence[KeptAction] = ()) -> str:
+def _question(found: together.Together) -> str:
     words = [
-        (verb, [*(k.name for k, _, a in kept if a == action), *(p.slug for p in ahead if p.action == action)])
+        (
+            verb,
+            [
+                *(one.kept.name for one in found.addresses if one.action == action),
+                *(one.slug for one in found.ahead if one.action == action),
+            ],
+        )
         for action, verb in _VERBS.items()
     ]
     return ", ".join(f"{verb} {', '.join(slugs)}" for verb, slugs in words if slugs).capitalize() + "?"

@@ -260,10 +260,14 @@ def _allocation(wish: AllocationWish, stack: Stack, now: float) -> Allocation:
 
 
 def _told(stack: StackId, name: str, verb: str, kind: str, step: Callable[[State, float], tuple[State, str]]) -> Alter:
-    """A step that also leaves what was told of it. `step`: to the state after it, and the slug of what it was about."""
+    """A step that also leaves what was told of it, by its `name`; "": nobody asks. `step`: to the state after it, and
+    the slug of what it was about.
+    """
 
     def alter(state: State, now: float) -> State:
         state, slug = step(state, now)
+        if not name:
+            return state
         return _noted(state, Operation(name=name, stack_id=stack, verb=verb, kind=kind, slug=slug, at=now))
 
     return alter

@@ -4,12 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from anypop.api.models.allocations import Allocation, AllocationClaim
 from anypop.api.models.common import Answer, Name, Request, left_out
 from anypop.api.models.prices import Quote, WithoutEffect
 from anypop.api.models.rollouts import Difference
 from anypop.api.models.workloads import Workload
 from anypop.model.limits import MOST_ENTRIES
 from anypop.model.reasons import Reason
+from anypop.plan.allocation_schema import AllocationBody, ClaimBody
 from anypop.plan.schema import WorkloadBody
 
 
@@ -71,9 +73,16 @@ class WorkloadPlan(WorkloadChange, Beyond):
 
 
 class SetRequest(Request):
-    """Workloads to create, or to bring those that are there to them, all in one step."""
+    """What is to be created, what is there already and brought to this, and which workloads go, all in one step. One
+    of the lists has an entry.
+    """
 
-    workloads: Annotated[list[WorkloadBody], Field(min_length=1, max_length=MOST_ENTRIES)]
+    workloads: Annotated[list[WorkloadBody] | None, Field(max_length=MOST_ENTRIES)] = None
+    allocations: Annotated[list[AllocationBody] | None, Field(max_length=MOST_ENTRIES)] = None
+    allocation_claims: Annotated[list[ClaimBody] | None, Field(max_length=MOST_ENTRIES)] = None
+    delete: Annotated[
+        list[Name] | None, Field(max_length=MOST_ENTRIES, description="workloads that go, by id or slug")
+    ] = None
 
 
 class PlannedWorkload(WorkloadChange):
@@ -81,8 +90,8 @@ class PlannedWorkload(WorkloadChange):
 
 
 class SetPrice(Answer):
-    """A month of all workloads of the set together. `most_after`: while all run that may, where their number follows
-    their load.
+    """A month of all workloads of the set together; those that go count before. `most_after`: while all run that may,
+    where their number follows their load.
     """
 
     currency: str
@@ -92,10 +101,24 @@ class SetPrice(Answer):
     most_after: float = left_out()
 
 
-class SetPlan(Beyond):
-    """What would happen if all workloads of a set were declared in one step; nothing did."""
+class PlannedAddress(Answer):
+    """What would become of an allocation or a claim. `idle_monthly`: the price of a month in which no instance has
+    the address.
+    """
 
-    workloads: Annotated[list[PlannedWorkload], Field(description="in the order of the request")]
+    slug: str
+    action: Literal["create", "change", "nothing"]
+    waits: str = left_out("why there is no address for it now")
+    idle_monthly: float = left_out()
+
+
+class SetPlan(Beyond):
+    """What would happen if all of a set were done in one step; nothing did. Each list in the order of the request."""
+
+    workloads: list[PlannedWorkload]
+    allocations: list[PlannedAddress]
+    allocation_claims: list[PlannedAddress]
+    deleted: list[PlannedWorkload]
     price: SetPrice
 
 
@@ -105,7 +128,22 @@ class AppliedWorkload(Answer):
     warnings: Annotated[list[str], Field(description="what was accepted and has no effect")] = left_out()
 
 
+class AppliedAllocation(Answer):
+    action: Literal["create", "change", "nothing"]
+    allocation: Allocation = left_out()
+
+
+class AppliedClaim(Answer):
+    action: Literal["create", "change", "nothing"]
+    allocation_claim: AllocationClaim = left_out()
+
+
 class AppliedSet(Answer):
-    """What was declared, all in one step, in the order of the request."""
+    """What was done, all in one step, each list in the order of the request. `deleted`: the slugs of workloads that
+    are being taken down.
+    """
 
     results: list[AppliedWorkload]
+    allocations: list[AppliedAllocation]
+    allocation_claims: list[AppliedClaim]
+    deleted: list[str]
