@@ -7,6 +7,7 @@ commands and ports say in capitals what they are told, logs say what a test says
 import asyncio
 import contextlib
 import queue
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,16 +33,29 @@ Headers = Mapping[str, str]
 class Served:
     """`http`: a client without a credential."""
 
-    def __init__(self, world: World, port: int) -> None:
-        self.world = world
+    def __init__(self, world: World, server: uvicorn.Server) -> None:
+        port = server.servers[0].sockets[0].getsockname()[1]
+        self.world, self._server = world, server
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S, trust_env=False)
-        self._address = f"ws://127.0.0.1:{port}"
+        self.address = f"127.0.0.1:{port}"
+        self._address = f"ws://{self.address}"
 
     @contextmanager
     def socket(self, path: str, headers: Headers) -> Iterator[Connection]:
         more = {"authorization": headers["authorization"]}
         with connect(self._address + path, additional_headers=more, proxy=None, open_timeout=PATIENCE_S) as there:
             yield there
+
+    def is_lost(self) -> None:
+        """As if its machine were: nobody listens, and what is open breaks."""
+
+        async def lose() -> None:
+            for one in self._server.servers:
+                one.close()
+            for connection in [*self._server.server_state.connections]:
+                connection.transport.abort()
+
+        self.world.run(lose())
 
 
 @contextmanager
@@ -52,7 +66,7 @@ def served(world: World) -> Iterator[Served]:
     server = uvicorn.Server(config)
     serving = asyncio.run_coroutine_threadsafe(server.serve(), world._loop)
     wait_until(lambda: server.started or serving.done(), timeout_s=PATIENCE_S, reason="the server has begun")
-    made = Served(world, server.servers[0].sockets[0].getsockname()[1])
+    made = Served(world, server)
     try:
         yield made
     finally:
@@ -75,6 +89,8 @@ class PlayedAgent:
         self._left = contextlib.ExitStack()
         self._channel = self._left.enter_context(there.socket(self._path, self._headers))
         self._logs: list[Connection] = []
+        self.asked: list[Any] = []
+        self._streams: list[Connection] = []
         self.over: queue.Queue[Any] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -82,6 +98,18 @@ class PlayedAgent:
         for one in self._logs:
             with contextlib.suppress(ConnectionClosed):
                 one.send(text)
+
+    def ends_logs(self) -> None:
+        """As their containers do."""
+        for one in self._logs:
+            with contextlib.suppress(ConnectionClosed):
+                one.close()
+
+    def dies(self) -> None:
+        """In the middle of all that it answers."""
+        for one in self._streams:
+            with contextlib.suppress(OSError):
+                one.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._left.close()
@@ -98,6 +126,8 @@ class PlayedAgent:
             self._there.socket(f"{self._path}/{asked.id}", self._headers) as stream,
         ):
             stream.send(to_json(Opened()), text=True)
+            self._streams.append(stream)
+            self.asked.append(asked.wanted)
             if isinstance(asked.wanted, LogRequest):
                 self._logs.append(stream)
                 stream.send(b"begun\n")

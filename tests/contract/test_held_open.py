@@ -68,7 +68,8 @@ class Read:
     def why(self) -> str:
         """The last words, once it is over."""
         assert self.over.wait(PATIENCE_S), f"{self._path} goes on: {self.text[-200:]}"
-        assert self.failed is None, self.failed
+        # a log that is cut off must not look like one that is whole
+        assert isinstance(self.failed, httpx.RemoteProtocolError if self._path == LOG else type(None)), self.failed
         last = self.text.rstrip("\n").rpartition("\n")[2]
         if self._path == LOG:
             return last.removeprefix("anypop: this log is read no further: ")

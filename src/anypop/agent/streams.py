@@ -43,6 +43,8 @@ from anypop.model.streams import (
 
 log = logging.getLogger("anypop.agent")
 MOST = 64  # at once; each costs a connection, and a command a process
+# Codes of the end (RFC 6455, section 7.4.1): all was said, or what is lacking nobody will say.
+SAID_ALL, FAULT = 1000, 1011
 _REST = BackOff(first_s=0.1, longest_s=5)
 
 
@@ -104,9 +106,15 @@ class Streams:
         # else nobody waits for it any more
         with contextlib.suppress(OSError, WebSocketException, TimeoutError):
             async with self._control.connect(f"streams/{asked.id}") as stream:
-                await self._answer(stream, asked, crowded=crowded)
+                code = FAULT
+                try:
+                    if await self._answer(stream, asked, crowded=crowded):
+                        code = SAID_ALL
+                finally:
+                    await stream.close(code)
 
-    async def _answer(self, stream: ClientConnection, asked: StreamRequest, *, crowded: bool) -> None:
+    async def _answer(self, stream: ClientConnection, asked: StreamRequest, *, crowded: bool) -> bool:
+        """Whether all was said."""
         try:
             if crowded:
                 raise Refused(Refusal.BROKEN, f"{MOST} streams are open on this host")
@@ -126,6 +134,8 @@ class Streams:
             pass  # whoever asked has enough
         except Exception:
             log.exception("a stream of %s ended early", type(asked.wanted).__name__)
+            return False
+        return True
 
     async def _log(self, stream: ClientConnection, wanted: LogRequest) -> None:
         if wanted.previous:

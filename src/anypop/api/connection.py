@@ -58,8 +58,9 @@ class Connection(H11Protocol):
         secure = transport.get_extra_info("ssl_object")
         peer = secure.getpeercert() if secure is not None else None
         named = named_by(peer) if peer else None
+        self.app_state = {**self.app_state, "break_off": self._break_off}
         if named is not None:
-            self.app_state = {**self.app_state, "certificate": Shown(host=named[0], issued_at=named[1])}
+            self.app_state["certificate"] = Shown(host=named[0], issued_at=named[1])
         self._wait_for("headers")
 
     def data_received(self, data: bytes) -> None:
@@ -91,6 +92,15 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_for("")
         super().connection_lost(exc)
+
+    def _break_off(self) -> None:
+        """The answer on its way is not whole, and shall not look so: what was written of it goes out, and then the
+        connection ends without the end of the body (RFC 9112, section 8).
+        """
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True  # nothing more is taken for it
+            self.transport.close()
 
     def _look(self) -> None:
         """What is the client's to send next? Between two requests it is nothing; uvicorn closes what is idle. A

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TypeVar
 
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from anypop.api.context import Platform
 from anypop.control import acts
@@ -49,7 +49,9 @@ def _ended(why: str) -> str:
 
 
 class Lasting(StreamingResponse):
-    """Pieces, and at their end, however it comes, the end of all that was opened for them."""
+    """Pieces, and at their end, however it comes, the end of all that was opened for them. `is_cut`: asked at their
+    end; true: there was more, and the answer breaks off, so that nobody takes it for whole.
+    """
 
     def __init__(
         self,
@@ -59,13 +61,22 @@ class Lasting(StreamingResponse):
         *,
         headers: dict[str, str],
         last_words_s: float = LAST_WORDS_S,
+        is_cut: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(pieces, headers=headers)
-        self._over, self._opened, self._last_words_s = over, opened, last_words_s
+        self._over, self._opened, self._last_words_s, self._is_cut = over, opened, last_words_s, is_cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        break_off = (scope.get("state") or {}).get("break_off")
+
+        async def to_its_end(message: Message) -> None:
+            if break_off is not None and not message.get("more_body", True) and self._is_cut():
+                break_off()
+                return
+            await send(message)
+
         async with self._opened:
-            sending = asyncio.ensure_future(super().__call__(scope, receive, send))
+            sending = asyncio.ensure_future(super().__call__(scope, receive, to_its_end))
             try:
                 await asyncio.wait((sending, self._over), return_when=asyncio.FIRST_COMPLETED)
                 await asyncio.wait((sending,), timeout=self._last_words_s)

@@ -57,8 +57,8 @@ async def read_logs(
 ) -> StreamingResponse:
     """Read the log of a container.
 
-    Of what is kept on its host, 20 MiB at most. With `follow` it goes on until the container ends, or the caller may
-    read no longer, which a last line says.
+    Of what is kept on its host, 20 MiB at most. With `follow` it goes on until the container ends. Where the caller may
+    read no longer, or the host is lost, a last line says so, and the answer breaks off without an end of its body.
     """
     found = running.container(platform, platform.workload(stack, workload_id), name, container_name)
     wanted = log_request(asked, uid=found.uid, container=found.name, now=platform.clock())
@@ -69,13 +69,17 @@ async def read_logs(
         # no charset: a log is whatever bytes a program has written
         headers = {"content-type": "text/plain", "cache-control": "no-store"}
         pieces = lasting.until(over, _pieces(there), _ended)
-        return lasting.Lasting(pieces, over, opened.pop_all(), headers=headers)
+        return lasting.Lasting(
+            pieces, over, opened.pop_all(), headers=headers, is_cut=lambda: over.done() or not there.said_all
+        )
 
 
 async def _pieces(there: Socket) -> AsyncIterator[bytes]:
     while (piece := await there.receive()) is not None:
         if isinstance(piece, bytes):
             yield piece
+    if not there.said_all:
+        yield _ended("its host has ended the connection")
 
 
 def _ended(why: str) -> bytes:

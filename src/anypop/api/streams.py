@@ -43,6 +43,7 @@ class WebSocketEnd:
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
+        self.said_all = False
 
     async def receive(self) -> bytes | str | None:
         try:
@@ -50,6 +51,7 @@ class WebSocketEnd:
         except (RuntimeError, WebSocketDisconnect):
             return None
         if message["type"] != "websocket.receive":
+            self.said_all = message.get("code") == NORMAL
             return None
         data = message.get("bytes")
         return data if data is not None else message.get("text")

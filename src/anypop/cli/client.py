@@ -5,10 +5,11 @@ restarted, or the hour is over). Knows the grpc-shaped errors; knows no command 
 """
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import takewhile
 from math import inf
 from pathlib import Path
@@ -17,7 +18,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from anypop.cli.failure import Exit, Failure, refused
+from anypop.cli.failure import CutOff, Exit, Failure, refused
 from anypop.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ class Client:
     def __init__(self, settings: Settings, *, transport: httpx.BaseTransport | None = None) -> None:
         self.settings = settings
         self._token = ""
-        verify = _verify(settings) if transport is None else True
+        if transport is None:
+            transport = httpx.HTTPTransport(verify=_verify(settings), trust_env=False, socket_options=_ALIVE)
         self._http = httpx.Client(
             base_url=settings.url,
             timeout=httpx.Timeout(PATIENCE_S, connect=CONNECT_S),
-            verify=verify,
             transport=transport,
             trust_env=False,
         )
@@ -104,14 +105,9 @@ class Client:
         at its next sign of life. `Failure` where control says that whoever asks may watch no longer.
         """
         over_at = time.monotonic() + longest_s
-        headers = {"Authorization": f"Bearer {self._bearer(what)}", "Accept": "text/event-stream"}
+        patience = httpx.Timeout(silence_s, connect=CONNECT_S)
         try:
-            with self._http.stream(
-                "GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=CONNECT_S)
-            ) as response:
-                if response.status_code >= 400:
-                    response.read()
-                    raise refused(response.status_code, _parsed(response), what=what)
+            with self._open(path, what=what, patience=patience, accept="text/event-stream") as response:
                 for event, data in _server_sent(takewhile(lambda _: time.monotonic() < over_at, response.iter_lines())):
                     if event == "ended":
                         raise _ended(what, str(data.get("message", "")))
@@ -123,22 +119,42 @@ class Client:
 
     @contextmanager
     def stream(self, path: str, *, what: str, **query: str | int) -> Iterator[Iterator[bytes]]:
-        """The body of an answer, piece by piece, however long it takes; one that breaks ends."""
-        headers = {"Authorization": f"Bearer {self._bearer(what)}"}
+        """The body of an answer, piece by piece, however long it takes. `CutOff` where it breaks before its end."""
         patience = httpx.Timeout(None, connect=CONNECT_S)
         try:
-            with self._http.stream("GET", path, params=query, headers=headers, timeout=patience) as response:
-                if response.status_code >= 400:
-                    response.read()
-                    raise refused(response.status_code, _parsed(response), what=what)
-                yield self._pieces(response)
+            with self._open(path, what=what, patience=patience, query=query) as response:
+                yield self._pieces(response, what)
         except httpx.ConnectError as error:
             raise self._unreachable(error) from error
 
     @staticmethod
-    def _pieces(response: httpx.Response) -> Iterator[bytes]:
-        with suppress(httpx.TransportError):
+    def _pieces(response: httpx.Response, what: str) -> Iterator[bytes]:
+        try:
             yield from response.iter_raw()
+        except httpx.TransportError as error:
+            raise CutOff(f"{what}: cut off before the end", advice=_CUT_OFF) from error
+
+    @contextmanager
+    def _open(
+        self,
+        path: str,
+        *,
+        what: str,
+        patience: httpx.Timeout,
+        query: dict[str, str | int] | None = None,
+        accept: str = "*/*",
+    ) -> Iterator[httpx.Response]:
+        """An answer whose body comes bit by bit, asked for with a token that counts."""
+        for attempt in (1, 2):
+            headers = {"Authorization": f"Bearer {self._bearer(what)}", "Accept": accept}
+            with self._http.stream("GET", path, params=query, headers=headers, timeout=patience) as response:
+                if response.status_code < 400:
+                    yield response
+                    return
+                response.read()
+            if response.status_code != 401 or attempt == 2 or self.settings.token:
+                raise refused(response.status_code, _parsed(response), what=what)
+            self._token = ""  # it is older than the hour that it counts
 
     @contextmanager
     def socket(self, path: str, query: Sequence[tuple[str, str]], *, what: str) -> "Iterator[WebSocket]":
@@ -167,9 +183,9 @@ class Client:
                     raise self._unreachable(error) from error
             try:
                 yield there
-            except ConnectionClosed:
+            except ConnectionClosed as error:
                 if there.why_ended is None:
-                    raise
+                    raise CutOff(f"{what}: the connection was cut off", advice=_CUT_OFF) from error
             if (why := there.why_ended) is not None:
                 raise _ended(what, why)
 
@@ -258,6 +274,14 @@ class Client:
                 )
 
 
+# Whoever only listens would never hear that the other side is gone: the kernel asks after 15 s of silence (tcp(7)).
+_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+_CUT_OFF = "Control or the host has ended it: 'anypop host list' shows the hosts."
 _PASSWORD = "/anypop/v1/password"
 _CREDENTIALS = "Check ANYPOP_CLIENT_ID and ANYPOP_CLIENT_SECRET, or the client.json of --state."
 

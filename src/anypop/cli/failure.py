@@ -45,6 +45,10 @@ class Failure(Exception):  # noqa: N818 - it reads as a verdict where it is rais
         ]
 
 
+class CutOff(Failure):
+    """What was being read or done has ended before its end, and nobody said why."""
+
+
 def usage(message: str, *, problems: Iterable[str] = (), advice: str = "") -> Failure:
     """The command line or a file of the user's is wrong."""
     return Failure(message, code=Exit.USAGE, problems=problems, advice=advice)

@@ -50,7 +50,7 @@ def follow(call: Call, words: Words, *, workload: OfWorkload = "") -> None:
 
 def _states(call: Call, kind: Kind, names: list[str], workload: str) -> Iterator[list[Row]]:
     if kind.name == "instance" and workload and not names:
-        for seen in watch.states(call, workload, math.inf, end_with_it=True):
+        for seen in watch.states(call, workload, math.inf):
             yield views.by_name(seen)
         return
     after = newest_event(call)

@@ -1,12 +1,13 @@
 """`anypop port-forward`: ports of this machine that lead to ports inside an instance.
 
 In: an instance, pairs of ports. Out: sockets that listen here; for each connection a WebSocket to control, at whose end
-the instance's host opens a connection inside the instance. It goes on until Ctrl-C. Of a workload the first instance
-that runs is taken.
+the instance's host opens a connection inside the instance. It goes on until Ctrl-C, or until the instance is gone or
+may be reached no longer. Of a workload the first instance that runs is taken.
 """
 
 import contextlib
 import json
+import math
 import selectors
 import socket
 import sys
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anypop.cli import attaching
+from anypop.cli import attaching, watch
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
 
@@ -64,13 +65,19 @@ def forward(
     pairs = [pair_of(text) for text in ports]
     workload, instance = _instance(call, name)
     path = attaching.path_of(call, workload, instance, "port-forward")
+    end = _End(call, workload, instance)
     with contextlib.ExitStack() as open_ones, selectors.DefaultSelector() as waiting:
+        open_ones.callback(end.close)
+        waiting.register(end.told, selectors.EVENT_READ, None)
+        threading.Thread(target=end.watch, daemon=True).start()
         for pair in pairs:
             server = open_ones.enter_context(_listening(address, pair))
             waiting.register(server, selectors.EVENT_READ, pair)
             _say(call, server, instance, pair)
         while True:
             for key, _ in waiting.select():
+                if key.data is None:
+                    raise end.failure
                 assert isinstance(key.fileobj, socket.socket), "registered above"
                 here, _ = key.fileobj.accept()
                 way = _Way(call, path, instance, key.data.remote, container)
@@ -121,6 +128,30 @@ def _say(call: Call, server: socket.socket, instance: str, pair: Pair) -> None:
     else:
         call.screen.result(told, lambda: [f"{address} port {port} -> {instance} port {pair.remote}"])
     sys.stdout.flush()
+
+
+class _End:
+    """Control is asked all the while whether the instance is there and whoever asked may reach it. `told` can be read
+    once it is over, and `failure` says why.
+    """
+
+    def __init__(self, call: Call, workload: str, instance: str) -> None:
+        self._call, self._workload, self._instance = call, workload, instance
+        self.told, self._tells = socket.socketpair()
+        self.failure = Failure("")
+
+    def close(self) -> None:
+        self.told.close()
+        self._tells.close()
+
+    def watch(self) -> None:
+        try:
+            for rows in watch.states(self._call, self._workload, math.inf):
+                if not any(row.get("name") == self._instance and not row.get("deletedAt") for row in rows):
+                    raise Failure(f"{self._instance} is gone", code=Exit.NOT_FOUND)
+        except Failure as failure:
+            self.failure = failure
+            self._tells.close()
 
 
 @dataclass(frozen=True, slots=True)

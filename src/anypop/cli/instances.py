@@ -15,7 +15,7 @@ import typer
 
 from anypop.cli import attaching, changes, terminal
 from anypop.cli.call import Call, command
-from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.failure import CutOff, Exit, Failure, usage
 from anypop.cli.options import Timeout, Wait, Yes
 from anypop.model.visible import visible, visible_json
 
@@ -146,6 +146,7 @@ class _Printer:
         self._console = call.screen.console("stdout") if self._tame and not alone else None
         self._lock = threading.Lock()
         self._failures: list[Failure] = []
+        self._cut_off = False
 
     def run(self, call: Call, workload: str, instances: list[str], query: dict[str, str | int]) -> None:
         """Print all of them: one after another, or side by side where they are followed."""
@@ -161,19 +162,41 @@ class _Printer:
         else:
             for number, name in enumerate(instances):
                 self._one(call, workload, name, number, query)
-        if len(self._failures) == len(instances):
-            raise self._failures[0]
-        for failure in self._failures:
-            call.screen.note(*failure.lines())
+        if len(self._failures) == len(instances) or self._cut_off:
+            # of several each was told when it came
+            raise self._failures[0] if len(instances) == 1 else self._summary(instances)
+        if len(instances) == 1 and "follow" in query:
+            call.screen.note(f"{instances[0]}: its container has ended, and with it this log")
+
+    def _summary(self, instances: list[str]) -> Failure:
+        count = len(self._failures)
+        return Failure(f"{count} of {len(instances)} logs could not be read to their end", code=self._failures[0].code)
 
     def _one(self, call: Call, workload: str, name: str, number: int, query: dict[str, str | int]) -> None:
-        path = f"{call.workload_path(workload)}/instances/{quote(name, safe='')}/logs"
+        path = f"{call.workload_path(workload)}/instances/{quote(name, safe='')}"
+        what = f"logs of {name}"
         try:
-            with call.client.stream(path, what=f"logs of {name}", **query) as pieces:
-                for line in _lines(pieces):
-                    self._print(name, number, line)
+            before = _life(call, path, what) if "follow" in query else ""
+            try:
+                with call.client.stream(f"{path}/logs", what=what, **query) as pieces:
+                    for line in _lines(pieces):
+                        self._print(name, number, line)
+            except CutOff:
+                self._cut_off = True
+                _life(call, path, what)  # whatever is wrong with us, or with control, says more than this
+                raise
+            if before and _life(call, path, what) != before:
+                self._cut_off = True
+                raise Failure(
+                    f"{what}: this instance is gone, and another has its name",
+                    code=Exit.NOT_FOUND,
+                    advice=f"'anypop logs -f {name}' follows the one that is there now.",
+                )
         except Failure as failure:
+            self._cut_off = self._cut_off or "follow" in query
             self._failures.append(failure)
+            if not self._alone:
+                call.screen.note(*failure.lines())
 
     def _print(self, name: str, number: int, line: bytes) -> None:
         text = line.decode(errors="replace")
@@ -188,6 +211,14 @@ class _Printer:
                     shown = f"{name} {shown}"
             sys.stdout.write(f"{shown}\n")
             sys.stdout.flush()
+
+
+def _life(call: Call, path: str, what: str) -> str:
+    """Which one has the name. `Failure` where it is gone, or is being taken down."""
+    found = call.client.get(path, what=what).get("instance") or {}
+    if found.get("deletedAt"):
+        raise Failure(f"{what}: this instance is being taken down", code=Exit.NOT_FOUND)
+    return str(found.get("id") or "")
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -79,9 +79,9 @@ def _told_gone(call: Call, workload: str, deadline: float) -> bool:
         raise
 
 
-def states(call: Call, workload: str, deadline: float, *, end_with_it: bool = False) -> Iterator[Instances]:
+def states(call: Call, workload: str, deadline: float) -> Iterator[Instances]:
     """Each state that control tells of, until `deadline`: by the stream where it has one, by asking again where it
-    has not. `end_with_it`: also until the workload is gone.
+    has not. `Failure` where the workload is gone, or may be watched no longer.
     """
     what = f"watch {workload}"
     streams = True
@@ -91,18 +91,19 @@ def states(call: Call, workload: str, deadline: float, *, end_with_it: bool = Fa
             time.sleep(POLL_S)
             continue
         began = time.monotonic()
+        gone = Failure(f"{workload} is gone", code=Exit.NOT_FOUND)
         try:
             for event, data in call.client.events(
                 f"{call.workload_path(workload, 'anypop')}/watch", what=what, silence_s=min(left, _SILENCE_S)
             ):
-                if event == "gone" and end_with_it:
-                    return
+                if event == "gone":
+                    raise gone
                 if isinstance(data, dict) and isinstance(data.get("instances"), list):
                     yield data["instances"]
                 if time.monotonic() > deadline:
                     return
         except Failure as failure:
-            if failure.code is Exit.UNREACHABLE:
+            if failure is gone or failure.code in (Exit.UNREACHABLE, Exit.DENIED):
                 raise
             streams = False
         # a stream that ends at once must not become a storm of requests

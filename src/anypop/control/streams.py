@@ -26,6 +26,11 @@ MOST_OF_HOST = 48  # below what its agent serves, so that those of before a rest
 class Socket(Protocol):
     """A connection that carries messages both ways."""
 
+    @property
+    def said_all(self) -> bool:
+        """After its end: the other side has ended it, since it had said all."""
+        ...
+
     async def receive(self) -> bytes | str | None:
         """The next message; None at its end."""
         ...
