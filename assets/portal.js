@@ -15,7 +15,7 @@
       const text = element.getAttribute("datetime");
       const at = new Date(element.hasAttribute("data-epoch") ? Number(text) * 1000 : text);
       if (Number.isNaN(at.getTime())) return;
-      const shown = (Date.now() - at.getTime() < 43_200_000 ? near : far).format(at);
+      const shown = (Math.abs(Date.now() - at.getTime()) < 43_200_000 ? near : far).format(at);
       if (element.textContent !== shown) element.textContent = shown;
       element.title = at.toISOString().replace("T", " ").replace(/\..*/, " UTC");
     }, within);

@@ -17,9 +17,9 @@ import pytest
 
 from anypop.control.oidc_settings import Rule
 from anypop.control.roles import Role, Scope
+from anypop.portal.app import OPEN as OPENED
 from anypop.portal.app import PAGES
 from anypop.portal.cookies import SESSION, UNDER_WAY, VISITOR
-from anypop.portal.signing_in import PAGES as OPENED
 from tests.control_world import World
 from tests.fake_provider import Fake, signed
 from tests.people import PASSWORD, a_user, quick, session

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends, Query
 from anypop.api.bodies import JsonBody
 from anypop.api.context import CallerAccount, OperatorAccount, PlatformDep
 from anypop.api.documentation import answers
+from anypop.api.excerpts import ExcerptDep
 from anypop.api.models.platform import AuditLog, Pruned, PruneRequest
-from anypop.api.parameters import whole
 from anypop.control import acts
 from anypop.control.accounts import Account
 from anypop.control.audit import FILTERS
@@ -22,7 +22,6 @@ from anypop.model.errors import Invalid
 
 router = APIRouter(prefix="/anypop/v1/audit", tags=["audit"])
 
-DEFAULT, MOST = 100, 1000
 _Same = Query(description="only this one, by its whole value")
 
 
@@ -47,16 +46,13 @@ async def list_audit(
     account: CallerAccount,
     platform: PlatformDep,
     filters: Annotated[dict[str, str], Depends(filters_of)],
-    limit: Annotated[int, whole(15, default=DEFAULT), Query(description=f"how many; at most {MOST}", ge=0)] = DEFAULT,
-    after: Annotated[int, whole(15), Query(description="only those with a higher id", ge=0)] = 0,
+    excerpt: ExcerptDep,
 ) -> dict[str, Any]:
     """List the newest entries of the audit log, oldest first; a tenant sees what it did and what was done to its
     stacks.
     """
     own = None if account.operator else (account.id, [stack.id for stack in platform.accounts.stacks(account.id)])
-    found = await asyncio.to_thread(
-        platform.core.store.audit_log, after=after, limit=min(limit, MOST), filters=filters, own=own
-    )
+    found = await asyncio.to_thread(platform.core.store.audit_log, filters=filters, own=own, excerpt=excerpt)
     return {"results": [_as_seen_by(account, row) for row in found]}
 
 

@@ -1,7 +1,7 @@
 """/anypop/v1/events: what happened, as it was stored, and what happens from now on.
 
-In: how many, and after which. Out: events, oldest first; or a stream of them (server-sent events). A tenant sees those
-of its own stacks, the operator all.
+In: how many, between which, of what. Out: events, oldest first; or a stream of them (server-sent events). A tenant sees
+those of its own stacks, the operator all.
 """
 
 import asyncio
@@ -15,28 +15,43 @@ from fastapi.responses import StreamingResponse
 from anypop.api import lasting
 from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.excerpts import ExcerptDep
 from anypop.api.models.platform import Event, Events
 from anypop.api.parameters import whole
 from anypop.control.accounts import Caller
 from anypop.control.core import ANY_CHANGE
+from anypop.model.errors import Invalid
+from anypop.model.events import EventKind
+from anypop.model.limits import LONGEST_NAME
+from anypop.model.names import StackId
 
 router = APIRouter(prefix="/anypop/v1", tags=["platform"])
 
-DEFAULT, MOST = 100, 1000
+MOST = 1000
+_KINDS = frozenset(EventKind)
 PACE_S = 0.05  # changes come in bursts: one look serves all of a burst
 SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 
 
 @router.get("/events")
-@answers(Events)
+@answers(Events, Code.NOT_FOUND)
 async def list_events(
     caller: AskingCaller,
     platform: PlatformDep,
-    limit: Annotated[int, whole(15, default=DEFAULT), Query(description=f"how many; at most {MOST}", ge=0)] = DEFAULT,
-    after: Annotated[int, whole(15), Query(description="only those with a higher id", ge=0)] = 0,
+    excerpt: ExcerptDep,
+    *,
+    kind: Annotated[str, Query(description="only of this kind", max_length=LONGEST_NAME)] = "",
+    stack: Annotated[
+        str, Query(description="only of this stack of the caller's, by id or slug", max_length=LONGEST_NAME)
+    ] = "",
 ) -> dict[str, Any]:
     """List the newest events, oldest first; a tenant sees those of its own stacks."""
-    return {"results": await _stored(platform, caller, after, min(limit, MOST))}
+    if kind and kind not in _KINDS:
+        raise Invalid.one("kind", "is no kind of event; docs/api.md lists them")
+    own = [platform.stack_of(caller, stack).id] if stack else _own(platform, caller)
+    events = platform.core.store.events
+    return {"results": await asyncio.to_thread(events, stacks=own, excerpt=excerpt, kind=kind)}
 
 
 @router.get("/events/watch")
@@ -73,6 +88,10 @@ async def _as_they_come(platform: Platform, caller: Caller, after: int) -> Async
 async def _stored(
     platform: Platform, caller: Caller, after: int, limit: int, *, first: bool = False
 ) -> list[dict[str, Any]]:
-    own = None if caller.account.operator else [stack.id for stack in platform.stacks_of(caller)]
     events = platform.core.store.events
+    own = _own(platform, caller)
     return list(await asyncio.to_thread(events, after=after, limit=limit, stacks=own, first=first))
+
+
+def _own(platform: Platform, caller: Caller) -> list[StackId] | None:
+    return None if caller.account.operator else [stack.id for stack in platform.stacks_of(caller)]

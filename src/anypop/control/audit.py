@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from anypop.control import rows, schema
 from anypop.control.acts import Act
+from anypop.control.excerpt import Excerpt
 from anypop.control.rows import Row
 from anypop.control.state import Declaration, State
 from anypop.control.statements import insertion, send
@@ -259,23 +260,23 @@ def blanked(data: Any) -> Any:
 
 def read(
     link: Connection,
+    wanted: Excerpt,
     *,
-    after: int,
-    limit: int,
     filters: Mapping[str, str],
     own: tuple[str, Collection[str]] | None,
 ) -> list[Row]:
-    """The newest `limit` rows with an id above `after` that fit, oldest first. `own`: an account and its stacks; only
-    what it did, and what was done to them.
+    """Those of the wanted rows that fit, oldest first. `own`: an account and its stacks; only what it did, and what was
+    done to them.
     """
     table = schema.audit
-    query = select(table).where(table.c.id > after)
+    query = select(table)
     for name, value in filters.items():
         query = query.where(table.c[name] == value)
     if own is not None:
         query = query.where((table.c.account_id == own[0]) | table.c.stack_id.in_(own[1]))
-    found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
-    return [_shown(dict(row)) for row in reversed(found)]
+    searched = [table.c.actor, table.c.operation, table.c.subject, table.c.address]
+    found = link.execute(wanted.of(query, table, searched)).mappings().all()
+    return [_shown(row) for row in wanted.ordered([dict(row) for row in found])]
 
 
 def _shown(row: Row) -> Row:

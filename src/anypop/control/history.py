@@ -202,7 +202,12 @@ def _left(before: State, after: State) -> Iterator[Event]:
             kind=EventKind.INSTANCE_GONE,
             subject=gone.name,
             message=message,
-            fields={"host": gone.host, "uid": uid, "reason": stone.reason.value},
+            fields={
+                "host": gone.host,
+                "uid": uid,
+                "reason": stone.reason.value,
+                "workload": declared.workload.slug if declared is not None else None,
+            },
             stack_id=owner,
         )
 
@@ -303,11 +308,10 @@ def _lost(before: State, after: State) -> Iterator[Event]:
         )
 
 
-def _owner(state: State, host: HostName, uid: str) -> str | None:
+def _owner(state: State, host: HostName, uid: str) -> Declaration | None:
     """Whose an instance is: what a host says of another's is no news for its owner."""
     placed = state.incarnations_on(host).get(uid)
-    declared = state.workloads.get(placed.incarnation.workload_id) if placed is not None else None
-    return declared.stack_id if declared is not None else None
+    return state.workloads.get(placed.incarnation.workload_id) if placed is not None else None
 
 
 def _reported(host: HostName, before: Received | None, received: Received, state: State) -> Iterator[Event]:
@@ -327,6 +331,7 @@ def _reported(host: HostName, before: Received | None, received: Received, state
             text = f"{instance.phase}{health}: {instance.reason.says}" + (
                 f" ({instance.message})" if instance.message else ""
             )
+            owner = _owner(state, host, instance.uid)
             yield Event(
                 kind=EventKind.INSTANCE,
                 subject=instance.name,
@@ -337,8 +342,9 @@ def _reported(host: HostName, before: Received | None, received: Received, state
                     "phase": instance.phase.value,
                     "healthy": instance.healthy,
                     "reason": instance.reason.value,
+                    "workload": owner.workload.slug if owner is not None else None,
                 },
-                stack_id=_owner(state, host, instance.uid),
+                stack_id=owner.stack_id if owner is not None else None,
             )
     prefixes = {p.prefix: p for p in was.prefixes}
     for prefix in now.prefixes:

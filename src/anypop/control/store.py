@@ -33,6 +33,7 @@ from anypop.control.database import (
     refuse_a_lost_one,
     schema_of,
 )
+from anypop.control.excerpt import Excerpt
 from anypop.control.lease import Lease
 from anypop.control.rows import Row
 from anypop.control.saving import ORDERS_KEPT, put_setting, save_difference, save_keys, save_meters
@@ -290,20 +291,29 @@ class Store:
         self._vault.stored(gone)  # not before it is on disk: a step that fails has changed nothing
 
     def events(
-        self, *, after: int = 0, limit: int = 100, stacks: Collection[str] | None = None, first: bool = False
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        stacks: Collection[str] | None = None,
+        first: bool = False,
+        excerpt: Excerpt | None = None,
+        kind: str = "",
     ) -> list[Row]:
         """The newest `limit` events with an id above `after` (`first`: the oldest ones), oldest first; with `stacks`
-        only theirs.
+        only theirs. `excerpt`: in place of the three, what of them.
         """
         table = schema.events
-        query = select(table).where(table.c.id > after)
+        wanted = excerpt or Excerpt(after=after, limit=limit, first=first)
+        query = select(table)
         if stacks is not None:
             query = query.where(table.c.stack_id.in_(stacks))
+        if kind:
+            query = query.where(table.c.kind == kind)
+        query = wanted.of(query, table, [table.c.subject, table.c.message, table.c.actor])
         with self.reading() as link:
-            order = table.c.id.asc() if first else table.c.id.desc()
-            found = link.execute(query.order_by(order).limit(limit)).mappings().all()
-        rows = found if first else reversed(found)
-        return [{**row, "fields": json.loads(row["fields"])} for row in rows]
+            found = link.execute(query).mappings().all()
+        return [{**row, "fields": json.loads(row["fields"])} for row in wanted.ordered([dict(row) for row in found])]
 
     def audit_log(
         self,
@@ -312,10 +322,12 @@ class Store:
         limit: int = 100,
         filters: Mapping[str, str] | None = None,
         own: tuple[str, Collection[str]] | None = None,
+        excerpt: Excerpt | None = None,
     ) -> list[Row]:
-        """Rows of the audit log, see `audit.read`."""
+        """Rows of the audit log, see `audit.read`. `excerpt`: in place of `after` and `limit`."""
+        wanted = excerpt or Excerpt(after=after, limit=limit)
         with self.reading() as link:
-            return audit.read(link, after=after, limit=limit, filters=filters or {}, own=own)
+            return audit.read(link, wanted, filters=filters or {}, own=own)
 
     def prune_audit(self, cut_at: float, *, by: str, at: float) -> int:
         """Let go of rows of the audit log older than `cut_at`. How many there were."""

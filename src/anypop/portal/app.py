@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anypop.portal import creating, files, live, signing_in, workload, workloads
+from anypop.portal import activity, coming_in, creating, files, live, signing_in, workload, workloads
+from anypop.portal.access import account, credentials, invitations, users
 from anypop.portal.calls import Api, Refused
 from anypop.portal.visit import Page, Visit, asker, signed_in
 
@@ -46,13 +47,20 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/portal/sign-out", signing_in.sign_out),
     ("GET", "/portal/session", signing_in.stands),
     ("GET", "/portal/stream", live.stream),
+    *activity.PAGES,
+    *users.PAGES,
+    *credentials.PAGES,
+    *invitations.PAGES,
+    *account.PAGES,
 )
+# for anybody
+OPEN: tuple[tuple[str, str, Page], ...] = (*signing_in.PAGES, *coming_in.PAGES)
 
 
 def make_pages(api: ASGIApp) -> Starlette:
     """The pages over an API."""
     routes = [Route(path, signed_in(api, page), methods=[method]) for method, path, page in PAGES]
-    opened = [Route(path, signing_in.opened(api, page), methods=[method]) for method, path, page in signing_in.PAGES]
+    opened = [Route(path, signing_in.opened(api, page), methods=[method]) for method, path, page in OPEN]
     made = Starlette(
         routes=[*opened, Route("/portal/files/{name}", _file, methods=["GET"]), *routes],
         exception_handlers={HTTPException: _nothing_here(api)},

@@ -68,9 +68,11 @@ class Api:
         """The data of an answer. Raises `Refused`."""
         return await self._ask("GET", path, query=query)
 
-    async def send(self, method: str, *path: str, body: object = None) -> Any:
+    async def send(
+        self, method: str, *path: str, body: object = None, query: Mapping[str, object] | None = None
+    ) -> Any:
         """The same for what has a body. Raises `Refused`."""
-        return await self._ask(method, path, body=body)
+        return await self._ask(method, path, query=query, body=body)
 
     async def led(self, *path: str, query: Mapping[str, object], cookie: str = "") -> tuple[str, list[str]]:
         """Where an answer leads that is nothing but a way elsewhere, and the cookies that go with it. Raises

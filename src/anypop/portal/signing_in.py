@@ -48,17 +48,21 @@ async def form(visit: Visit) -> Response:
         said = (
             "The provider did not let you in here. If you are new, ask for an invitation; the audit log has the reason."
         )
+    elif "changed" in query:
+        said = "Your password is changed, and all your sessions have ended. Sign in with the new one."
+    elif "deleted" in query:
+        said = "The account is deleted."
     elif "ended" in query:
         said = "Your session is over. Sign in again, and you are back where you were."
     return await _form(visit, back=back_to(query.get("return", "")), said=said)
 
 
 async def _form(visit: Visit, *, back: str, said: str = "", name: str = "", status: int = 200) -> Response:
-    provider = await _has_provider(visit)
+    provider = await has_provider(visit)
     return visit.page("sign_in.html", status=status, back=back, said=said, name=name, provider=provider)
 
 
-async def _has_provider(visit: Visit) -> bool:
+async def has_provider(visit: Visit) -> bool:
     """Whether people may sign in by one, which the API tells where a sign-in begins: without one it is 404. A challenge
     that is none keeps it from beginning.
     """
@@ -78,7 +82,7 @@ async def by_password(visit: Visit) -> Response:
         made = await visit.api.send("POST", "anypop/v1/sign-in", body=wanted)
     except Refused as refused:
         return await _form(visit, back=back, said=_sentence(refused.message), name=name, status=refused.status)
-    return _in(visit, made, back)
+    return enter(visit, made, back)
 
 
 async def link(visit: Visit) -> Response:
@@ -91,7 +95,7 @@ async def by_link(visit: Visit) -> Response:
         made = await visit.api.send("POST", "anypop/v1/sign-in/links/use", body={"code": visit.form.get("code", "")})
     except Refused as refused:
         return visit.page("link.html", status=refused.status, code="", said=_sentence(refused.message))
-    return _in(visit, made, "/portal/")
+    return enter(visit, made, "/portal/")
 
 
 async def by_provider(visit: Visit) -> Response:
@@ -99,6 +103,8 @@ async def by_provider(visit: Visit) -> Response:
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     query = {"portal": "true", "challenge": challenge}
+    if invitation := visit.request.query_params.get("invitation", ""):
+        query["invitation"] = invitation
     where, theirs = await visit.api.led("anypop/v1/sign-in/oidc", query=query)
     answer = RedirectResponse(where, status_code=303, headers=shields.of_page(visit.nonce))
     for cookie in theirs:
@@ -116,7 +122,7 @@ async def back(visit: Visit) -> Response:
         made = await visit.api.send("POST", "anypop/v1/sign-in/oidc/token", body=body)
     except Refused as refused:
         return await _form(visit, back=back_to(unquote(kept)), said=_sentence(refused.message), status=refused.status)
-    answer = _in(visit, made, back_to(unquote(kept)))
+    answer = enter(visit, made, back_to(unquote(kept)))
     cookies.forget(answer, cookies.UNDER_WAY)
     return answer
 
@@ -133,7 +139,8 @@ async def sign_out(visit: Visit) -> Response:
     return answer
 
 
-def _in(visit: Visit, made: dict[str, object], back: str) -> Response:
+def enter(visit: Visit, made: dict[str, object], back: str) -> Response:
+    """With the session that the API has given."""
     answer = visit.to(back)
     life = made["expires_in"]
     assert isinstance(life, int)
