@@ -339,7 +339,11 @@ def test_an_address_stays_on_its_host_when_that_is_full_or_given_up(tmp_path: Pa
         create(world, assigned("w", external("c", name="a0")))
         assert not any("w-eu-lhr-0" in externals(world, h) for h in ("LHR", "LHR-2"))
         note = next(n for n in world.state.plan.whole().notes if n.subject == "w-eu-lhr-0")  # type: ignore[union-attr]
-        assert note.detail == f"its address is on {at}, which is lost or given up"
+        assert note.detail.startswith(
+            f"its address is on {at}, which is lost or given up; {at} has BGP sessions of its"
+        )
+        holds, why = conditions(allocation(world, "a0"))["Follows"]
+        assert not holds and why.startswith(f"{at} has BGP sessions of its own (")
 
 
 def test_an_address_follows_its_slot_to_another_host_behind_an_edge_router(tmp_path: Path) -> None:
@@ -361,6 +365,7 @@ def test_an_address_follows_its_slot_to_another_host_behind_an_edge_router(tmp_p
             True,
             f"an instance on {other} can have it",
         )
+        assert conditions(allocation(world, "front-eu-lhr-0"))["Follows"][0]
         world.restart()
         assert externals(world, other) == {"w-eu-lhr-0": kept}
         # of the number where it lives it has one family alone

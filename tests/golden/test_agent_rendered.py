@@ -130,7 +130,9 @@ TUNNELLED = replace(
 GUARD = TunnelGuard(
     own=BACKBONE.address, end=tunnel_end(TUNNELLED.router_id), port=4790, mtu=1464,
     peers=tuple(p.address for p in BACKBONE.peers), ends=tuple(tunnel_end(p.router_id) for p in BACKBONE.peers),
-    forged=OWN, carried=BACKBONE.carried, halves=(ip_address("192.0.2.1"), ip_address("2001:db8:a::1")),
+    inside=OWN, forged=OWN,
+    here=(ip_address("198.51.100.3"),), carried=BACKBONE.carried,
+    halves=(ip_address("192.0.2.1"), ip_address("2001:db8:a::1")),
     siblings=tuple((0x5123_4567, ip_address(a)) for a in ("10.66.0.1", "198.51.100.130", "fd00:66::1")),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from anypop.agent.naming import link_of, namespace_of
 from anypop.host import ip, netns
 from anypop.model.announce import Address
 from anypop.model.names import HostName, StackId, WorkloadId
+from anypop.model.network import UpstreamKind
 from anypop.model.order import Containers, InstanceOrder
 from anypop.model.policy import NetworkPolicy
 from anypop.model.workload import Port, Protocol
@@ -76,8 +77,10 @@ class Lab:
         self._ears: dict[tuple[str, int, int], socket.socket] = {}
         self._stack = ExitStack()
 
-    def rule(self, *policies: dict[str, Any]) -> None:
-        """Put these policies in force; beside them always one that lets in what shows that all else has arrived."""
+    def rule(self, *policies: dict[str, Any], edge: bool = False) -> None:
+        """Put these policies in force; beside them always one that lets in what shows that all else has arrived.
+        `edge`: the PoP's edge router is the only way out.
+        """
         found = [_policy(n, body) for n, body in enumerate((_witness(), *policies))]
         members = [
             Member(
@@ -92,6 +95,10 @@ class Lab:
             private4=IPv4Network("10.64.0.0/16"), private6=IPv6Network("fd00:64::/64"), external4=EXTERNAL4,
             external6=EXTERNAL6,
         )  # fmt: skip
+        if edge:
+            ends: dict[str, Any] = {"neighbor6": IPv6Address("fd00:99::1"), "local6": IPv6Address("fd00:99::2")}
+            ways = (replace(u, kind=UpstreamKind.EDGE, **ends) for u in ordered.upstreams)
+            ordered = replace(ordered, upstreams=tuple(ways))
         wanted = replace(firewall_for(ordered, ALL), uplinks=("up-c",), neighbors=(), unreachable=())
         asyncio.run(firewall.load(wanted, self._loaded, PREFIX))
         self._loaded = wanted
@@ -296,6 +303,24 @@ def test_nobody_outside_passes_for_an_instance(lab: Lab) -> None:
     forged = (CLIENT, own(DB, 4), own(WEB, 4), HIDDEN)
     assert arrive(lab, forged, (CLIENT, NEAR[4], own(WEB, 4), HIDDEN), at=inside(WEB)) == [False, True]
     ip.batch([f"addr del {own(DB, 4)}/32 dev lo"], netns=CLIENT)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_an_address_that_followed_its_instance_to_another_host_is_no_forgery(lab: Lab, version: int) -> None:
+    """One of this host's prefix that nobody here has may come in by the edge router, and by no other way; those of
+    instances here come from nobody else even then.
+    """
+    moved = (EXTERNAL4 if version == 4 else EXTERNAL6)[200]
+    length = 32 if version == 4 else 128
+    ip.batch([f"addr add {a}/{length} dev lo nodad" for a in (moved, own(DB, version))], netns=CLIENT)
+    allow = {"priority": 10, "ingress": [{"action": "ALLOW"}]}
+    asked = [(CLIENT, source, own(WEB, version), HIDDEN) for source in (moved, own(DB, version), NEAR[version])]
+    lab.rule(allow, edge=True)
+    assert arrive(lab, *asked, at=inside(WEB)) == [True, False, True]
+    assert lab.is_right()
+    lab.rule(allow)
+    assert arrive(lab, *asked, at=inside(WEB)) == [False, False, True]
+    ip.batch([f"addr del {a}/{length} dev lo" for a in (moved, own(DB, version))], netns=CLIENT)
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -16,6 +16,7 @@ from anypop.model.plan import Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.workload import Workload
 from anypop.plan.check import check, contradictions
+from anypop.plan.following import why_it_stays
 from anypop.plan.planner import plan
 from anypop.plan.sites import Sites
 from tests.worlds import LHR, after, host, network, upstream, workload
@@ -118,9 +119,31 @@ def test_where_the_world_is_led_to_its_host_it_waits(direct: bool) -> None:
     if direct:
         (note,) = planned.notes
         assert (note.reason, note.detail) == (
-            Reason.WAITS_FOR_ADDRESS, "its address is on LHR-1, which is lost or given up",
+            Reason.WAITS_FOR_ADDRESS,
+            "its address is on LHR-1, which is lost or given up; LHR-1 has BGP sessions of its own (telia), by which "
+            "the world is led to it for the whole of its prefix; behind an edge router of the PoP the address would "
+            "follow its instance",
         )  # fmt: skip
     assert externals(planned, TWO) == ([] if direct else ["198.19.0.6", "2001:db8:3::1"])
+
+
+def test_one_that_stays_says_why() -> None:
+    """To who asks beforehand, and where a drain would have its instance elsewhere."""
+    both = two_hosts()
+    alone = replace(both, pops=(replace(both.pops[0], hosts=both.pops[0].hosts[:1]),))
+    for of, why in (
+        (both, ""),
+        (two_hosts(direct=True), "LHR-1 has BGP sessions of its own (telia), by which"),
+        (alone, "LHR has no other host"),
+    ):
+        (home, *_) = of.hosts()
+        found = why_it_stays(Sites.of(of), place(of, 5, name=home[1].name))
+        assert found.startswith(why) and bool(found) == bool(why)
+    of = two_hosts(direct=True)
+    first = plan(world(of, place(of, 5)))
+    (life,) = first.incarnations
+    (note,) = plan(after(world(of, place(of, 5)), first, eases=frozenset({life.uid}))).notes
+    assert note.reason is Reason.ADDRESS_STAYS and note.detail.startswith("LHR-1 has it: LHR-1 has BGP sessions")
 
 
 def test_two_addresses_of_one_host_need_not_have_one_number() -> None:

@@ -44,6 +44,9 @@ def allocation(state: State, one: Allocation) -> Data:
         conditions.append(
             told("Usable", "HostInUse", f"an instance on {usable_on(state, one)} can have it", holds=True)
         )
+    if (stays := _stays(state, one)) is not None:
+        follows = stays or "its instance may go to another host of its PoP, and the address with it"
+        conditions.append(told("Follows", "BoundToHost" if stays else "EdgeRouter", follows, holds=not stays))
     if holder is not None:
         conditions.append(told("Claimed", "Claimed", f"claim {holder.slug} holds it", holds=True))
     else:
@@ -159,6 +162,13 @@ def usable_on(state: State, one: Allocation) -> str:
     pin = Pin(own=(place,))
     others = following.hosts_for(sites, pin, sites.pop_of(place.host))
     return next((host for host in others if host not in closed), "")
+
+
+def _stays(state: State, one: Allocation) -> str | None:
+    """Why an external address cannot follow its instance to another host; None where that is not asked."""
+    if one.place is None or one.spec.kind is AddressClass.PRIVATE or state.plan is None:
+        return None
+    return following.why_it_stays(state.plan.sites, one.place)
 
 
 def _ends(reclaim: Reclaim, idle_since: float | None) -> str:

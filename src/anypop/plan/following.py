@@ -28,6 +28,26 @@ def may_have(sites: Sites, place: Place, host: HostName) -> bool:
     return is_still_there and ways == {UpstreamKind.EDGE} and _has_edge(there.host, version)
 
 
+def why_it_stays(sites: Sites, place: Place) -> str:
+    """In words, why an external address can be had at its place alone; empty where it may follow to another host."""
+    home = sites.hosts.get(place.host)
+    if home is None:
+        return ""
+    version, city = place.address.version, home.pop.city
+    own = sorted(u.name for u in home.host.upstreams if u.has_session(version) and u.kind is not UpstreamKind.EDGE)
+    if own:
+        return (
+            f"{place.host} has BGP sessions of its own ({', '.join(own)}), by which the world is led to it for the "
+            "whole of its prefix; behind an edge router of the PoP the address would follow its instance"
+        )
+    others = [host.name for host in home.pop.hosts if host.name != place.host]
+    if not others:
+        return f"{city} has no other host"
+    if not any(may_have(sites, place, host) for host in others):
+        return f"no other host of {city} has a session with its edge router"
+    return ""
+
+
 def _has_edge(host: Host, version: int) -> bool:
     return any(u.kind is UpstreamKind.EDGE and u.has_session(version) for u in host.upstreams)
 

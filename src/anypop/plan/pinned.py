@@ -39,6 +39,19 @@ def taken(pin: Pin, room: Room, asked: LinksAsked) -> Taken:
     return Taken(room, index, links)
 
 
+def why_it_stays(sites: Sites, pin: Pin) -> str:
+    """In words, why what a slot claims binds it to a host; empty where it does not."""
+    if pin.host is not None:
+        return "a private address is its host's"
+    return next((why for place in (*pin.own, *pin.beside) if (why := following.why_it_stays(sites, place))), "")
+
+
+def stays_on(sites: Sites, pin: Pin, host: HostName) -> str:
+    """The same of one that lives there."""
+    why = why_it_stays(sites, pin)
+    return f"{host} has it: {why}" if why else f"{host} has it"
+
+
 def held(sites: Sites, pin: Pin, lives: Iterable[Incarnation]) -> Incarnation | None:
     """Of a slot's lives the one that has to stay where it is, since its addresses may be had nowhere else."""
     homes = following.homes(pin)
@@ -78,7 +91,9 @@ class Asked:
         others = [r for r in allowed if r.host not in homes and following.may_have_all(sites, self.pin, r.host)]
         room = found[0] if found else best(others, self.slot[0], self.needs, self.links)
         if room is None:
-            return f"{why}; {shortage(others, self.needs, self.links)}" if others else why
+            if others:
+                return f"{why}; {shortage(others, self.needs, self.links)}"
+            return f"{why}; {stays}" if (stays := why_it_stays(sites, self.pin)) else why
         return taken(self.pin, room, self.links)
 
     def _closed(self, ground: Ground, sites: Sites, host: HostName, here: Mapping[HostName, Room]) -> str:

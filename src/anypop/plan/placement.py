@@ -21,7 +21,6 @@ from anypop.plan import pinned
 from anypop.plan.following import may_have_all
 from anypop.plan.ground import Ground
 from anypop.plan.lives import cities_of, removal_of, uuid5, why_gone
-from anypop.plan.pinned import UNPINNED
 from anypop.plan.rollout import changes_at
 from anypop.plan.rooms import LinksAsked, Room, Rooms, best, needs_of, shortage
 
@@ -190,11 +189,12 @@ class _Turn:
 
     def _is_pinned(self, name: InstanceName, lives: list[Incarnation]) -> bool:
         """The same for the addresses that it claims alone."""
-        held = pinned.held(self.step.rooms.sites, self.step.pins.get(name, UNPINNED), lives)
+        sites, pin = self.step.rooms.sites, self.step.pins.get(name, pinned.UNPINNED)
+        held = pinned.held(sites, pin, lives)
         if held is None:
             return False
         if {held.uid} & {*self.ground.moves, *self.ground.eases} or held.host in self.ground.lost:
-            self.step.note(name, Reason.ADDRESS_STAYS, f"{held.host} has it")
+            self.step.note(name, Reason.ADDRESS_STAYS, pinned.stays_on(sites, pin, held.host))
         return True
 
     def _off_lost_hosts(self, lives: list[Incarnation], city: CityCode) -> list[Incarnation]:
@@ -282,9 +282,9 @@ class _Turn:
                 return self._waits(city, name, Reason.NO_ROOM, why)
             rooms = offering
         asked = self.asked if made_from is self.workload else LinksAsked.of(made_from)
-        pin = self.step.pins.get(name, UNPINNED)
+        pin = self.step.pins.get(name, pinned.UNPINNED)
         volumes_at = there[0].host if there else None
-        if pin is not UNPINNED:
+        if pin is not pinned.UNPINNED:
             slot = pinned.Asked(
                 pin=pin, slot=(self.workload.id, name), needs=needs, links=asked, volumes_at=volumes_at
             )  # fmt: skip
@@ -293,7 +293,7 @@ class _Turn:
                 return self._waits(city, name, Reason.WAITS_FOR_ADDRESS, taken)
             room, index, links = taken
         elif (found := best(rooms, self.workload.id, needs, asked)) is not None:
-            room, index, links = pinned.taken(UNPINNED, found, asked)
+            room, index, links = pinned.taken(pinned.UNPINNED, found, asked)
         else:
             reason = Reason.NO_ROOM if any(not r.fits(needs) for r in rooms) or not rooms else Reason.POP_FULL
             why = f"{city}: {shortage(rooms, needs, asked)}" if rooms else f"no host of {city} is in reach"
@@ -342,7 +342,7 @@ class _Turn:
         may_stop_first = current.uid in self.rollout.may_stop_first
         runs = self.ground.revision(self.workload.id, current.revision) or self.workload
         shared = {f"volume {c.slug}" for c in runs.volumes} & {f"volume {c.slug}" for c in self.workload.volumes}
-        kept = self.step.pins.get(current.name, UNPINNED).link
+        kept = self.step.pins.get(current.name, pinned.UNPINNED).link
         if kept is not None:
             shared |= {"the private address that it claims"}
         if shared:
@@ -410,7 +410,7 @@ class _Turn:
         else:
             others = [r for r in self.step.rooms.in_city(current.pop) if r.host != current.host]
             others = [r for r in others if r.host not in lost and r.host not in emptied]
-            pin, sites = self.step.pins.get(current.name, UNPINNED), self.step.rooms.sites
+            pin, sites = self.step.pins.get(current.name, pinned.UNPINNED), self.step.rooms.sites
             others = [r for r in others if may_have_all(sites, pin, r.host)]
             found = best(others, self.workload.id, needs, asked)
             if found is None:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from anypop.agent.decide.bound import bound
 from anypop.agent.decide.elements import Member, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.naming import SIBLING_NUMBERS, TUNNEL_NUMBER, tunnel_end
@@ -79,10 +80,13 @@ def guard_for(
     balanced: Mapping[Address, Iterable[Member]],
     siblings: Iterable[Sibling] = (),
     away: Iterable[Address] = (),
+    *,
     parts: tuple[Prefix, ...] = (),
+    here: tuple[Address, ...] = (),
 ) -> TunnelGuard | None:
     """What guards the tunnel of an order. `balanced`: the groups that there are; `siblings`: those to whom there is a
-    way; `away`: addresses of which flows leave by dials; `parts`: this host's of the subnets of stacks' networks.
+    way; `away`: addresses of which flows leave by dials; `parts`: this host's of the subnets of stacks' networks;
+    `here`: see `decide.bound`.
     """
     tunnel = tunnel_for(order)
     if tunnel is None or order.backbone is None:
@@ -91,7 +95,8 @@ def guard_for(
     return TunnelGuard(
         own=tunnel.own, end=tunnel.end, port=tunnel.port, mtu=tunnel.mtu,
         peers=tuple(sorted(own for own, _ in tunnel.targets)), ends=tuple(sorted(end for _, end in tunnel.targets)),
-        forged=(*tunnel.prefixes, *parts), carried=order.backbone.carried,
+        inside=(*tunnel.prefixes, *parts), forged=(order.private4, order.private6, *bound(order), *parts), here=here,
+        carried=order.backbone.carried,
         siblings=tuple(sorted({(s.group, s.address) for s in siblings}, key=_in_turn)),
         halves=tuple(sorted(halves, key=lambda a: (a.version, int(a)))),
     )  # fmt: skip

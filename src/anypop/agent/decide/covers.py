@@ -5,12 +5,9 @@ own edge router is the only way out, an external address of this host may have f
 That router has a route to each address in use, so what has none here is left to it.
 """
 
-from collections.abc import Iterator
-
+from anypop.agent.decide.bound import bound
 from anypop.agent.decide.facts import Facts
 from anypop.model.announce import Prefix
-from anypop.model.network import UpstreamKind
-from anypop.model.order import Order
 
 
 def covers_for(facts: Facts) -> frozenset[Prefix]:
@@ -18,12 +15,5 @@ def covers_for(facts: Facts) -> frozenset[Prefix]:
     still announce.
     """
     order = facts.order
-    own: set[Prefix] = {order.private4, order.private6, *_external(order)}
+    own: set[Prefix] = {order.private4, order.private6, *bound(order)}
     return frozenset(own | facts.wanted_prefixes | facts.exported_prefixes)
-
-
-def _external(order: Order) -> Iterator[Prefix]:
-    for whole in (order.external4, order.external6):
-        ways = {u.kind for u in order.upstreams if u.has_session(whole.version)}
-        if ways != {UpstreamKind.EDGE}:
-            yield whole

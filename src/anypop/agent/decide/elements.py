@@ -226,9 +226,9 @@ class Firewall:
     forwards; `hidden`: those of the links, which are reached inside a stack alone. `services`: what instances may
     ask of the host itself. `carries`: other hosts carry traffic for this one, so some answers belong to flows of which
     this host has seen nothing. `policies`, `groups`, `rulings`: network policies, and who is under which; `inner`:
-    prefixes that nobody outside has, where there are any. `parts`: this host's of the subnets of stacks' networks; from
-    there one goes to others of the network alone, who are in `vpc`, by the device group of its links. `routed`,
-    `passing`: of networks with routes through gateways, see `decide.gateways`.
+    prefixes that nobody outside has, where there are any; `here`: single addresses, see `decide.bound`. `parts`: this
+    host's of the subnets of stacks' networks; from there one goes to others of the network alone, who are in `vpc`, by
+    the device group of its links. `routed`, `passing`: of networks with routes through gateways, see `decide.gateways`.
     """
 
     links: tuple[GuardedLink, ...] = ()
@@ -246,6 +246,7 @@ class Firewall:
     groups: tuple[AddressGroup, ...] = ()
     rulings: tuple[RuledLinks, ...] = ()
     inner: tuple[Prefix, ...] = ()
+    here: tuple[Address, ...] = ()
     parts: tuple[Prefix, ...] = ()
     vpc: tuple[tuple[int, Address], ...] = ()
     routed: tuple[Routed, ...] = ()
@@ -255,7 +256,8 @@ class Firewall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelGuard:
     """What guards the tunnels. `own`, `end`: this host's end of them, and its address inside; `peers`, `ends`: the same
-    of the others, who alone may send. `forged`: what nobody else has, so no source of what comes by the tunnel;
+    of the others, who alone may send. `inside`: the prefixes of the own addresses of its instances; `forged`, `here`:
+    prefixes and addresses that nobody else has, so no source of what comes by the tunnel;
     `carried`: the prefixes whose answers are cut to what the tunnels take. `halves`: the addresses of whose flows this
     host sees one half alone, since another one answers: connection tracking is to leave them alone. `siblings`: own
     addresses of instances at other hosts, each with the device group of its stack's links here: between those links and
@@ -268,7 +270,9 @@ class TunnelGuard:
     mtu: int
     peers: tuple[IPv4Address, ...] = ()
     ends: tuple[IPv6Address, ...] = ()
+    inside: tuple[Prefix, ...] = ()
     forged: tuple[Prefix, ...] = ()
+    here: tuple[Address, ...] = ()
     carried: tuple[Prefix, ...] = ()
     halves: tuple[Address, ...] = ()
     siblings: tuple[tuple[int, Address], ...] = ()

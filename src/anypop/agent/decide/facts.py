@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from ipaddress import ip_network
 
 from anypop.agent.decide.backbone import Carriers, Sibling, Tunnel, error_ways_away, guard_for, tunnel_for
+from anypop.agent.decide.bound import here
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.decide.firewall import firewall_for
@@ -215,7 +216,8 @@ class Facts:
             self.observed.balanced,
             (s for s in self.siblings.values() if there.get(s.address) == s.peer),
             self.observed.away,
-            self.firewall.parts,
+            parts=self.firewall.parts,
+            here=here(self.order, self.known.values()),
         )
 
     @cached_property

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses
 
-from anypop.agent.decide import gateways, vpc
+from anypop.agent.decide import bound, gateways, vpc
 from anypop.agent.decide.elements import Firewall, GuardedLink, Opening, RuledLinks
 from anypop.agent.naming import RESOLVER4, RESOLVER6, TUNNEL, device_group_of, inside_mac, link_of, tunnel_end
 from anypop.model.announce import Address, Prefix
@@ -56,6 +56,7 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         groups=order.groups if rulings else (),
         rulings=rulings,
         inner=_inner(order, parts) if rulings else (),
+        here=bound.here(order, all_) if rulings else (),
         parts=parts,
         vpc=vpc.among(all_),
         routed=gateways.routed(all_),
@@ -73,7 +74,7 @@ def _ruled(order: Order, instances: Iterable[InstanceOrder]) -> Iterator[RuledLi
 
 def _inner(order: Order, parts: tuple[Prefix, ...]) -> tuple[Prefix, ...]:
     """What this host's own instances have, and the private addresses of others: no source out there is one of these."""
-    own: set[Prefix] = {order.private4, order.private6, order.external4, order.external6, *_private_elsewhere(order)}
+    own: set[Prefix] = {order.private4, order.private6, *bound.bound(order), *_private_elsewhere(order)}
     own |= set(parts)
     return tuple(p for v in (4, 6) for p in collapse_addresses(sorted(p for p in own if p.version == v)))  # type: ignore[type-var]
 

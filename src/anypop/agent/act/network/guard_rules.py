@@ -38,14 +38,14 @@ _SYN = "tcp flags & (syn | rst) == syn"
 _IP = {4: "ip", 6: "ip6"}
 _HEADERS = {4: 40, 6: 60}  # of TCP, without options
 _MARKED = f"meta mark set meta mark & {~DRAIN_MARK_MASK & 0xFFFF_FFFF:#010x} | {SIBLING_MARK:#010x}"
-_VERSION = 2  # of the rules themselves
+_VERSION = 3  # of the rules themselves
 SENT, RECEIVED = "sent", "received"
 """The sets whose elements count what goes to and comes from each other host."""
 
 
 def digest(rules: TunnelGuard) -> str:
     """A short name of all that is not an element."""
-    fixed = replace(rules, halves=(), siblings=())
+    fixed = replace(rules, halves=(), siblings=(), here=())
     return hashlib.sha256(repr((fixed, _VERSION)).encode()).hexdigest()[:16]
 
 
@@ -54,6 +54,7 @@ def elements(rules: TunnelGuard) -> dict[Place, frozenset[bytes]]:
     found: dict[Place, frozenset[bytes]] = {}
     for v in (4, 6):
         found[INET, f"halves{v}"] = frozenset(sets.address_key(a) for a in rules.halves if a.version == v)
+        found[INET, f"here{v}"] = frozenset(sets.address_key(a) for a in rules.here if a.version == v)
         found[INET, f"siblings{v}"] = frozenset(
             sets.group_key(group) + sets.address_key(a) for group, a in rules.siblings if a.version == v
         )
@@ -85,7 +86,8 @@ def _sets(rules: TunnelGuard, version: int) -> Iterator[str]:
     yield from _set(f"halves{version}", kind, [str(a) for a in rules.halves if a.version == version])
     siblings = [f"{group:#x} . {a}" for group, a in rules.siblings if a.version == version]
     yield from _set(f"siblings{version}", f"devgroup . {kind}", siblings)
-    yield from _set(f"own{version}", kind, _ranges(rules.forged, version), "flags interval")
+    yield from _set(f"here{version}", kind, [str(a) for a in rules.here if a.version == version])
+    yield from _set(f"own{version}", kind, _ranges(rules.inside, version), "flags interval")
     yield from _set(f"carried{version}", kind, _ranges(rules.carried, version), "flags interval")
     yield from _set(f"forged{version}", kind, _ranges((*rules.forged, *_NOBODY), version), "flags interval")
 
@@ -117,6 +119,8 @@ def _chains(rules: TunnelGuard) -> Iterator[str]:
         "ip6 saddr fe80::/10 counter drop",
         "ip saddr @forged4 counter drop",
         "ip6 saddr @forged6 counter drop",
+        "ip saddr @here4 counter drop",
+        "ip6 saddr @here6 counter drop",
     )
     yield from _chain(
         "input",

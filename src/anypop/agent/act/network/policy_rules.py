@@ -50,6 +50,8 @@ def elements(rules: Firewall) -> dict[Place, frozenset[bytes]]:
             for ruling in rules.rulings
             for link in ruling.links
         )
+    for v in (4, 6):
+        found[INET, f"here{v}"] = frozenset(sets.address_key(a) for a in rules.here if a.version == v)
     for group in rules.groups:
         for v in (4, 6):
             found[INET, _set(group, v)] = frozenset(sets.address_key(a) for a in group.addresses if a.version == v)
@@ -67,6 +69,7 @@ def lines(rules: Firewall) -> Iterator[str]:
         yield from _a_set(
             f"inner{v}", f"ipv{v}_addr", [str(p) for p in rules.inner if p.version == v], "flags interval"
         )
+        yield from _a_set(f"here{v}", f"ipv{v}_addr", [str(a) for a in rules.here if a.version == v])
     yield from _chain("unruled", *_unruled(rules))
     yield from _chain("unruled_answers", *_unruled_answers(rules))
     for policy in rules.policies:
@@ -112,7 +115,8 @@ def _of_ruling(ruling: RuledLinks, rules: Firewall) -> Iterator[str]:
         f"{name}_ingress",
         f"ct state related {_ICMP} accept",
         f"ct state established ct direction reply goto {name}_out_answers",
-        *(f"iifname @uplinks {_IP[v]} saddr @inner{v} counter drop" for v in (4, 6)),  # nobody out there has these
+        # nobody out there has these
+        *(f"iifname @uplinks {_IP[v]} saddr @{name}{v} counter drop" for name in ("inner", "here") for v in (4, 6)),
         f"iifgroup . oifgroup @kin goto {name}_in",
         *([f'iifname "{TUNNEL}" {_SIBLING} goto {name}_in'] if rules.carries else []),
         "ip daddr @hidden4 counter drop",
