@@ -522,7 +522,16 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("PUT", f"{BASE}/fun", {"workload": made})
     own.send("PATCH", f"{BASE}/fun", {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}})
     own.settle(agents)
-    for path in ("/revisions", "/rollouts", "/strategy", "/announcements", "/timeline", "/scaling"):
+    own.get("/anypop/v1/stacks/default/summaries")
+    for path in (
+        "/revisions",
+        "/revisions/2/changes",
+        "/rollouts",
+        "/strategy",
+        "/announcements",
+        "/timeline",
+        "/scaling",
+    ):
         own.get(f"{anypop}{path}")
     (rollout,) = own.get(f"{anypop}/rollouts")["results"]
     for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/abort")):
@@ -658,7 +667,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     assert changing <= in_the_log, "whatever changes something stands in the audit log"
     # streams: tests of the process read them
     streams = {
-        "watch_instances", "watch_events", "watch_announcements", "watch_drain", "watch_dials", "watch_volumes",
+        "watch_instances", "watch_summaries", "watch_events", "watch_announcements", "watch_drain", "watch_dials", "watch_volumes",
         "read_logs",
     }  # fmt: skip
     assert {route.name for route in documented.routes()} - seen == streams

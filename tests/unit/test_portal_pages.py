@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+from collections import Counter
 
 import pytest
 from starlette.requests import Request
@@ -100,7 +101,7 @@ def test_names_on_the_map_cover_neither_each_other_nor_a_city() -> None:
 
 def test_a_workload_is_told_as_well_only_when_all_of_it_is() -> None:
     def seen(*phases: str) -> str:
-        return summary.glance([{"phase": phase} for phase in phases]).word
+        return summary.glance(Counter(phases)).word
 
     assert seen("RUNNING", "RUNNING") == "Running"
     assert seen("RUNNING", "STARTING") == "Starting"

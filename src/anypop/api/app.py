@@ -53,6 +53,7 @@ from anypop.api import (
     stacks,
     streams,
     subnets,
+    summaries,
     timelines,
     usage,
     users,
@@ -71,8 +72,8 @@ ROUTERS = tuple(
     for part in (
         identity, signing_in, links, oidc, accounts, users, invitations,
         stacks, workloads, logs, metrics, images, network_policies, networks, subnets, gateway_routes, allocations,
-        addresses, prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, timelines, announcements,
-        communities, probes, predictions,
+        addresses, prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, summaries, timelines,
+        announcements, communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

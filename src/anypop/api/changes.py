@@ -1,4 +1,4 @@
-"""/anypop/v1/.../preview: what a new declaration of a workload would change, before anything changes.
+"""/anypop/v1/.../preview and .../changes: what a new declaration of a workload would change, or a kept one did.
 
 In: a body as PUT takes it (or PATCH, with `merge=true`). Out: each field that differs, whether instances have to be
 made anew for it, how many there are then, and the price. Nothing is stored.
@@ -13,16 +13,20 @@ from anypop.api import shapes
 from anypop.api.bodies import JsonObject
 from anypop.api.context import CallerStack, PlatformDep
 from anypop.api.documentation import answers
-from anypop.api.models.rollouts import Preview
+from anypop.api.models.rollouts import Preview, RevisionChanges
 from anypop.api.models.workloads import WorkloadPatch, WorkloadRequest
+from anypop.api.parameters import whole
 from anypop.control import declare
-from anypop.control.state import Declaration
+from anypop.control.refusals import NotFound
+from anypop.control.state import Declaration, Revision
 from anypop.plan.parse import Parsed
 from anypop.plan.price import quote
 from anypop.plan.rollout import waves_of
 from anypop.plan.template import template_of
 
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["rollouts"])
+
+Documented = Declaration | Parsed | Revision
 
 
 @router.post("/preview")
@@ -57,7 +61,30 @@ async def preview_change(
     ) | {"new_processes": anew}
 
 
-def differences(current: Declaration, made: Parsed) -> Iterator[dict[str, Any]]:
+@router.get("/revisions/{revision}/changes")
+@answers(RevisionChanges)
+async def compare_revisions(
+    *,
+    workload_id: Annotated[str, Path(description="id or slug")],
+    revision: Annotated[int, whole(9), Path(description="a kept one", ge=0)],
+    stack: CallerStack,
+    platform: PlatformDep,
+    since: Annotated[int, whole(9), Query(description="default: the kept one before it", ge=0)] = 0,
+) -> dict[str, Any]:
+    """Compare two revisions of a workload: each field that differs; of secrets only that they do."""
+    declared = platform.workload(stack, workload_id)
+    kept = {one.number: one for one in (*platform.core.state.revisions_of(declared.id).values(), declared.newest)}
+    before = since or max((number for number in kept if number < revision), default=0)
+    for number in filter(None, (revision, before)):
+        if number not in kept:
+            raise NotFound(f"no revision {number}; kept are {', '.join(map(str, sorted(kept)))}")
+    if not before:
+        raise NotFound(f"no revision before {revision} is kept")
+    told = {"revision": revision, "since": before}
+    return told | {"changes": list(differences(kept[before], kept[revision]))}
+
+
+def differences(current: Documented, made: Documented) -> Iterator[dict[str, Any]]:
     """What differs, field by field, with the path; of secrets only that they differ."""
     before, after = dict(_leaves(current.document)), dict(_leaves(made.document))
     for path in sorted({*before, *after}):

@@ -142,6 +142,8 @@ OPERATIONS: Mapping[str, Rule] = {
     "restore_volume": _EDIT_STACK,
     "release_volume": _EDIT_STACK,
     "watch_instances": _SEE_STACK,
+    "list_summaries": _SEE_STACK,
+    "watch_summaries": _SEE_STACK,
     "get_timeline": _SEE_STACK,
     "get_scaling": _SEE_STACK,
     # changes of workloads and announcements
@@ -150,6 +152,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "apply_workloads": _EDIT_STACK,
     "preview_change": _SEE_STACK,
     "list_revisions": _SEE_STACK,
+    "compare_revisions": _SEE_STACK,
     "list_rollouts": _SEE_STACK,
     "get_rollout": _SEE_STACK,
     "change_scopes": _EDIT_STACK,

@@ -6,7 +6,7 @@ control's state.
 
 from dataclasses import dataclass
 
-from anypop.api import shapes
+from anypop.api import slots
 from anypop.api.context import Platform
 from anypop.control.refusals import NotFound
 from anypop.control.state import Declaration
@@ -27,8 +27,9 @@ class Running:
 def container(platform: Platform, declared: Declaration, instance: str, name: str) -> Running:
     """The container `name` of an instance; the first one where `name` is empty. Raises `NotFound`."""
     state, now = platform.core.state, platform.clock()
-    lives = (*shapes.instances(state, declared, now), *shapes.incarnations(state, declared, now))
-    life = next((life for life, _ in lives if instance in (life.name, life.uid)), None)
+    every = slots.lives(state, declared, now)
+    lives = (one.incarnation for one in (*slots.slots(every), *every))
+    life = next((life for life in lives if instance in (life.name, life.uid)), None)
     if life is None:
         raise NotFound(f"no instance {instance}")
     revision = state.revision(declared.id, life.revision) or declared.newest

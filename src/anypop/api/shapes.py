@@ -4,17 +4,20 @@ In: control's state. Out: plain data. Null and empty values are left out, times 
 are text. Pure; it must not add to a workload's document what its client would see as a difference from what it sent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from anypop.api import slots
+from anypop.api.slots import Life
 from anypop.control.accounts import Stack
 from anypop.control.drain_facts import drains_over, is_drained
 from anypop.control.state import Declaration, Revision, State
 from anypop.control.volume_book import phase_of_claim
-from anypop.judge.instances import Shown, shown
+from anypop.judge.instances import Shown
 from anypop.model import codec
+from anypop.model.names import HostName
 from anypop.model.order import InstanceOrder
 from anypop.model.plan import Incarnation, Quote
 from anypop.model.reasons import Reason
@@ -70,45 +73,40 @@ def instances(state: State, declared: Declaration, now: float) -> list[tuple[Inc
     """The instances of a workload by name: of each slot the incarnation that serves, or is on its way to; one that is
     being taken down only where no other lives in its slot.
     """
-    found: dict[str, tuple[Incarnation, dict[str, Any]]] = {}
-    for life, data in incarnations(state, declared, now):
-        other = found.get(life.name)
-        leaving = "deletedAt" in data
-        if (
-            other is None
-            or (not leaving and ("deletedAt" in other[1] or data.get("phase") == Phase.RUNNING))
-            or (leaving and "deletedAt" in other[1])
-        ):
-            found[life.name] = life, data
-    return list(found.values())
+    return _each(state, declared, slots.slots(slots.lives(state, declared, now)))
 
 
 def incarnations(state: State, declared: Declaration, now: float) -> list[tuple[Incarnation, dict[str, Any]]]:
     """All incarnations of a workload by name and age, those being taken down included."""
-    mine = list(state.incarnations_of(declared.id).values())
-    orders = {}
-    if state.plan is not None:
-        hosts = {p.incarnation.host for p in mine}
-        orders = {
-            i.uid: i
-            for h in hosts
-            if (part := state.plan.hosts.get(h))
-            for i in part.instances
-            if i.workload_id == declared.id
-        }
-    living = [(p.incarnation, p.created_at, None) for p in mine]
-    leaving = [(t.incarnation, t.created_at, t.asked_at) for t in state.tombstones_of(declared.id).values()]
-    found = []
-    for life, created_at, asked_at in sorted(
-        [*living, *leaving], key=lambda entry: (entry[0].name, entry[0].life, entry[1])
-    ):
-        seen = shown(life.name, life.uid, state.reports.get(life.host), now=now, removing=asked_at is not None)
+    return _each(state, declared, slots.lives(state, declared, now))
+
+
+def _each(state: State, declared: Declaration, lives: Iterable[Life]) -> list[tuple[Incarnation, dict[str, Any]]]:
+    show = instance_of(state, declared)
+    return [(life.incarnation, show(life)) for life in lives]
+
+
+def instance_of(state: State, declared: Declaration) -> Callable[[Life], dict[str, Any]]:
+    """What the API shows of each life of a workload. The orders of a host are looked through when the first of its
+    instances is shown.
+    """
+    orders: dict[HostName, dict[str, InstanceOrder]] = {}
+
+    def order_of(life: Incarnation) -> InstanceOrder | None:
+        if (there := orders.get(life.host)) is None:
+            part = state.plan.hosts.get(life.host) if state.plan is not None else None
+            there = {i.uid: i for i in part.instances if i.workload_id == declared.id} if part is not None else {}
+            orders[life.host] = there
+        return there.get(life.uid)
+
+    def show(one: Life) -> dict[str, Any]:
+        life, seen = one.incarnation, one.seen
         revision = state.revision(declared.id, life.revision) or declared.newest
-        order = orders.get(life.uid)
         if seen.healthy and declared.id in state.anycast and is_drained(drains_over(state, life.pop, life.host)):
             seen = replace(seen, reason=Reason.DRAINED, message=f"{life.pop} is drained: it runs and gets no traffic")
-        found.append((life, _instance(revision, life, order, seen, created_at=created_at, asked_at=asked_at)))
-    return found
+        return _instance(revision, life, order_of(life), seen, created_at=one.created_at, asked_at=one.asked_at)
+
+    return show
 
 
 def _instance(

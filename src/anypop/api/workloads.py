@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from anypop.api import notes, pages, running, shapes
+from anypop.api import notes, pages, running, shapes, slots
 from anypop.api.bodies import JsonObject
 from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
@@ -175,8 +175,9 @@ async def list_instances(
     query: pages.PageQuery, workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep
 ) -> dict[str, Any]:
     """List a workload's instances by name, those being taken down included."""
-    found = shapes.instances(platform.core.state, platform.workload(stack, workload_id), platform.clock())
-    return pages.page(found, query, lambda entry: entry[1], Instance)
+    state, declared = platform.core.state, platform.workload(stack, workload_id)
+    found = slots.slots(slots.lives(state, declared, platform.clock()))
+    return pages.page(found, query, shapes.instance_of(state, declared), Instance)
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}/instances/{name}")
@@ -189,9 +190,10 @@ async def get_instance(
 ) -> dict[str, Any]:
     """Get one instance."""
     state, declared, now = platform.core.state, platform.workload(stack, workload_id), platform.clock()
-    for life, data in (*shapes.instances(state, declared, now), *shapes.incarnations(state, declared, now)):
-        if name in (life.name, life.uid):
-            return {"instance": data}
+    every = slots.lives(state, declared, now)
+    for life in (*slots.slots(every), *every):
+        if name in (life.incarnation.name, life.incarnation.uid):
+            return {"instance": shapes.instance_of(state, declared)(life)}
     raise NotFound(f"no instance {name}")
 
 

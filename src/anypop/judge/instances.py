@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from anypop.judge.verdict import Received, is_fresh
 from anypop.model.names import InstanceName
 from anypop.model.reasons import Reason
-from anypop.model.report import ContainerReport, Phase
+from anypop.model.report import ContainerReport, InstanceReport, Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,11 @@ def shown(name: InstanceName, uid: str, received: Received | None, *, now: float
     found = None
     if received is not None:
         found = next((i for i in received.report.instances if i.uid == uid and i.name == name), None)
+    return shown_by(found, received, now=now, removing=removing)
+
+
+def shown_by(found: InstanceReport | None, received: Received | None, *, now: float, removing: bool = False) -> Shown:
+    """The same for whoever has looked already for what the report says of it."""
     started_at = found.started_at if found else None
     containers, init = (found.containers, found.init) if found else ((), ())
     if removing:

@@ -116,7 +116,7 @@ class Api:
         await asyncio.create_task(_run(self.app, scope, receive, send))
         return status, headers, b"".join(parts)
 
-    async def events(self, *path: str) -> AsyncIterator[Event]:
+    async def events(self, *path: str, **query: object) -> AsyncIterator[Event]:
         """A stream of server-sent events, to its end. Raises `Refused`. Whoever is slow to take them gets fewer and
         newer ones, as from the API itself.
         """
@@ -128,7 +128,7 @@ class Api:
 
         async def stream() -> None:
             try:
-                await _run(self.app, self._scope("GET", path, {}), receive, arrived.put)
+                await _run(self.app, self._scope("GET", path, query), receive, arrived.put)
             except Exception:
                 log.exception("a stream of the API failed by a fault of ours")
             await arrived.put(None)  # not where it was cancelled: nobody takes it any more

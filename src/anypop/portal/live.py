@@ -10,33 +10,40 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, TypeAlias
 
 from starlette.responses import Response, StreamingResponse
 
 from anypop.portal import shields, workloads
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Visit, rendered
-from anypop.portal.workload import told
+from anypop.portal.workload import PAGE, told
 
 MOST_TOPICS = 120  # twelve tabs with a page of rows would be more, of which most are the same
 MOST_STREAMS = 6  # of one session: each browser has one, and one more while it changes what it wants
 PACE_S = 0.2  # a screen that changes five times in a second is as live as anybody reads
 SIGN_OF_LIFE_S = 10.0
 AGAIN_MS = 1000
+ROWS = 100  # that one stream of the API tells of
+TOPIC = re.compile(r"row:[^:,]{1,64}:[^:,]{1,64}|workload:[^:,]{1,64}:[^:,]{1,64}(:[0-9]{1,8})?")
 
 _open: Counter[str] = Counter()
+
+News: TypeAlias = "asyncio.Queue[tuple[str, str]]"
 
 
 async def stream(visit: Visit) -> Response:
     """Raises `Refused` for topics that are none, and for too many."""
     query = visit.request.query_params
     topics = tuple(dict.fromkeys(query.getlist("topic")))
-    wrong = [topic for topic in topics if topic.count(":") != 2 or topic.split(":")[0] not in ("row", "workload")]
+    wrong = [topic for topic in topics if not TOPIC.fullmatch(topic)]
     if not topics or wrong or len(topics) > MOST_TOPICS:
-        raise Refused(400, f"a stream has 1 to {MOST_TOPICS} topics: row:STACK:WORKLOAD or workload:STACK:WORKLOAD")
+        raise Refused(
+            400, f"a stream has 1 to {MOST_TOPICS} topics: row:STACK:WORKLOAD or workload:STACK:WORKLOAD[:FROM]"
+        )
     if _open[visit.secret] >= MOST_STREAMS:
         raise Refused(429, "this session has too many streams open", wait_s=2)
     last = visit.request.headers.get("last-event-id") or query.get("last", "")
@@ -45,9 +52,9 @@ async def stream(visit: Visit) -> Response:
 
 
 async def _events(visit: Visit, topics: tuple[str, ...], known: dict[str, str]) -> AsyncIterator[str]:
-    news: asyncio.Queue[tuple[str, str]] = asyncio.Queue(maxsize=1)
+    news: News = asyncio.Queue(maxsize=1)
     _open[visit.secret] += 1
-    watching = [asyncio.create_task(_watch(visit, topic, news)) for topic in topics]
+    watching = [asyncio.create_task(watch) for watch in _watches(visit, topics, news)]
     watching.append(asyncio.create_task(_session(visit, news)))
     sent: dict[str, str] = {}
     try:
@@ -88,7 +95,7 @@ def _known(last: str) -> dict[str, str]:
     return {key: digest for key, _, digest in pairs if digest}
 
 
-async def _session(visit: Visit, news: "asyncio.Queue[tuple[str, str]]") -> None:
+async def _session(visit: Visit, news: News) -> None:
     """A sign of life, as long as the session counts."""
     while True:
         await asyncio.sleep(SIGN_OF_LIFE_S)
@@ -101,32 +108,77 @@ async def _session(visit: Visit, news: "asyncio.Queue[tuple[str, str]]") -> None
         await news.put(("", "alive"))
 
 
-async def _watch(visit: Visit, topic: str, news: "asyncio.Queue[tuple[str, str]]") -> None:
-    """One topic, to the end of its workload."""
-    kind, stack, ref = topic.split(":")
-    place = ("workload/v1/stacks", stack, "workloads", ref)
+def _watches(visit: Visit, topics: tuple[str, ...], news: News) -> Iterator[Coroutine[Any, Any, None]]:
+    """Rows of one stack by one stream of the API, each workload's page by one of its own."""
+    rows: dict[str, list[str]] = {}
+    for topic in topics:
+        kind, stack, ref = topic.split(":")[:3]
+        if kind == "row":
+            rows.setdefault(stack, []).append(ref)
+        else:
+            yield _guarded(_workload(visit, topic, news), news)
+    for stack, refs in rows.items():
+        for at in range(0, len(refs), ROWS):
+            yield _guarded(_rows(visit, stack, refs[at : at + ROWS], news), news)
+
+
+async def _guarded(watch: Coroutine[Any, Any, None], news: News) -> None:
     try:
-        async for event in visit.api.events("anypop/v1/stacks", stack, "workloads", ref, "watch"):
-            if event.name == "ended":  # what let the browser in has
+        await watch
+    except Refused as refused:
+        if refused.status == 401:
+            await news.put(("", ""))
+        # else the next look of the page says why
+
+
+async def _rows(visit: Visit, stack: str, refs: list[str], news: News) -> None:
+    """Summaries, to the end of all these workloads."""
+    living = list(refs)
+    try:
+        async for event in visit.api.events("anypop/v1/stacks", stack, "summaries", "watch", workloads=",".join(refs)):
+            match event.name:
+                case "summary":
+                    ref = event.data["id"] if event.data["id"] in refs else event.data["slug"]
+                    html = rendered("row.html", stack=stack, row=workloads.row(event.data))
+                    await news.put((f"row:{stack}:{ref}", html))
+                case "gone":
+                    living.remove(event.data["ref"])
+                    await news.put((f"row:{stack}:{event.data['ref']}", _gone("row", event.data["ref"])))
+                case "ended":  # what let the browser in has
+                    await news.put(("", ""))
+                    return
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        for ref in living:  # the stack is gone
+            await news.put((f"row:{stack}:{ref}", _gone("row", ref)))
+
+
+def _gone(kind: str, ref: str) -> str:
+    return rendered("gone.html", kind=kind, slug=ref)
+
+
+async def _workload(visit: Visit, topic: str, news: News) -> None:
+    """One page of one workload, to its end."""
+    _, stack, ref, *at = topic.split(":")
+    begin = int(at[0]) if at else 0
+    try:
+        page = {"first": PAGE, "after": begin}
+        async for event in visit.api.events("anypop/v1/stacks", stack, "workloads", ref, "watch", **page):
+            if event.name == "ended":
                 await news.put(("", ""))
                 return
             if event.name != "instances":
                 break
-            declared = (await visit.api.get(*place))["workload"]
-            await news.put((topic, _piece(visit, kind, stack, declared, event.data)))
+            declared = (await visit.api.get("workload/v1/stacks", stack, "workloads", ref))["workload"]
+            data = event.data
+            shown = told(
+                declared, data["instances"], counted=data["summary"], revision=data["revision"],
+                rollout=data.get("rollout"), begin=begin,
+            )  # fmt: skip
+            await news.put((topic, rendered("live.html", stack=stack, visit=visit, **shown)))
             await asyncio.sleep(PACE_S)
     except Refused as refused:
-        if refused.status == 401:
-            await news.put(("", ""))
-            return
         if refused.status != 404:
-            return  # the next look of the page says why
-    await news.put((topic, rendered("gone.html", kind=kind, slug=ref)))
-
-
-def _piece(visit: Visit, kind: str, stack: str, declared: Any, data: Any) -> str:
-    if kind == "row":
-        leaving = "deleteRequestedAt" in declared["metadata"]
-        return rendered("row.html", stack=stack, row=workloads.row(declared, data["instances"], leaving=leaving))
-    shown = told(declared, data["instances"], revision=data["revision"], rollout=data.get("rollout"))
-    return rendered("live.html", stack=stack, visit=visit, **shown)
+            raise
+    await news.put((topic, _gone("workload", ref)))

@@ -5,7 +5,7 @@ runs when the API says so, and what is not known is counted as not known.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,12 @@ class Continent:
     cities: tuple[City, ...]
 
 
-def glance(instances: Sequence[Data], *, leaving: bool = False) -> Glance:
-    """The workload in one word: the worst that holds for any instance."""
-    styles = Counter(words.state(str(one.get("phase", "")))[0] for one in instances)
-    running, total = styles["Running"], len(instances)
+def glance(phases: Mapping[str, int], *, leaving: bool = False) -> Glance:
+    """Of so many instances in each phase, in one word: the worst that holds for any of them."""
+    styles: Counter[str] = Counter()
+    for phase, count in phases.items():
+        styles[words.state(phase)[0]] += count
+    running, total = styles["Running"], styles.total()
     if leaving:
         word, style = "Deleting", "way"
     elif not total:
@@ -66,8 +68,11 @@ def glance(instances: Sequence[Data], *, leaving: bool = False) -> Glance:
     return Glance(word=word, style=style, running=running, total=total)
 
 
-def by_place(instances: Iterable[Data]) -> tuple[Continent, ...]:
-    """Continents and cities by name; instances as the API orders them."""
+def by_place(instances: Iterable[Data], counted: Iterable[Data]) -> tuple[Continent, ...]:
+    """Continents and cities by name, with how it is there as a whole (`counted`: a summary's cities); instances as the
+    API orders them. A city none of whose instances is on this page is left out.
+    """
+    phases = {str(one["cityCode"]): one["phases"] for one in counted}
     places: dict[str, dict[str, list[Data]]] = {}
     for one in instances:
         place = one.get("location", {})
@@ -77,20 +82,25 @@ def by_place(instances: Iterable[Data]) -> tuple[Continent, ...]:
     return tuple(
         Continent(
             name=name,
-            cities=tuple(sorted((_city(code, here) for code, here in cities.items()), key=lambda city: city.name)),
+            cities=tuple(
+                sorted(
+                    (_city(code, here, phases.get(code, {})) for code, here in cities.items()),
+                    key=lambda city: city.name,
+                )
+            ),
         )
         for name, cities in sorted(places.items())
     )
 
 
-def _city(code: str, here: list[Data]) -> City:
+def _city(code: str, here: list[Data], phases: Mapping[str, int]) -> City:
     place = here[0].get("location", {})
     return City(
         code=code,
         name=str(place.get("city", code)),
         country=str(place.get("country", "")),
         instances=tuple(here),
-        glance=glance(here),
+        glance=glance(phases),
     )
 
 
@@ -139,4 +149,26 @@ def _target(name: str, declared: Data) -> Target:
         cities=tuple(cities),
         least=int(deployments.get("minReplicas", 1)),
         most=int(most) if most is not None and scales else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """Where a page of a list stands. `earlier`, `later`: where the pages beside it begin, None where there is none."""
+
+    first: int
+    last: int
+    total: int
+    earlier: int | None
+    later: int | None
+
+
+def pages(begin: int, size: int, total: int) -> Pages:
+    end = min(begin + size, total)
+    return Pages(
+        first=begin + 1,
+        last=end,
+        total=total,
+        earlier=max(0, begin - size) if begin else None,
+        later=end if end < total else None,
     )

@@ -13,6 +13,7 @@ from anypop.portal import summary, workloads
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Visit
 
+PAGE = 100  # instances
 EVENTS = 12
 LOOKED_THROUGH = 1000
 
@@ -35,11 +36,19 @@ async def shown(visit: Visit) -> Response:
 
 async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
     stack, ref = _place(visit)
-    declared, drains = await asyncio.gather(_declared(visit), _drains(visit))
-    seen = await visit.api.get(
-        "workload/v1/stacks", stack, "workloads", ref, "instances", **{"page_request.first": workloads.MOST_SHOWN}
+    begin = workloads.beginning(visit)
+    declared = await _declared(visit)
+    here = ("workload/v1/stacks", stack, "workloads", declared["id"])
+    page = {"page_request.first": PAGE, "page_request.after": begin - 1}
+    whole = {"page_request.filter": f"id='{declared['id']}'"}
+    drains, seen, status, summaries = await asyncio.gather(
+        _drains(visit),
+        visit.api.get(*here, "instances", **page),
+        visit.api.get("anypop/v1/stacks", stack, "workloads", declared["id"], "rollouts"),
+        visit.api.get("anypop/v1/stacks", stack, "summaries", **whole),
     )
-    status = await visit.api.get("anypop/v1/stacks", stack, "workloads", ref, "rollouts")
+    if not summaries["results"]:
+        raise Refused(404, f"no workload {ref}")  # gone since it was looked for
     rollout = status["results"][-1] if status["results"] else None
     return visit.page(
         "workload.html",
@@ -47,26 +56,36 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
         stack=stack,
         refused=refused,
         done=DONE.get(visit.request.query_params.get("done", ""), ""),
-        drains=[d for d in drains if d["target"] in {one["name"] for one in seen["results"]}],
+        drains=[d for d in drains if str(d["target"]).startswith(_beginnings(declared))],
         targets=summary.targets(declared),
         ports=summary.ports(declared),
-        **told(declared, seen["results"], revision=status["revision"], rollout=rollout),
-    )
+        **told(
+            declared, seen["results"], counted=summaries["results"][0], revision=status["revision"], rollout=rollout,
+            begin=begin,
+        ),
+    )  # fmt: skip
 
 
-def told(declared: Any, instances: list[Any], *, revision: int, rollout: Any) -> dict[str, Any]:
-    """What the live part shows, the same on the page and in the stream."""
+def told(
+    declared: Any, instances: list[Any], *, counted: Any, revision: int, rollout: Any, begin: int = 0
+) -> dict[str, Any]:
+    """What the live part shows, the same on the page and in the stream. `counted`: the summary of all instances;
+    `begin`: how many there are before those of this page.
+    """
     leaving = "deleteRequestedAt" in declared["metadata"]
+    glance = summary.glance(counted["phases"], leaving=leaving)
     return {
         "workload": declared,
         "leaving": leaving,
-        "glance": summary.glance(instances, leaving=leaving),
-        "continents": summary.by_place(instances),
+        "glance": glance,
+        "continents": summary.by_place(instances, counted["cities"]),
         "anycast": summary.anycast(declared),
         "images": summary.images(declared),
         "revision": revision,
         "rollout": rollout,
         "count": len(instances),
+        "begin": begin,
+        "pages": summary.pages(begin, PAGE, glance.total),
     }
 
 
@@ -92,8 +111,7 @@ async def events(visit: Visit) -> Response:
     """The part of the page that tells what happened to it, the newest first."""
     declared = await _declared(visit)
     found = await visit.api.get("anypop/v1/events", limit=LOOKED_THROUGH)
-    slug = declared["slug"]
-    beginnings = tuple(f"{slug}-{target}-" for target in declared.get("targets", ()))
+    slug, beginnings = declared["slug"], _beginnings(declared)
     own = [
         e
         for e in found["results"]
@@ -101,6 +119,11 @@ async def events(visit: Visit) -> Response:
         and (slug in (e["subject"], e["fields"].get("workload")) or str(e["subject"]).startswith(beginnings))
     ]
     return visit.page("events.html", events=list(reversed(own))[:EVENTS], slug=slug)
+
+
+def _beginnings(declared: Any) -> tuple[str, ...]:
+    """Of the names of its instances."""
+    return tuple(f"{declared['slug']}-{target}-" for target in declared.get("targets", ()))
 
 
 async def scale(visit: Visit) -> Response:

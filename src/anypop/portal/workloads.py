@@ -4,18 +4,15 @@ In: a stack, a page's beginning, a text to look for. Out: the rows of that page,
 a filtered list is told so, and how many there are without the filter.
 """
 
-import asyncio
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from anypop.portal import summary
-from anypop.portal.calls import Refused
 from anypop.portal.visit import Visit
 
 PAGE = 25
-MOST_SHOWN = 1000  # of one workload's instances; beyond that its page says so
 
 
 async def first(visit: Visit) -> Response:
@@ -29,11 +26,11 @@ async def listed(visit: Visit) -> Response:
     stack = visit.request.path_params["stack"]
     query = visit.request.query_params
     sought = query.get("q", "").strip()
-    begin = int(text) if (text := query.get("from", "0")).isdecimal() and len(text) < 9 else 0
+    begin = beginning(visit)
     found = await _page(visit, stack, begin=begin, sought=sought)
     info = found["pageInfo"]
     everything = info if not sought else (await _page(visit, stack, begin=0, sought="", first=1))["pageInfo"]
-    rows = await asyncio.gather(*(_row(visit, stack, one) for one in found["results"]))
+    rows = [row(one) for one in found["results"]]
 
     def at(start: int) -> str:
         return "?" + urlencode({**({"q": sought} if sought else {}), **({"from": start} if start else {})})
@@ -51,35 +48,29 @@ async def listed(visit: Visit) -> Response:
     )
 
 
+def beginning(visit: Visit) -> int:
+    """Where the page begins that the address asks for."""
+    text = visit.request.query_params.get("from", "0")
+    return int(text) if text.isdecimal() and len(text) < 9 else 0
+
+
 async def _page(visit: Visit, stack: str, *, begin: int, sought: str, first: int = PAGE) -> Any:
     query: dict[str, object] = {"page_request.first": first, "page_request.after": begin - 1}
     if sought:
         # the API's filters know two kinds of quotes, and no way to write both of them in one text
         quote = "'" if '"' in sought else '"'
         query["page_request.filter"] = f"name~{quote}{sought.replace(quote, '')}{quote}"
-    return await visit.api.get("workload/v1/stacks", stack, "workloads", **query)
+    return await visit.api.get("anypop/v1/stacks", stack, "summaries", **query)
 
 
-async def _row(visit: Visit, stack: str, workload: Any) -> dict[str, Any]:
-    leaving = "deleteRequestedAt" in workload["metadata"]
-    try:
-        found = await visit.api.get(
-            "workload/v1/stacks", stack, "workloads", workload["id"], "instances", **{"page_request.first": MOST_SHOWN}
-        )
-        instances = found["results"]
-    except Refused as refused:
-        if refused.status != 404:  # gone since the list was made
-            raise
-        instances, leaving = [], True
-    return row(workload, instances, leaving=leaving)
-
-
-def row(workload: Any, instances: list[Any], *, leaving: bool) -> dict[str, Any]:
-    """What a row shows."""
+def row(told: Any) -> dict[str, Any]:
+    """What a row shows of a summary."""
     return {
-        "workload": workload,
-        "glance": summary.glance(instances, leaving=leaving),
-        "cities": sorted({i["location"]["cityCode"] for i in instances}),
-        "anycast": summary.anycast(workload),
-        "images": summary.images(workload),
+        "id": told["id"],
+        "slug": told["slug"],
+        "name": told["name"],
+        "glance": summary.glance(told["phases"], leaving="deleteRequestedAt" in told),
+        "cities": [one["cityCode"] for one in told["cities"]],
+        "anycast": told["anycast"],
+        "images": told["images"],
     }

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, StrictInt
 from anypop.api.models.announcements import MOST_RULES, RuleRequest
 from anypop.api.models.common import Answer, Moment, Request, left_out
 from anypop.api.models.prices import Quote, WithoutEffect
+from anypop.api.models.summaries import Summary
 from anypop.api.models.workloads import Instance, Workload
 from anypop.model.limits import MOST_ENTRIES
 from anypop.model.reasons import Reason
@@ -156,6 +157,7 @@ class WatchedInstances(Answer):
     instances: list[Instance]
     instances_on_it: int
     good: int
+    summary: Annotated[Summary, Field(description="of all of them, also where only a page is watched")]
     rollout: Rollout = left_out()
 
 
@@ -166,6 +168,14 @@ class Difference(Answer):
     before: Any = left_out()
     after: Any = left_out()
     secret: Literal[True] = left_out()
+
+
+class RevisionChanges(Answer):
+    """What differs in `revision` from the kept one `since`."""
+
+    revision: int
+    since: int
+    changes: list[Difference]
 
 
 class Counts(Answer):
