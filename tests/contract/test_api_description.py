@@ -667,7 +667,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     assert changing <= in_the_log, "whatever changes something stands in the audit log"
     # streams: tests of the process read them
     streams = {
-        "watch_instances", "watch_summaries", "watch_events", "watch_announcements", "watch_drain", "watch_dials", "watch_volumes",
-        "read_logs",
+        "watch_instances", "watch_summaries", "watch_events", "watch_announcements", "watch_drain", "watch_dials",
+        "watch_volumes", "read_logs",
     }  # fmt: skip
     assert {route.name for route in documented.routes()} - seen == streams
