@@ -18,6 +18,7 @@ from typing import Protocol
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
+from anypop.agent import log_streams
 from anypop.agent.act.instances.kept_logs import place_of
 from anypop.agent.act.instances.runtime import InstanceRuntime, Running
 from anypop.agent.act.network.forward import PortConnection
@@ -32,6 +33,7 @@ from anypop.model.errors import Invalid, WorldError
 from anypop.model.streams import (
     USED_IN_FRAME,
     CommandRequest,
+    FindRequest,
     LogRequest,
     Opened,
     PortRequest,
@@ -39,6 +41,7 @@ from anypop.model.streams import (
     StreamRequest,
     Used,
     UseRequest,
+    WatchLogsRequest,
 )
 
 log = logging.getLogger("anypop.agent")
@@ -89,11 +92,12 @@ class Streams:
         """Listen for ever."""
         failures = 0
         while True:
-            with contextlib.suppress(OSError, WebSocketException, Invalid, TimeoutError):
+            with contextlib.suppress(OSError, WebSocketException, TimeoutError):
                 async with self._control.connect("streams") as channel:
                     failures = 0
                     async for message in channel:
-                        self._begin(from_json(StreamRequest, message))
+                        with contextlib.suppress(Invalid):  # of a newer control, say: it hears nothing of us in time
+                            self._begin(from_json(StreamRequest, message))
             await asyncio.sleep(_REST.wait_s(failures))
             failures += 1
 
@@ -128,6 +132,10 @@ class Streams:
                 case UseRequest():
                     used = await self._usage.read(asked.wanted.uids)
                     await self._send_all(stream, pieces_of(used))
+                case FindRequest():
+                    await self._send_all(stream, log_streams.find(asked.wanted, self._folders))
+                case WatchLogsRequest():
+                    await self._send_all(stream, log_streams.watch(asked.wanted, self._folders))
         except Refused as refused:
             await stream.send(to_json(Opened(refusal=refused.why, message=str(refused))), text=True)
         except WebSocketException:
@@ -150,6 +158,11 @@ class Streams:
             raise Refused(Refusal.NOT_YET, f"container {wanted.container} {none}")
         with contextlib.suppress(FileNotFoundError):  # it went at this moment
             await self._send_all(stream, read_log(folder, wanted, pid))
+
+    def _folders(self, uids: frozenset[str]) -> dict[tuple[str, str], list[Path]]:
+        """Where the logs of these incarnations' containers are: of their lives now, and of those before."""
+        here = [(c.key, self._logs_in(c.id)) for c in self._containers() if c.key[0] in uids]
+        return {key: [folder, place_of(self._kept, *key)] for key, folder in here if folder is not None}
 
     async def _port(self, stream: ClientConnection, wanted: PortRequest) -> None:
         self._running(wanted.uid, wanted.container)

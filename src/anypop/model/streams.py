@@ -6,12 +6,15 @@ its own: first an `Opened`, then frames. Nothing of it is desired state: it is g
 
 A log is the bytes themselves. The frames of a command and of a connection begin with a byte that says what the rest is
 (`Frame`). What is used
-comes as one `Used` after the other.
+comes as one `Used` after the other. Lines that were found or are watched come as rows of JSON (`agent/log_rows.py`), cut
+into frames anywhere.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Literal
+
+from anypop.model.log_text import Level
 
 LARGEST_FRAME = 32 << 10
 """Bytes of one frame at most, its first byte not counted: who reads slowly holds back so much and no more."""
@@ -92,7 +95,36 @@ class Used:
     instances: tuple[InstanceUse, ...]
 
 
-Wanted = LogRequest | CommandRequest | PortRequest | UseRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindRequest:
+    """The newest lines of these incarnations that fit. `text`: stands in the line, capitals or not; `level`: at least;
+    `since`, `until`: nanoseconds since the epoch, the second one not within. `most`: lines; those of one moment are
+    never parted, so there may be some more.
+    """
+
+    kind: Literal["find"] = "find"
+    uids: tuple[str, ...]
+    container: str = ""
+    text: str = ""
+    level: Level | None = None
+    since: int | None = None
+    until: int | None = None
+    most: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchLogsRequest:
+    """Lines of these incarnations from `since` on (nanoseconds; None: from now) as they are written down."""
+
+    kind: Literal["watch-logs"] = "watch-logs"
+    uids: tuple[str, ...]
+    container: str = ""
+    text: str = ""
+    level: Level | None = None
+    since: int | None = None
+
+
+Wanted = LogRequest | CommandRequest | PortRequest | UseRequest | FindRequest | WatchLogsRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
