@@ -649,6 +649,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.get(f"{ipam}/operations/{told}/wait")
     own.send("DELETE", f"{ipam}/operations/{told}")
     own.get("/anypop/v1/addresses/198.18.0.1")
+    own.get("/anypop/v1/stacks/default/logs")
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})
     asked = {"csr": ask(second["name"]).request}
@@ -668,6 +669,6 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     # streams: tests of the process read them
     streams = {
         "watch_instances", "watch_summaries", "watch_events", "watch_announcements", "watch_drain", "watch_dials",
-        "watch_volumes", "read_logs",
+        "watch_volumes", "read_logs", "watch_logs", "download_logs",
     }  # fmt: skip
     assert {route.name for route in documented.routes()} - seen == streams

@@ -38,9 +38,10 @@ SOCKETS = {"run_command": COMMAND, "forward_port": PORT}
 READ = {
     "read_logs": LOG, "watch_events": EVENTS, "watch_instances": WATCH, "watch_announcements": ANNOUNCED,
     "watch_summaries": "/anypop/v1/stacks/default/summaries/watch?workloads=fun",
-    "watch_dials": "/anypop/v1/dials/watch", "watch_volumes": "/anypop/v1/stacks/default/volumes/watch",
+    "watch_logs": "/anypop/v1/stacks/default/logs/watch", "watch_dials": "/anypop/v1/dials/watch",
+    "watch_volumes": "/anypop/v1/stacks/default/volumes/watch",
 }  # fmt: skip
-QUIET = {"watch_announcements", "watch_dials", "watch_volumes"}  # nothing of them changes here
+QUIET = {"watch_logs", "watch_announcements", "watch_dials", "watch_volumes"}  # nothing of them changes here
 
 Headers = Mapping[str, str]
 

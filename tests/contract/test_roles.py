@@ -24,6 +24,8 @@ NOBODYS = "00000000-0000-0000-0000-000000000000"
 # where a request without a body, or a real id, would do something, or never end
 QUERIES = {
     "watch_events": "?after=x",
+    "watch_logs": "?since=x",
+    "download_logs": "?since=x",
     "watch_dials": "?longest_s=x",
     "watch_volumes": "?longest_s=x",
     "get_metrics": "?end_date=2020-01-01T00:00:00Z",

@@ -16,6 +16,7 @@ import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,28 @@ def test_a_log_is_followed_as_it_grows(shell: Shell, place: Platform) -> None:
             assert reader.stdout.readline().startswith(b"news ")
         finally:
             reader.kill()
+
+
+def test_logs_of_all_instances_are_searched_at_their_hosts(shell: Shell, place: Platform) -> None:
+    """Real logs of real containers, among many other lines: JSON is understood, one list comes of both."""
+    flood = "for n in $(seq 40); do seq 500; done > /proc/1/fd/1; "
+    for name, more in (("talker-eu1-ams-0", ""), ("talker-eu1-lhr-0", flood)):
+        line = json.dumps({"level": "error", "msg": "the needle", "of": name})
+        said = anypop(place, "exec", name, "sh", "-c", f"{more}echo '{line}' > /proc/1/fd/1")
+        assert said.returncode == 0, said.stderr
+
+    def found() -> list[dict[str, Any]]:
+        words = ("logs", "talker", "--grep", "NEEDLE", "--level", "warning", "-o", "json")
+        return [json.loads(line) for line in shell.try_(*words).out.splitlines()]
+
+    def both() -> list[dict[str, Any]]:
+        return seen if len(seen := found()) == 2 else []
+
+    rows = wait_until(both, timeout_s=20, reason="both are written down")
+    assert [row["instance"] for row in rows] == ["talker-eu1-ams-0", "talker-eu1-lhr-0"], "the oldest first"
+    assert [row["fields"] for row in rows] == [{"of": row["instance"]} for row in rows]
+    many = shell.try_("logs", "talker-eu1-lhr-0", "--until", "0s", "--most", "20000").out.splitlines()
+    assert len(many) == 20_000 and many[-2] == "500"
 
 
 def test_a_command_runs_in_the_instance_and_gives_its_code(shell: Shell, place: Platform) -> None:

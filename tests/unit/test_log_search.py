@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,8 +103,8 @@ def test_a_search_goes_back_to_the_full_log_and_to_the_life_before(tmp_path: Pat
     where = one(tmp_path / "now", entry("now", at(3)), before=entry("full", at(2)))
     one(tmp_path / "life", entry("earlier", at(1)))
     assert found({("u", "web"): [tmp_path / "now", tmp_path / "life"]})[0] == ["now", "full", "earlier"]
-    os.replace(tmp_path / "now" / LOG, tmp_path / "now" / BEFORE)
-    os.link(tmp_path / "now" / BEFORE, tmp_path / "now" / LOG)  # for a moment both names lead to one
+    (tmp_path / "now" / LOG).replace(tmp_path / "now" / BEFORE)
+    (tmp_path / "now" / LOG).hardlink_to(tmp_path / "now" / BEFORE)  # for a moment both names lead to one
     assert found(where)[0] == ["now"]
 
 
@@ -162,8 +163,6 @@ def test_a_needle_in_a_large_log_is_found_without_reading_every_line(
     st.lists(st.sampled_from(["a", "bb", "x" * 9000, "", "é ü", '{"level":"warn"}']), max_size=40), st.integers(1, 50)
 )
 def test_from_either_end_the_lines_are_the_same(texts: list[str], most: int) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         where = one(Path(folder) / "a", b"".join(entry(text, at(n)) for n, text in enumerate(texts)))
         lines, cut = found(where, most=most)

@@ -33,6 +33,7 @@ from anypop.api import (
     images,
     invitations,
     links,
+    log_search,
     logs,
     metrics,
     network,
@@ -71,9 +72,9 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, links, oidc, accounts, users, invitations,
-        stacks, workloads, logs, metrics, images, network_policies, networks, subnets, gateway_routes, allocations,
-        addresses, prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, summaries, timelines,
-        announcements, communities, probes, predictions,
+        stacks, workloads, logs, log_search, metrics, images, network_policies, networks, subnets, gateway_routes,
+        allocations, addresses, prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, summaries,
+        timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

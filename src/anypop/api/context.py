@@ -27,6 +27,7 @@ from anypop.control.held_open import HeldOpen
 from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
 from anypop.control.links import Links
+from anypop.control.log_search import LogSearch
 from anypop.control.oidc_waiting import Waiting
 from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
@@ -91,6 +92,7 @@ class Platform:
     waiting: Waiting = field(init=False)
     held_open: HeldOpen = field(init=False)
     links: Links = field(init=False)
+    log_search: LogSearch = field(init=False)
 
     def __post_init__(self) -> None:
         self.quotas = Quotas(self.core.store)
@@ -100,6 +102,7 @@ class Platform:
         self.waiting = Waiting(self.clock)
         self.held_open = HeldOpen(self.accounts, self.core.store, self.clock, entitlements.check)
         self.links = Links(self.clock)
+        self.log_search = LogSearch(self.streams)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 
     def stacks_of(self, caller: Caller) -> list[Stack]:

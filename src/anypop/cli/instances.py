@@ -13,14 +13,14 @@ from urllib.parse import quote
 
 import typer
 
-from anypop.cli import attaching, changes, terminal
+from anypop.cli import attaching, changes, log_search, terminal
 from anypop.cli.call import Call, command
 from anypop.cli.failure import CutOff, Exit, Failure, usage
 from anypop.cli.options import Timeout, Wait, Yes
 from anypop.model.visible import visible, visible_json
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MOST = 10_000
 
 Named = Annotated[str, typer.Argument(metavar="NAME", help="A workload (all its instances), or one instance.")]
 Container = Annotated[
@@ -39,6 +39,8 @@ def register(root: typer.Typer) -> None:
         anypop logs web
         anypop logs web-eu1-lhr-0 -f --tail 20
         anypop logs web --since 10m --timestamps
+        anypop logs web --grep timeout --level error --since 1h
+        anypop logs web -f --level warning
         anypop logs web-eu1-lhr-0 --previous
         """,
     )
@@ -52,17 +54,44 @@ def register(root: typer.Typer) -> None:
             str, typer.Option("--since", metavar="10m", help="Not what is older: 30s, 10m, 2h, 1d.", show_default=False)
         ] = "",
         previous: Annotated[bool, typer.Option("--previous", help="Of the life before the last restart.")] = False,
+        grep: Annotated[
+            str, typer.Option("--grep", metavar="TEXT", help="Lines with TEXT, capitals or not.", show_default=False)
+        ] = "",
+        level: Annotated[
+            str,
+            typer.Option(
+                "--level",
+                metavar="warning",
+                help="At least: trace, debug, info, warning, error, fatal.",
+                show_default=False,
+            ),
+        ] = "",
+        until: Annotated[
+            str, typer.Option("--until", metavar="5m", help="Not what is newer, or a time.", show_default=False)
+        ] = "",
+        most: Annotated[
+            int, typer.Option("--most", metavar="N", help="Of a search: the newest N lines.", min=1)
+        ] = MOST,
         timestamps: Annotated[bool, typer.Option("--timestamps", help="Begin each line with its moment.")] = False,
         container: Container = "",
     ) -> None:
-        """What containers say, as it stands on their hosts."""
+        """What containers say, as it stands on their hosts.
+
+        With '--grep', '--level' or '--until' hosts search, and the lines of all instances come in the order of time.
+        """
+        if grep or level or until:
+            if previous or tail >= 0 or (follow and until):
+                raise usage("--grep, --level and --until go neither with --previous nor --tail, nor --until with -f")
+            narrowed = log_search.narrowed(text=grep, level=level, since=since, until=until, container=container)
+            _searched(call, name, narrowed, follow=follow, most=most, timestamps=timestamps)
+            return
         query: dict[str, str | int] = {"container_name": container} if container else {}
         query |= {key: "true" for key, wanted in
                   (("follow", follow), ("previous", previous), ("timestamps", timestamps)) if wanted}  # fmt: skip
         if tail >= 0:
             query["tail_lines"] = tail
         if since:
-            query["since_seconds"] = _seconds(since)
+            query["since_seconds"] = log_search.seconds(since, "--since")
         workload, instances = attaching.meant(call, name)
         if not instances:
             raise Failure(
@@ -129,11 +158,21 @@ def register(root: typer.Typer) -> None:
         call.screen.result({"instance": name, "restarted": True}, lambda: [f"{name} is being started anew"])
 
 
-def _seconds(text: str) -> int:
-    unit = _UNITS.get(text[-1:], 0)
-    if not unit or not text[:-1].isascii() or not text[:-1].isdigit() or len(text) > 9:
-        raise usage(f"--since {text}: must be like 30s, 10m, 2h or 1d")
-    return int(text[:-1]) * unit
+def _searched(call: Call, name: str, query: dict[str, str], *, follow: bool, most: int, timestamps: bool) -> None:
+    workload, instances = attaching.meant(call, name)
+    if name in instances:
+        query["instance"] = name
+    printer = log_search.Printer(call, alone=name in instances or len(instances) == 1, timestamps=timestamps)
+    if follow:
+        for data in log_search.follow(call, workload, query):
+            printer.told(data)
+    lines, silent, cut = log_search.search(call, workload, query, most=most)
+    if cut:
+        call.screen.note(f"the newest {len(lines)} lines: there are older ones; --until or a larger --most shows them")
+    for line in lines:
+        printer.show(line)
+    for host, why in sorted(silent.items()):
+        call.screen.note(f"lines of host {host} are not here: {why}")
 
 
 class _Printer:

@@ -20,7 +20,10 @@ from anypop.model.streams import Opened, Refusal, StreamRequest, Wanted
 
 PATIENCE_S = 3.0
 MOST_OF_ACCOUNT = 32
+DEAF_S = 20.0  # one that did not answer is not waited for again so soon by whoever asks many
 MOST_OF_HOST = 48  # below what its agent serves, so that those of before a restart of control fit too
+
+NO_ANSWER = "its agent does not answer now; see `anypop host list`"
 
 
 class Socket(Protocol):
@@ -58,6 +61,7 @@ class Streams:
         self._connected = asyncio.Condition()
         self._asked: dict[str, _Stream] = {}
         self._of_accounts: Counter[str] = Counter()
+        self._deaf: dict[HostName, tuple[Socket, float]] = {}
 
     async def listen(self, host: HostName, channel: Socket) -> None:
         """Ask `host` over `channel` from now on, until it ends. A newer one takes its place."""
@@ -81,29 +85,40 @@ class Streams:
         """The host answers: its end is lent to who asked, until that has enough. Raises `NotFound`."""
         self.check(host, identity)
         stream = self._asked[identity]
+        self._deaf.pop(host, None)
         stream.arrived.set_result(socket)
         await stream.over.wait()
 
     @asynccontextmanager
-    async def ask(self, host: HostName, wanted: Wanted, account: str) -> AsyncIterator[Socket]:
+    async def ask(
+        self, host: HostName, wanted: Wanted, account: str, *, one_of_many: bool = False
+    ) -> AsyncIterator[Socket]:
         """The host's end of a stream that has begun. Raises `Refused` where the host opens none or too many are open,
-        and `WorldError` where it does not answer.
+        and `WorldError` where it does not answer. `one_of_many`: others are asked the same, and whoever asks counts
+        them: a host that is known not to answer is not waited for.
         """
-        if self._of_accounts[account] >= MOST_OF_ACCOUNT:
+        if one_of_many:
+            self._check_hears(host)
+        elif self._of_accounts[account] >= MOST_OF_ACCOUNT:
             raise Busy(f"{MOST_OF_ACCOUNT} streams of this account are open: end one first")
         if sum(s.host == host for s in self._asked.values()) >= MOST_OF_HOST:
             raise Busy(f"{MOST_OF_HOST} streams of host {host} are open")
         identity, stream = secrets.token_hex(16), _Stream(host)
         self._asked[identity] = stream
-        self._of_accounts[account] += 1
+        self._of_accounts[account] += not one_of_many
         try:
             yield await self._begun(stream, StreamRequest(id=identity, wanted=wanted))
         finally:
             stream.over.set()
             del self._asked[identity]
-            self._of_accounts[account] -= 1
+            self._of_accounts[account] -= not one_of_many
             if not self._of_accounts[account]:
                 del self._of_accounts[account]
+
+    def _check_hears(self, host: HostName) -> None:
+        channel, (deaf, since) = self._channels.get(host), self._deaf.get(host, (None, 0.0))
+        if channel is None or (channel is deaf and asyncio.get_running_loop().time() < since + DEAF_S):
+            raise WorldError(f"reach host {host}", NO_ANSWER)
 
     async def _answered(self, stream: _Stream, asked: str) -> Socket:
         """The host's end. Asked again over each channel that takes the place of one: what was sent over a connection
@@ -134,7 +149,9 @@ class Streams:
                 socket = await self._answered(stream, to_json(asked).decode())
                 first = await socket.receive()
         except TimeoutError as error:
-            raise WorldError(f"reach host {host}", "its agent does not answer now; see `anypop host list`") from error
+            if (channel := self._channels.get(host)) is not None:
+                self._deaf[host] = channel, asyncio.get_running_loop().time()
+            raise WorldError(f"reach host {host}", NO_ANSWER) from error
         if first is None:
             raise WorldError(f"reach host {host}", "it ended the stream at once")
         opened = from_json(Opened, first)

@@ -6,8 +6,8 @@ its own: first an `Opened`, then frames. Nothing of it is desired state: it is g
 
 A log is the bytes themselves. The frames of a command and of a connection begin with a byte that says what the rest is
 (`Frame`). What is used
-comes as one `Used` after the other. Lines that were found or are watched come as rows of JSON (`agent/log_rows.py`), cut
-into frames anywhere.
+comes as one `Used` after the other. Lines that are searched for or watched come as rows of JSON (`agent/log_streams`),
+cut into frames anywhere.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Logs of several containers as they grow, containers that start meanwhile included.
 
 In: where the logs are, asked again and again, and what is searched for. Out: lines, and how many bytes were passed over
-where more is written than anybody can read. The kernel tells of what is written (inotify(7)); a log that is full is read
-to its end before the one after it. It writes nothing.
+where more is written than anybody can read. The kernel tells of what is written (inotify(7)); a log that is full
+is read to its end before the one after it. It writes nothing.
 """
 
 import asyncio
@@ -100,9 +100,9 @@ class Present:
                 _close(self._tails.pop(key))
                 _libc.inotify_rm_watch(self._events, tail.watch)
         for key, folder in folders.items():
-            if key not in self._tails and (tail := self._begun(folder, first=first)) is not None:
-                tail.watch = _libc.inotify_add_watch(self._events, bytes(folder), _MODIFIED | _MOVED_TO)
-                self._tails[key] = tail
+            if key not in self._tails and (begun := self._begun(folder, first=first)) is not None:
+                begun.watch = _libc.inotify_add_watch(self._events, bytes(folder), _MODIFIED | _MOVED_TO)
+                self._tails[key] = begun
 
     def _begun(self, folder: Path, *, first: bool) -> _Tail | None:
         try:
@@ -132,11 +132,10 @@ class Present:
                 os.close(tail.before.pop(0))
         skipped = 0
         if not tail.before:
-            if (behind := _size(tail.file) - tail.at) > MOST_BEHIND:
+            if _size(tail.file) - tail.at > MOST_BEHIND:
                 to = _next_line(tail.file, _size(tail.file) - MOST_AT_ONCE)
                 skipped, tail.at = to - tail.at, to
                 tail.reader.forget()
-                del behind
             left -= self._some(tail.file, tail.at, tail, lines, left)
             if left > 0:
                 self._turn(tail)
