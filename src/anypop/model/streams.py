@@ -1,5 +1,5 @@
 """What control asks a host for that is no order: the log of a container, a command run in one, a connection to a port
-of an instance, what instances use now.
+of an instance, what instances use now, the host's metrics and its samples of them.
 
 In: nothing; these are words. Out: a request that control sends to the agent of a host, which answers over a stream of
 its own: first an `Opened`, then frames. Nothing of it is desired state: it is gone with the connection.
@@ -7,7 +7,8 @@ its own: first an `Opened`, then frames. Nothing of it is desired state: it is g
 A log is the bytes themselves. The frames of a command and of a connection begin with a byte that says what the rest is
 (`Frame`). What is used
 comes as one `Used` after the other. Lines that are searched for or watched come as rows of JSON (`agent/log_streams`),
-cut into frames anywhere.
+cut into frames anywhere. Metrics are the OpenMetrics text itself, as bytes; samples come as one `Samples`
+after the other, and a long series is in several of them, in order.
 """
 
 from dataclasses import dataclass
@@ -124,7 +125,59 @@ class WatchLogsRequest:
     since: int | None = None
 
 
-Wanted = LogRequest | CommandRequest | PortRequest | UseRequest | FindRequest | WatchLogsRequest
+class MetricsRequest:
+    """All metrics of the host, of this moment, as OpenMetrics text."""
+
+    kind: Literal["metrics"] = "metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplesRequest:
+    """What the host has kept of its metrics from `since` to `until` (seconds since the epoch, by the host's clock), a
+    sample each `step_s` at most. `names`: of samples, as in the text (`anypop_instance_cpu_seconds_total`), and
+    `uids`: of incarnations; none: all.
+    """
+
+    kind: Literal["samples"] = "samples"
+    since: float
+    until: float
+    step_s: float
+    names: tuple[str, ...] = ()
+    uids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """`labels`: in the order of their names, without the one that is the name. `points`: times in seconds since the
+    epoch, and values, oldest first.
+    """
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    points: tuple[tuple[float, float], ...]
+
+
+POINTS_IN_FRAME = 500
+"""Points in one `Samples`: 35 bytes each at most, and the labels beside them fit into a frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """A part of the answer."""
+
+    series: tuple[Series, ...]
+
+
+Wanted = (
+    LogRequest
+    | CommandRequest
+    | PortRequest
+    | UseRequest
+    | FindRequest
+    | WatchLogsRequest
+    | MetricsRequest
+    | SamplesRequest
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
