@@ -22,6 +22,7 @@ from anypop.api.models.errors import Error
 from anypop.api.openapi import content_of, refusals
 
 DESCRIPTION = "/anypop/v1/openapi.json"
+TEXTS = ("text/event-stream", "text/plain", "application/openmetrics-text")
 
 
 @cache
@@ -42,7 +43,7 @@ def reader(model: Any) -> TypeAdapter[Any]:
 
 def check(response: httpx.Response) -> None:
     """For a hook of httpx. A stream is left to the test that reads it."""
-    if response.headers.get("content-type", "").startswith(("text/event-stream", "text/plain")):
+    if response.headers.get("content-type", "").startswith(TEXTS):
         route = route_of(response.request)
         assert route is not None
         assert documentation.of(route.endpoint).media_type == response.headers["content-type"].partition(";")[0]
@@ -74,7 +75,11 @@ def check_read(response: httpx.Response) -> None:
         assert documented.leads and response.headers["location"] and not response.content, where
         return
     assert response.status_code == 200 and documented.model is not None, where
-    assert response.headers["content-type"] == documented.media_type, where
+    kind = response.headers["content-type"]
+    if kind.startswith(TEXTS):
+        assert kind.partition(";")[0] == documented.media_type, where
+        return
+    assert kind == documented.media_type, where
     same(documented.model, response.content, where)
     _check_request(route, request, where)
 

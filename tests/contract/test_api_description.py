@@ -661,6 +661,8 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/revoke", {})
     own.send("DELETE", f"{BASE}/fun")
     own.get(f"{BASE}/fun/instances")
+    assert own.call("GET", "/anypop/v1/metrics").status_code == 200
+    own.get("/anypop/v1/metrics/targets")
     people(own, account)
 
     in_the_log = {entry["operation"] for entry in own.get("/anypop/v1/audit?limit=1000")["results"]}
@@ -669,6 +671,6 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     # streams: tests of the process read them
     streams = {
         "watch_instances", "watch_summaries", "watch_events", "watch_announcements", "watch_drain", "watch_dials",
-        "watch_volumes", "read_logs", "watch_logs", "download_logs",
+        "watch_volumes", "read_logs", "watch_logs", "download_logs", "get_host_metrics",
     }  # fmt: skip
     assert {route.name for route in documented.routes()} - seen == streams

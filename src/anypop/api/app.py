@@ -21,11 +21,13 @@ from anypop.api import (
     backbone,
     changes,
     communities,
+    counted,
     dials,
     drains,
     entitlements,
     errors,
     events,
+    exposition,
     gateway_routes,
     healthz,
     hosts,
@@ -75,7 +77,7 @@ ROUTERS = tuple(
         stacks, workloads, logs, log_search, metrics, images, network_policies, networks, subnets, gateway_routes,
         allocations, addresses, prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, summaries,
         timelines, announcements, communities, probes, predictions,
-        healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
+        healthz, pops, hosts, exposition, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip
 
@@ -106,6 +108,7 @@ def make_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     errors.install(app)
     app.router.routes.extend((*_routes(), *streams.routes(platform)))
+    app.add_middleware(counted.Counted, counts=platform.core.counts)
     app.add_middleware(ReadsAlone, platform=platform)
     app.add_middleware(Labels, clock=platform.clock)
     app.add_middleware(PortalDoor)

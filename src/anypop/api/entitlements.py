@@ -214,6 +214,9 @@ OPERATIONS: Mapping[str, Rule] = {
     "watch_events": _SEE_NARROWED,
     "list_audit": _SEE,
     "prune_audit": _OWN,
+    "get_control_metrics": _SEE,
+    "get_host_metrics": _SEE,
+    "list_metrics_targets": _SEE,
     "get_network": _SEE,
     "replace_network": _OWN,
     # agents show a certificate or a token of their own
@@ -221,6 +224,9 @@ OPERATIONS: Mapping[str, Rule] = {
     "get_order": _OPEN,
     "take_report": _OPEN,
 }
+
+# All that a credential of the scope `metrics` may do; each of these is the operator's.
+FOR_SCRAPING = frozenset({"get_control_metrics", "get_host_metrics", "list_metrics_targets"})
 
 
 def refuse_unknown(routers: Iterable[APIRouter], known: Collection[str] = OPERATIONS.keys()) -> None:
@@ -236,6 +242,8 @@ def check(caller: Caller, operation: str) -> None:
     assert rule.role is not None, f"{operation} asks nobody to sign in"
     if caller.stack_id is not None and rule.reach is Reach.NONE:
         raise Forbidden("this credential is for one stack alone, and this is about the account")
+    if caller.scope is Scope.METRICS and operation not in FOR_SCRAPING:
+        raise Forbidden("this credential is for scraping metrics alone")
     if not caller.role.holds(rule.role):
         why = ": this credential is for reading" if caller.scope is Scope.READ else ""
         raise Forbidden(f"this needs the role {rule.role}, and here you have {caller.role}{why}")

@@ -271,7 +271,7 @@ def _responses(route: APIRoute, schemas: Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     if documented.model is not None:
         schema = schemas.answers[documented.model]
-        if documented.media_type.startswith("text/plain"):
+        if documented.media_type.startswith(("text/plain", "application/openmetrics-text")):
             schema = {"type": "string", "format": "binary"}
         elif documented.media_type != JSON:
             schema = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}

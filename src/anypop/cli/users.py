@@ -99,6 +99,7 @@ def reset(call: Call, user: User) -> None:
     examples="""
     anypop credential create ci --of-stack shop --expires-in-days 90
     anypop credential create grafana --read
+    anypop credential create prometheus --scrape --of account
     """,
 )  # fmt: skip
 def create(
@@ -106,6 +107,9 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it, for people.")],
     *,
     read: Annotated[bool, typer.Option("--read", help="It changes nothing.")] = False,
+    scrape: Annotated[
+        bool, typer.Option("--scrape", help="It scrapes metrics and does nothing else; for the operator.")
+    ] = False,
     of_stack: Annotated[
         str,
         typer.Option("--of-stack", metavar="STACK", help="For this stack alone, by id or slug.", show_default=False),
@@ -117,7 +121,9 @@ def create(
     whose: Whose = "me",
 ) -> None:
     """Make a credential. Its secret is shown this once."""
-    body: dict[str, Any] = {"name": name, "scope": "read" if read else "write"}
+    if read and scrape:
+        raise usage("choose --read or --scrape")
+    body: dict[str, Any] = {"name": name, "scope": "metrics" if scrape else "read" if read else "write"}
     if of_stack:
         body["stack"] = of_stack
     if expires_in_days is not None:
@@ -162,7 +168,7 @@ def _path(call: Call, whose: str) -> str:
 def _who(found: dict[str, Any]) -> str:
     who = (found.get("user") or {}).get("name") or f"credential {found.get('client_id')}"
     narrower = [
-        "for reading" if found.get("scope") == "read" else "",
+        {"read": "for reading", "metrics": "for scraping"}.get(str(found.get("scope")), ""),
         f"for stack {found['stack']}" if found.get("stack") else "",
         f"until {found['expires_at']}" if found.get("expires_at") else "",
     ]

@@ -24,6 +24,7 @@ from anypop.control.bell import Bell
 from anypop.control.decide import decide, with_reports
 from anypop.control.due import due_at
 from anypop.control.history import events_between
+from anypop.control.metrics.counts import Counts
 from anypop.control.past import in_the_past
 from anypop.control.refusals import NotFound
 from anypop.control.rolling import with_patience, with_templates
@@ -78,7 +79,8 @@ class _Inbox:
 
 class Core:
     """Holds the last decided state. `state` may be read from anywhere at any time; it is never half of something.
-    `limits`: the quotas in force.
+    `limits`: the quotas in force. `counts`: what was done, for metrics. `on_publish`: who is told of the
+    states before and after each step.
     """
 
     def __init__(self, store: Store, state: State, clock: Callable[[], float]) -> None:
@@ -87,6 +89,8 @@ class Core:
         self.store = store
         self._clock = clock
         self.limits: Limits = NO_LIMITS
+        self.counts = Counts()
+        self.on_publish: list[Callable[[State, State], None]] = [self.counts.published]
         self._latest = state  # the writer thread's own: ahead of `state` until the loop has published
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._inbox = _Inbox()
@@ -268,8 +272,22 @@ class Core:
         act: Act | None = None,
     ) -> State:
         loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        self.counts.asked_for(asked_at)
+
+        def counted(result: str, began_at: float, ended_at: float) -> None:
+            self.counts.stepped(result, waited_s=began_at - asked_at, took_s=ended_at - began_at)
 
         def write() -> State:
+            began_at, result = loop.time(), "refused"
+            try:
+                after = step()
+                result = "done"
+                return after
+            finally:
+                loop.call_soon_threadsafe(counted, result, began_at, loop.time())
+
+        def step() -> State:
             now = self._clock()
             before = self._latest
             draft = alter(before, now)
@@ -287,6 +305,8 @@ class Core:
 
     def _publish(self, before: State, after: State) -> None:
         self.state = after
+        for told in self.on_publish:
+            told(before, after)
         self._ring(before, after)
         self._set_timer(after)
 

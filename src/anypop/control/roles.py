@@ -30,11 +30,13 @@ class Scope(StrEnum):
 
     READ = "read"
     WRITE = "write"
+    METRICS = "metrics"
+    """scrapes, and does nothing else: what a store of metrics signs in with"""
 
 
 def effective(role: Role, scope: Scope, *, one_stack: bool) -> Role:
     """The role of a credential, whose owner has `role`: never more than that. One that is for a single stack changes
     what is in it, and nothing of the account.
     """
-    most = Role.VIEWER if scope is Scope.READ else Role.EDITOR if one_stack else Role.OWNER
+    most = Role.VIEWER if scope is not Scope.WRITE else Role.EDITOR if one_stack else Role.OWNER
     return role if most.holds(role) else most

@@ -8,7 +8,7 @@ that is not connected is told as such after `PATIENCE_S`, since it may be about 
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -53,7 +53,7 @@ class _Stream:
 
 
 class Streams:
-    """All of this control's. Only from its event loop."""
+    """All of this control's. Only from its event loop. `on_arrival`: is told of each host that begins to listen."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self.patience_s = patience_s
@@ -62,12 +62,25 @@ class Streams:
         self._asked: dict[str, _Stream] = {}
         self._of_accounts: Counter[str] = Counter()
         self._deaf: dict[HostName, tuple[Socket, float]] = {}
+        self.on_arrival: list[Callable[[HostName], None]] = []
+
+    @property
+    def connected(self) -> frozenset[HostName]:
+        """The hosts that may be asked now."""
+        return frozenset(self._channels)
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return len(self._asked)
 
     async def listen(self, host: HostName, channel: Socket) -> None:
         """Ask `host` over `channel` from now on, until it ends. A newer one takes its place."""
         async with self._connected:
             self._channels[host] = channel
             self._connected.notify_all()
+        for told in self.on_arrival:
+            told(host)
         try:
             while await channel.receive() is not None:
                 pass

@@ -125,6 +125,7 @@ class WatchLogsRequest:
     since: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsRequest:
     """All metrics of the host, of this moment, as OpenMetrics text."""
 

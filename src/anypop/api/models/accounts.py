@@ -92,7 +92,7 @@ class WhoAmI(Answer):
     account: AccountShown
     operator: bool
     role: RoleName
-    scope: Annotated[Literal["read", "write"], Field(description="of the credential; of a session: write")]
+    scope: Annotated[Literal["read", "write", "metrics"], Field(description="of the credential; of a session: write")]
     user: UserShown = left_out("nobody: the credential is the account's own")
     client_id: str = left_out("of the credential; none: a session of the user")
     stack: str = left_out("id of the stack that the credential is for")

@@ -34,7 +34,10 @@ class CredentialRequest(Request):
     model_config = ConfigDict(alias_generator=to_camel)
 
     name: Annotated[str, Field(max_length=LONGEST_NAME, description="what to call it, for people")] = ""
-    scope: Annotated[Literal["read", "write"], Field(description="`read`: it changes nothing")] = "write"
+    scope: Annotated[
+        Literal["read", "write", "metrics"],
+        Field(description="`read`: it changes nothing; `metrics`: it scrapes, for the operator"),
+    ] = "write"
     stack: Annotated[
         str, Field(max_length=LONGEST_NAME, description="id or slug: it is for this stack alone; default: for all")
     ] = ""
@@ -44,7 +47,7 @@ class CredentialRequest(Request):
 class Credential(CamelAnswer):
     """A client id of an account. The secret is in the answer to its creation and to its rotation, and nowhere else."""
 
-    scope: Literal["read", "write"]
+    scope: Literal["read", "write", "metrics"]
     user_id: str = left_out("whose it is; none: the account's own")
     stack_id: str = left_out("the only stack that it is for")
     expires_at: Moment = left_out("when it ends; none: never")

@@ -1,0 +1,70 @@
+"""Which incarnation has which labels, and on which host: what a host may tell metrics of.
+
+In: control's state, and each change of it. Out: the labels of every incarnation that is or was on a host, so far as
+it is remembered. A host that tells of another one's instance, or gives one to another stack, is not believed: its
+series never reach the tenant whose name it took.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from anypop.control.state import State
+from anypop.model.names import HostName
+from anypop.model.table import differing
+
+MOST_GONE = (
+    20_000  # incarnations that are remembered after their end: what an agent kept of them may still be asked for
+)
+IDENTITY = ("stack", "workload", "instance", "incarnation")
+
+Labels = Mapping[str, str]
+
+
+class Lives:
+    """Of one control; only from its event loop."""
+
+    def __init__(self) -> None:
+        self._gone: OrderedDict[str, Labels] = OrderedDict()
+
+    def published(self, before: State, after: State) -> None:
+        """Remember those that went by this step."""
+        for uid in differing(before.incarnations, after.incarnations):
+            if uid not in after.incarnations and (labels := labels_of(before, uid)) is not None:
+                self._gone[uid] = labels
+        while len(self._gone) > MOST_GONE:
+            self._gone.popitem(last=False)
+
+    def on(self, state: State, host: HostName) -> Mapping[str, Labels]:
+        """By uid: of each that is or was on this host."""
+        found = {uid: labels for uid, labels in self._gone.items() if labels["host"] == host}
+        for uid in state.incarnations_on(host):
+            if (labels := labels_of(state, uid)) is not None:
+                found[uid] = labels
+        return found
+
+
+def labels_of(state: State, uid: str) -> Labels | None:
+    """All that name one incarnation; None where nobody declares its workload any more."""
+    placed = state.incarnations.get(uid)
+    declared = state.workloads.get(placed.incarnation.workload_id) if placed is not None else None
+    if placed is None or declared is None:
+        return None
+    life = placed.incarnation
+    return {
+        "pop": str(life.pop), "host": str(life.host), "stack": str(declared.stack_id), "workload": str(declared.id),
+        "instance": str(life.name), "incarnation": uid,
+    }  # fmt: skip
+
+
+def may_tell(name: str, labels: Labels, place: Labels, lives: Mapping[str, Labels]) -> bool:
+    """Whether a host may tell this series. `place`: its own PoP and name; `lives`: by uid, what may be on it."""
+    if not name.startswith(OF_HOSTS) or any(labels.get(key) != value for key, value in place.items()):
+        return False
+    if uid := labels.get("incarnation", ""):
+        known = lives.get(uid)
+        return known is not None and all(labels.get(key) == known[key] for key in IDENTITY)
+    return not name.startswith(OF_INSTANCES) and not any(labels.get(key) for key in IDENTITY)
+
+
+OF_INSTANCES = "anypop_instance_"
+OF_HOSTS = (OF_INSTANCES, "anypop_anycast_", "anypop_session_", "anypop_tunnel_", "anypop_agent_")
