@@ -565,6 +565,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
         "audit",
         "quota",
         "usage",
+        "costs",
         "stacks/default/usage",
         f"accounts/{account}/usage",
     ):

@@ -116,7 +116,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 # what has nothing to name: these answer a list
-LISTS = {"list_stacks", "list_events", "watch_events", "list_drains", "list_dials", "watch_dials", "get_usage"}
+LISTS = {
+    "list_stacks",
+    "list_events",
+    "watch_events",
+    "list_drains",
+    "list_dials",
+    "watch_dials",
+    "get_usage",
+    "get_costs",
+}
 NAMED = sorted(name for name, rule in OPERATIONS.items() if rule.reach is Reach.NARROWED and name not in LISTS)
 
 

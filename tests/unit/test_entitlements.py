@@ -74,7 +74,7 @@ def test_what_stands_in_a_stack_says_so() -> None:
     in_stacks = {name for name, route in ROUTES.items() if "{stack_id}" in route.path} | SOCKETS
     assert named(reach=Reach.STACK) == in_stacks
     assert named(reach=Reach.NARROWED) == {
-        "list_stacks", "list_events", "watch_events", "get_usage", "get_address_owner",
+        "list_stacks", "list_events", "watch_events", "get_usage", "get_costs", "get_address_owner",
         "probe", "explain_landing", "predict_landings", "propose_repairs",
         "list_drains", "get_drain", "watch_drain", "begin_drain", "undrain", "list_dials", "watch_dials", "set_dial",
     }  # fmt: skip

@@ -21,6 +21,7 @@ from anypop.api import (
     backbone,
     changes,
     communities,
+    costs,
     counted,
     dials,
     drains,
@@ -75,8 +76,8 @@ ROUTERS = tuple(
     for part in (
         identity, signing_in, links, oidc, accounts, users, invitations,
         stacks, workloads, logs, log_search, metrics, images, network_policies, networks, subnets, gateway_routes,
-        allocations, addresses, prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, summaries,
-        timelines, announcements, communities, probes, predictions,
+        allocations, addresses, prices, usage, costs, plans, sets, changes, rollouts, scaling, volumes, watch,
+        summaries, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, exposition, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

@@ -73,6 +73,7 @@ class Platform:
     standby: Standby | None = None
     # The lab shares a handful of hosts: two probes at once from one vantage would measure each other.
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pricing: asyncio.Lock = field(default_factory=asyncio.Lock)
     graphs: Graphs = field(default_factory=Graphs)
     workers: Workers = field(default_factory=Workers)
     buckets: Buckets = field(default_factory=Buckets)

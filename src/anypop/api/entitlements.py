@@ -176,6 +176,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "get_prices": _SEE_ALL,
     "replace_prices": _OWN,
     "get_usage": _SEE_NARROWED,
+    "get_costs": _SEE_NARROWED,
     "get_account_usage": _SEE,
     "get_stack_usage": _SEE_STACK,
     "get_quota": _SEE,

@@ -62,6 +62,7 @@ async def replace_prices(
     text = body.decode("utf-8", "replace")
     book = read_price_book(text)
     limits.check(as_data(book))
-    await asyncio.to_thread(platform.metering.put_book, text, platform.clock())
-    platform.prices = book
+    async with platform.pricing:  # of two at once the later one is in force, for quotes as for what runs
+        await asyncio.to_thread(platform.metering.put_book, text, platform.clock())
+        platform.prices = book
     return as_data(book)

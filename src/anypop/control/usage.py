@@ -62,7 +62,7 @@ def used(periods: Iterable[Period], books: Sequence[tuple[float, PriceBook]]) ->
         sums = found.setdefault(one.workload_id, Used(workload_id=one.workload_id, stack_id=one.stack_id))
         sums.slug = one.slug
         sums.running += one.runs and one.item == "instance"
-        for seconds, book in _parts(one, books):
+        for seconds, book in parts(one, books):
             sums.seconds[one.item] = sums.seconds.get(one.item, Decimal(0)) + seconds
             if one.item == "volume":
                 sums.gib_seconds += seconds * one.memory_bytes / 2**30
@@ -74,7 +74,7 @@ def used(periods: Iterable[Period], books: Sequence[tuple[float, PriceBook]]) ->
     return sorted(found.values(), key=lambda u: (u.stack_id, u.slug, u.workload_id))
 
 
-def _parts(one: Period, books: Sequence[tuple[float, PriceBook]]) -> Iterator[tuple[Decimal, PriceBook]]:
+def parts(one: Period, books: Sequence[tuple[float, PriceBook]]) -> Iterator[tuple[Decimal, PriceBook]]:
     """The period, divided where another book came into force."""
     for n, (since, book) in enumerate(books):
         begun = one.begun_at if n == 0 else max(one.begun_at, since)
@@ -96,6 +96,12 @@ class Metering:
         """`workload`: its id or slug, also of one that is gone; default: all. `fallback`: the book where none was ever
         written down.
         """
+        return used(*self.periods(stacks=stacks, since=since, until=until, workload=workload, fallback=fallback))
+
+    def periods(
+        self, *, stacks: Collection[str], since: float, until: float, workload: str = "", fallback: PriceBook
+    ) -> tuple[Iterator[Period], list[tuple[float, PriceBook]]]:
+        """What ran in that time, cut to it; and the price books with the times since which each was in force."""
         which: list[ColumnElement[bool]] = [_TABLE.c.stack_id.in_(stacks), _TABLE.c.begun_at < until]
         if workload:
             which.append((_TABLE.c.workload_id == workload) | (_TABLE.c.slug == workload))
@@ -103,7 +109,7 @@ class Metering:
         with self._store.reading() as link:
             rows = link.execute(select(_TABLE).where(*which).order_by(_TABLE.c.id)).mappings().all()
             texts = link.execute(select(schema.price_books).order_by(schema.price_books.c.at)).all()
-        periods = (
+        found = (
             Period(
                 workload_id=r["workload_id"], stack_id=r["stack_id"], slug=r["slug"], item=r["item"], name=r["name"],
                 cpu_millis=r["cpu_millis"], memory_bytes=r["memory_bytes"], begun_at=max(r["begun_at"], since),
@@ -111,7 +117,7 @@ class Metering:
             )
             for r in rows
         )  # fmt: skip
-        return used(periods, [(at, _book(text)) for at, text in texts] or [(0.0, fallback)])
+        return found, [(at, _book(text)) for at, text in texts] or [(0.0, fallback)]
 
     def stacks_of(self, account_id: str) -> list[str]:
         """Those of which something was metered, also when they and their account are gone."""

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anypop.portal import activity, coming_in, creating, files, live, signing_in, workload, workloads
+from anypop.portal import activity, coming_in, costs, creating, files, live, signing_in, workload, workloads
 from anypop.portal.access import account, credentials, invitations, users
 from anypop.portal.calls import Api, Refused
 from anypop.portal.visit import Page, Visit, asker, signed_in
@@ -47,6 +47,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/portal/sign-out", signing_in.sign_out),
     ("GET", "/portal/session", signing_in.stands),
     ("GET", "/portal/stream", live.stream),
+    *costs.PAGES,
     *activity.PAGES,
     *users.PAGES,
     *credentials.PAGES,

@@ -71,7 +71,7 @@ class Api:
     async def send(
         self, method: str, *path: str, body: object = None, query: Mapping[str, object] | None = None
     ) -> Any:
-        """The same for what has a body. Raises `Refused`."""
+        """The same for what has a body: data, which is sent as JSON. Raises `Refused`."""
         return await self._ask(method, path, query=query, body=body)
 
     async def led(self, *path: str, query: Mapping[str, object], cookie: str = "") -> tuple[str, list[str]]:

@@ -40,3 +40,40 @@ class Usage(Answer):
     until: Moment
     results: list[WorkloadUsage]
     total: UsageTotal
+
+
+class CostFigures(Answer):
+    """Costs of a month. `forecast`: at its end, if everything goes on as it is now, at the present prices."""
+
+    so_far: Costs
+    forecast: Costs
+    hourly: Annotated[dict[str, float], Field(description="by currency: what runs now costs so much in an hour")]
+    running: Annotated[int, Field(description="instances that are metered now; in a month that is over 0")]
+    instance_hours: float
+    unpriced_hours: float = left_out("instances that fitted no size of the price book then ran so long")
+
+
+class PopCosts(CostFigures):
+    pop: Annotated[str | None, Field(description="null: what is in no single PoP, as an anycast address")]
+
+
+class WorkloadCosts(CostFigures):
+    """One workload; of an address that is kept, the allocation."""
+
+    workload: Annotated[str, Field(description="its id")]
+    slug: str
+    stack: Annotated[str, Field(description="its slug")]
+    gone: bool
+    pops: list[PopCosts]
+
+
+class MonthCosts(Answer):
+    """What a month (UTC) costs. Of workloads that are gone too. `total`: of the whole month."""
+
+    month: Annotated[str, Field(pattern="^[0-9]{4}-[0-9]{2}$")]
+    since: Moment
+    until: Annotated[Moment, Field(description="now, or the end of the month")]
+    ends: Moment
+    total: CostFigures
+    pops: list[PopCosts]
+    results: list[WorkloadCosts]
