@@ -290,7 +290,7 @@ def test_the_guard_counts_what_each_tunnel_carries_and_is_missed_when_it_is_touc
     async def story() -> None:
         await guard.load(rules, None, "agt")
         assert await guard.holds(rules, "agt")
-        assert guard.counted("agt") == {ONE: (0, 0), TWO: (0, 0)}
+        assert guard.counted("agt") == {ONE: guard.Carried(), TWO: guard.Carried()}
         more = replace(rules, halves=(ANYCAST6,))
         with Netlink(NETFILTER) as tables:
             before = nftables.rule_counts(tables, "anypop_agt_tunnels")

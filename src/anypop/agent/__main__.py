@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
             # nothing needs an orderly end: every effect is on disk or in the kernel, and a kill has to be survived
             # anyway
             signal.signal(number, lambda *_: os._exit(0))
-        from anypop.agent.run import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
+        from anypop.agent.live import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
 
         live(
             prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()),

@@ -220,6 +220,11 @@ def arrivals_table(prefix: str) -> str:
     return f"anypop_{prefix}_arrivals"
 
 
+def traffic_table(prefix: str) -> str:
+    """The nftables table that counts what is led to instances and into the tunnels, by link and address."""
+    return f"anypop_{prefix}_traffic"
+
+
 def dials_table(prefix: str) -> str:
     """The nftables table that marks the flows which leave by dials; there only while some do."""
     return f"anypop_{prefix}_dials"

@@ -8,21 +8,18 @@ another. Everything that must outlive this process lives elsewhere.
 
 import asyncio
 import contextlib
-import fcntl
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from anypop.agent import metrics_socket
 from anypop.agent.act.bgp.bird import Bird
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.executor import Executor
 from anypop.agent.act.instances import kept_logs
-from anypop.agent.act.instances.gate import written_addresses
-from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.lanes import Lanes
 from anypop.agent.act.network import firewall, guard, inside, learnt, newcomers, steering, sysctl, tunnel
@@ -58,8 +55,11 @@ from anypop.agent.naming import short
 from anypop.agent.observe.ask import ask
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
+from anypop.agent.observe.known import known_of
 from anypop.agent.observe.learnt_monitor import LearntMonitor
 from anypop.agent.observe.measured import Measured
+from anypop.agent.observe.meter import Meter
+from anypop.agent.observe.metering import Known
 from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
@@ -68,16 +68,14 @@ from anypop.agent.resolving import Resolving
 from anypop.agent.return_file import ReturnFile
 from anypop.agent.streams import Streams
 from anypop.host import log_files
-from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
-from anypop.model.steady import SteadyClock
 
-KEPT_LOGS, NAMES = "logs", "names"
+KEPT_LOGS, NAMES, METRICS_SOCKET = "logs", "names", "metrics.sock"
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
 LONGEST_REST_S = 0.02
@@ -89,7 +87,6 @@ SPEAKER_QUICK_S = 0.03
 SPEAKER_QUICK_FOR_S = 5.0
 SPEAKER_STOPPED_S = 0.5  # nothing tells that a process was stopped; two looks at a file find it out
 SPEAKER_FLAPPING_S = 0.2  # a session that was lost is seen to be down before it can be up again, a second later
-NICE = -10  # who takes the dead out of traffic waits for no tenant; BIRD and BFD go before it
 REFILL_PAUSE_S = 0.5  # a full table takes BIRD a second; nobody may keep it busy with that alone
 
 
@@ -131,6 +128,7 @@ class Agent:
             ask=ask,
         )
         self._lanes = Lanes(executor, self)
+        self._meter = Meter(pop=pop, host=host, prefix=prefix, known=self._known, clock=clock)
         self._streams = Streams(
             control,
             runtime,
@@ -138,6 +136,7 @@ class Agent:
             logs_in=self._observer.log_of,
             kept=state / KEPT_LOGS,
             usage=Usage(processes=self._observer.processes, clock=clock, monotonic=time.monotonic),
+            metrics=self._meter.text,
             prefix=prefix,
         )
         self._keeper = keeper
@@ -171,22 +170,7 @@ class Agent:
                 group.create_task(self._control.deliver(self._report_now))
                 group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
                 found = await self._observer.open()
-                self._memory = memory.began(found, self._memory)
-                running = frozenset(c.id for c in found if c.state is ContainerState.RUNNING)
-                begun = self._begun.read() or Begun(hooked=running, started=running)
-                self._memory = replace(self._memory, hooked=begun.hooked, started=begun.started)
-                self._memory = replace(self._memory, book=self._book, unfit=self._observer.unfit(self._ledger.page))
-                returned_at = self._returned.read(self._clock())
-                if lived and not self._memory.found and self._speaker.pid() is None:  # its machine was dead meanwhile
-                    returned_at = self._clock()
-                self._memory = replace(self._memory, returned_at=returned_at)
-                self._check_tunnel()
-                if guard.is_there(self._prefix):  # of an agent before us: by which order is not known
-                    self._memory = memory.guard_doubted(self._memory)
-                if steering.is_there(self._prefix):
-                    self._memory = memory.steering_doubted(self._memory)
-                if newcomers.is_there(self._prefix):
-                    self._memory = memory.joinings_doubted(self._memory)
+                self._remember(found, lived=lived)
                 group.create_task(self._passes(monitor))
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
@@ -197,6 +181,8 @@ class Agent:
                 group.create_task(self._keep_logs_small())
                 group.create_task(self._watch_firewall())
                 group.create_task(self._streams.run())
+                group.create_task(self._meter.run())
+                group.create_task(metrics_socket.serve(self._state / METRICS_SOCKET, self._meter.text))
                 group.create_task(self._resolving.run(self._wake.set))
                 group.create_task(self._observer.arrivals.follow(self._standing_order))
                 group.create_task(self._measured.follow(self._standing_order))
@@ -206,6 +192,26 @@ class Agent:
             ruleset.close()
             named.close()
             self._observer.close()
+            self._meter.close()
+
+    def _remember(self, found: Sequence[ContainerSeen], *, lived: bool) -> None:
+        """What the agent before this one knew. `lived`: there was one."""
+        self._memory = memory.began(found, self._memory)
+        running = frozenset(c.id for c in found if c.state is ContainerState.RUNNING)
+        begun = self._begun.read() or Begun(hooked=running, started=running)
+        self._memory = replace(self._memory, hooked=begun.hooked, started=begun.started)
+        self._memory = replace(self._memory, book=self._book, unfit=self._observer.unfit(self._ledger.page))
+        returned_at = self._returned.read(self._clock())
+        if lived and not self._memory.found and self._speaker.pid() is None:  # its machine was dead meanwhile
+            returned_at = self._clock()
+        self._memory = replace(self._memory, returned_at=returned_at)
+        self._check_tunnel()
+        if guard.is_there(self._prefix):  # of an agent before us: by which order is not known
+            self._memory = memory.guard_doubted(self._memory)
+        if steering.is_there(self._prefix):
+            self._memory = memory.steering_doubted(self._memory)
+        if newcomers.is_there(self._prefix):
+            self._memory = memory.joinings_doubted(self._memory)
 
     async def _passes(self, kernel: KernelMonitor) -> None:
         """A pass whenever something is new, and a rest of its own length after each: what many tell within
@@ -219,6 +225,7 @@ class Agent:
             self._pass()
             due = next_due(self._facts, self._clock()) if self._facts is not None else None
             ended = clock()
+            self._meter.passed(ended - began)
             rested = ended + min(ended - began, LONGEST_REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(due - self._clock(), 0.001)):
@@ -341,6 +348,9 @@ class Agent:
 
     def _standing_order(self) -> Order | None:
         return self._ledger.page.order if self._ledger.page else None
+
+    def _known(self) -> Known:
+        return known_of(self._ledger.page, self._observer, self._speaker.seen)
 
     def _newest_generation(self) -> int:
         """A refused order is not asked for again: its successor is."""
@@ -530,54 +540,3 @@ class Agent:
             capacity=self._observer.capacity, used_millis=self._observer.used_millis, began=self._began,
         )  # fmt: skip
         return trimmed(replace(report, measured=self._measured.millis))
-
-
-def live(
-    *,
-    prefix: str,
-    pop: CityCode,
-    host: HostName,
-    state: Path,
-    podman: Path,
-    control: Sequence[str],
-    ca: Path | None,
-    token_file: Path | None,
-) -> None:
-    """Run the agent of `host`, which stands in `pop`, one on each state folder, until it is killed. `podman`: the
-    service's socket. Raises `WorldError` when another agent runs on the folder.
-    """
-    asyncio.run(_live(prefix=prefix, pop=pop, host=host, state=state, podman=podman, control=(control, ca, token_file)))
-
-
-async def _live(
-    *,
-    prefix: str,
-    pop: CityCode,
-    host: HostName,
-    state: Path,
-    podman: Path,
-    control: tuple[Sequence[str], Path | None, Path | None],
-) -> None:
-    with contextlib.suppress(OSError):  # not allowed here: then like everybody else
-        if os.getpriority(os.PRIO_PROCESS, 0) > NICE:
-            os.setpriority(os.PRIO_PROCESS, 0, NICE)
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing else runs in this loop yet
-    lock = os.open(state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends, however it ends
-    except BlockingIOError as error:
-        raise WorldError(f"start the agent in {state}", "another agent runs there") from error
-    (url, *others), ca, token_file = control
-    agent = Agent(
-        prefix=prefix, pop=pop, host=host, state=state,
-        runtime=Podman(
-            podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others), kept=state / KEPT_LOGS,
-            volumes=volumes_top(state.resolve()),  # noqa: ASYNC240 - nothing else runs in this loop yet
-        ),
-        keeper=Keeper(state.resolve(), podman),  # noqa: ASYNC240 - as above
-        control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state),
-        clock=SteadyClock(time.time, time.monotonic),
-    )  # fmt: skip
-    # an operator's wish for a full look now
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)
-    await agent.run()

@@ -1,5 +1,5 @@
 """What people ask of single instances by way of control: logs, commands run inside, connections to ports, and what
-they use now.
+they use now; and the host's metrics.
 
 In: one connection to control that is always open, on which control asks; what runs here. Out: for each thing asked a
 connection of its own to control, on which it is answered until either side has enough. The agent opens all of them, so
@@ -31,13 +31,16 @@ from anypop.agent.observe.usage import Usage
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.streams import (
+    LARGEST_FRAME,
     USED_IN_FRAME,
     CommandRequest,
     FindRequest,
     LogRequest,
+    MetricsRequest,
     Opened,
     PortRequest,
     Refusal,
+    SamplesRequest,
     StreamRequest,
     Used,
     UseRequest,
@@ -69,7 +72,8 @@ class Dials(Protocol):
 
 class Streams:
     """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
-    the logs of earlier lives. `usage`: tells what incarnations use. `prefix`: of the names of their namespaces.
+    the logs of earlier lives. `usage`: tells what incarnations use; `metrics`: the text of all
+    metrics. `prefix`: of the names of their namespaces.
     """
 
     def __init__(
@@ -81,11 +85,12 @@ class Streams:
         logs_in: Callable[[str], Path | None],
         kept: Path,
         usage: Usage,
+        metrics: Callable[[], Awaitable[bytes]],
         prefix: str,
     ) -> None:
         self._control, self._runtime, self._prefix = control, runtime, prefix
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
-        self._usage = usage
+        self._usage, self._metrics = usage, metrics
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -136,6 +141,10 @@ class Streams:
                     await self._send_all(stream, log_streams.find(asked.wanted, self._folders))
                 case WatchLogsRequest():
                     await self._send_all(stream, log_streams.watch(asked.wanted, self._folders))
+                case SamplesRequest():
+                    raise Refused(Refusal.BROKEN, "this host keeps no samples: its version is an older one")
+                case MetricsRequest():
+                    await self._send_all(stream, cut(await self._metrics()))
         except Refused as refused:
             await stream.send(to_json(Opened(refusal=refused.why, message=str(refused))), text=True)
         except WebSocketException:
@@ -233,3 +242,9 @@ async def pieces_of(used: Used) -> AsyncGenerator[bytes, None]:
     """As many frames as it needs."""
     for first in range(0, len(used.instances), USED_IN_FRAME):
         yield to_json(replace(used, instances=used.instances[first : first + USED_IN_FRAME]))
+
+
+async def cut(text: bytes) -> AsyncGenerator[bytes, None]:
+    """The same."""
+    for first in range(0, len(text), LARGEST_FRAME):
+        yield text[first : first + LARGEST_FRAME]

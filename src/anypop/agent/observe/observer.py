@@ -85,7 +85,7 @@ class Observer:
         self.disk_error = ""
         self.log_sizes: Mapping[str, LogSeen] = {}
         self._targets: dict[Key, tuple[InstanceOrder, Target]] = {}
-        self.tunnel_bytes: Mapping[IPv4Address, tuple[int, int]] = {}
+        self.tunnel_bytes: Mapping[IPv4Address, guard.Carried] = {}
         self.away_lives: bool | None = None
         self._ends = False
 
@@ -257,9 +257,9 @@ class Observer:
     def _counted(self, backbone: Backbone | None, tunnels: Sequence[TunnelReport]) -> tuple[TunnelReport, ...]:
         """The tunnels with what they have carried, as of the last full look."""
         ends = {p.host: p.address for p in backbone.peers} if backbone is not None else {}
-        none = (0, 0)
+        none = guard.Carried()
         return tuple(
-            replace(t, sent_bytes=count[0], received_bytes=count[1])
+            replace(t, sent_bytes=count.sent, received_bytes=count.received)
             for t in tunnels
             if t.host in ends and (count := self.tunnel_bytes.get(ends[t.host], none)) is not None
         )

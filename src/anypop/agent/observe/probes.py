@@ -8,6 +8,7 @@ not delayed by its period. Judges by local evidence only.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol as Shape
@@ -124,6 +125,8 @@ class Probes:
         self._said: dict[Place, str] = {}
         self._ever: set[Place] = set()
         self.liveness_failed: set[Key] = set()
+        self.took_s: dict[Key, dict[Address, float]] = {}
+        """How long the last answers took, by container and where it was asked."""
 
     def set(self, targets: Mapping[Key, Target]) -> None:
         """Probe exactly these. One with a new pid is a new process: asked from the beginning. One with the same pid
@@ -274,6 +277,7 @@ class Probes:
         if target is not None:
             self.started.discard((key, target.pid))
         self._unasked.discard(key)
+        self.took_s.pop(key, None)
         self._begun.pop(key, None)
         self.liveness_failed.discard(key)
         for version in self._asked.get(key, ()):
@@ -316,9 +320,14 @@ class Probes:
         try:
             if over is not None and via is not None:
                 over.open(target.link, address, via)
+            asked_at = time.perf_counter()
             trouble = await ask(probe, address, self._runs(key), target.link)
+            if trouble is None:
+                self.took_s.setdefault(key, {})[address] = time.perf_counter() - asked_at
         except (WorldError, OSError) as error:
             trouble = f"no way to {address}: {error}"
+        if trouble:
+            self.took_s.get(key, {}).pop(address, None)
         if trouble and over is not None:
             over.doubt(target.link, address)
         return trouble

@@ -101,6 +101,12 @@ class Bfd:
             return "BFD does not run"
         return "; ".join(f"BFD: {each}" for each in files.read_told(self._folder).troubles)
 
+    def states(self) -> dict[str, bool]:
+        """Whether each session is up, by its name in BIRD; none while the process does not run."""
+        if self.pid() is None:
+            return {}
+        return {name: state == "up" for name, state in files.read_told(self._folder).states.items()}
+
     def pid(self) -> int | None:
         return process.alive(self._pid)
 

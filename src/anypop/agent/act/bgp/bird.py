@@ -49,7 +49,8 @@ _DIGEST = re.compile(r"[0-9a-f]{16}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerSeen:
     """How the speaker stands. `config` None: none runs; then `fallen` is what the one that died had to say, if we
-    knew it. `answers` False: it runs and says nothing. `told`: how watched prefixes are really told.
+    knew it. `answers` False: it runs and says nothing. `told`: how watched prefixes are really told. `bfd`: whether
+    BFD hears the neighbour of a session, where it has one.
     """
 
     config: SpeakerConfig | None
@@ -59,6 +60,7 @@ class SpeakerSeen:
     exported: frozenset[tuple[Prefix, str]] = frozenset()
     told: tuple[tuple[Prefix, Exported], ...] = ()
     tunnels: tuple[TunnelReport, ...] = ()
+    bfd: tuple[tuple[tuple[str, int], bool], ...] = ()
     error: str = ""
 
 
@@ -184,6 +186,7 @@ class Bird:
             tunnels=read_tunnels(told, {tunnel_name(p): p.host for p in config.backbone.peers})
             if config.backbone
             else (),
+            bfd=tuple((way, up) for name, up in self._bfd.states().items() if (way := names.get(name)) is not None),
             error="; ".join(filter(None, (own_origin.troubles(config, told, self._control), self._bfd.troubles())))
             or self._lately(),
         )

@@ -6,6 +6,7 @@ of half-seen flows differ, those elements alone. No other table is touched.
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from anypop.agent.act.network import nftables, sets
 from anypop.agent.act.network.guard_rules import RECEIVED, SENT, digest, elements, render
@@ -42,14 +43,24 @@ async def holds(rules: TunnelGuard, prefix: str) -> bool:
         return all(sets.keys(net, tunnels_table(prefix), place) == keys for place, keys in elements(rules).items())
 
 
-def counted(prefix: str) -> Mapping[IPv4Address, tuple[int, int]]:
-    """Bytes of packets inside the tunnels, sent to and received from each other host, since the table was loaded."""
+class Carried(NamedTuple):
+    """To and from one other host: bytes of packets inside the tunnel, and packets."""
+
+    sent: int = 0
+    received: int = 0
+    sent_packets: int = 0
+    received_packets: int = 0
+
+
+def counted(prefix: str) -> Mapping[IPv4Address, Carried]:
+    """What went to and came from each other host since the table was loaded."""
     with Netlink(NETFILTER) as net:
         sent, received = (nftables.counted(net, tunnels_table(prefix), name) for name in (SENT, RECEIVED))
-    return {
-        IPv4Address(key): (_inside(sent.get(key, (0, 0))), _inside(received.get(key, (0, 0))))
-        for key in sent.keys() | received.keys()
-    }
+    found, none = {}, (0, 0)
+    for key in sent.keys() | received.keys():
+        out, back = sent.get(key, none), received.get(key, none)
+        found[IPv4Address(key)] = Carried(_inside(out), _inside(back), out[0], back[0])
+    return found
 
 
 def is_there(prefix: str) -> bool:

@@ -62,6 +62,19 @@ def attributes(payload: bytes) -> dict[int, bytes]:
     return found
 
 
+def places(payload: bytes, within: slice | None = None) -> dict[int, slice]:
+    """Where the attributes of a part of `payload` stand in it, by type."""
+    found: dict[int, slice] = {}
+    at, end = (within.start, within.stop) if within is not None else (0, len(payload))
+    while at + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(payload, at)
+        if length < 4:
+            break
+        found[kind & _NESTED_MASK] = slice(at + 4, at + length)
+        at += (length + 3) & ~3
+    return found
+
+
 def each(payload: bytes) -> Iterator[bytes]:
     """The attributes of a list, all of one type."""
     at = 0

@@ -7,10 +7,11 @@ here: `nft` compiles them.
 
 import struct
 from enum import Enum
+from typing import NamedTuple
 
 from anypop.agent.act.network import netlink as nl
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import dials_table, errors_table, newcomers_table, tunnels_table
+from anypop.agent.naming import dials_table, errors_table, newcomers_table, traffic_table, tunnels_table
 from anypop.model.errors import WorldError
 
 _SUBSYSTEM = 10
@@ -20,6 +21,7 @@ _GET_SETS, _GET_ELEMENTS, _GET_GENERATION = (_SUBSYSTEM << 8 | n for n in (10, 1
 INET, IP4, IP6 = 1, 2, 10
 """Families of tables."""
 
+_NUMBER = struct.Struct(">Q")
 _HEADER = struct.Struct(">BBH")  # struct nfgenmsg: family, version, and for the marks of a transaction the subsystem
 
 
@@ -73,16 +75,38 @@ def elements(net: Netlink, table: str, name: str, *, family: int = INET) -> dict
 
 
 def counted(net: Netlink, table: str, name: str) -> dict[bytes, tuple[int, int]]:
-    """Packets and bytes that the elements of a set have counted, by their keys."""
-    found = {}
+    """Packets and bytes that the elements of a set have counted, by their keys. The kernel writes all elements of a set
+    in one form, so the first one says where the numbers stand.
+    """
+    found, form = dict[bytes, tuple[int, int]](), None
     for payload in _dump(net, f"list set {name}", _GET_ELEMENTS, nl.text(1, table) + nl.text(2, name)):
         for element in nl.each(nl.attributes(payload[4:]).get(3, b"")):
-            parts = nl.attributes(element)
-            # NFTA_SET_ELEM_EXPR, NFTA_EXPR_DATA; NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS
-            count = nl.attributes(nl.attributes(parts.get(7, b"")).get(2, b""))
-            numbers = (int.from_bytes(count.get(kind, b""), "big") for kind in (2, 1))
-            found[nl.attributes(parts[1])[1]] = (next(numbers), next(numbers))
+            if form is None or len(element) != form.length:
+                form = _Form.of(element)
+            if form is not None:
+                packets, octets = _NUMBER.unpack_from(element, form.packets), _NUMBER.unpack_from(element, form.octets)
+                found[element[form.key]] = packets[0], octets[0]
     return found
+
+
+class _Form(NamedTuple):
+    """Of an element that counts: its length, and where its key, its packets and its bytes stand."""
+
+    length: int
+    key: slice
+    packets: int
+    octets: int
+
+    @classmethod
+    def of(cls, element: bytes) -> "_Form | None":
+        """None: it counts nothing."""
+        parts = nl.places(element)
+        if 1 not in parts or 7 not in parts:
+            return None
+        key = nl.places(element, parts[1])[1]
+        # NFTA_SET_ELEM_EXPR, NFTA_EXPR_DATA; NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS
+        numbers = nl.places(element, nl.places(element, parts[7])[2])
+        return cls(len(element), key, numbers[2].start, numbers[1].start)
 
 
 def rule_counts(net: Netlink, table: str, *, family: int = INET) -> dict[str, int]:
@@ -122,9 +146,11 @@ def delete_error_tables(prefix: str) -> None:
 
 
 def delete_tunnels_tables(prefix: str) -> None:
-    """The one that guards the tunnels, that of the dials, and that of newcomers. Harmless when there are none."""
+    """The one that guards the tunnels, that of the dials, that of newcomers, and the one that counts. Harmless when
+    there are none.
+    """
     with Netlink(nl.NETFILTER) as net:
-        for table in (tunnels_table(prefix), dials_table(prefix), newcomers_table(prefix)):
+        for table in (tunnels_table(prefix), dials_table(prefix), newcomers_table(prefix), traffic_table(prefix)):
             delete_table(net, table)
 
 

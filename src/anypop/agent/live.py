@@ -1,0 +1,76 @@
+"""Begin the agent of a host: its priority, its folder, its lock, what it is made of.
+
+In: what the command line says. Out: an agent that runs until this process is killed. One on each state folder.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from anypop.agent.act.instances.gate import written_addresses
+from anypop.agent.act.instances.podman import Podman
+from anypop.agent.act.volumes.keeper import Keeper
+from anypop.agent.control_client import ControlClient
+from anypop.agent.run import KEPT_LOGS, Agent
+from anypop.host.shared_mounts import volumes_top
+from anypop.model.errors import WorldError
+from anypop.model.names import CityCode, HostName
+from anypop.model.steady import SteadyClock
+
+NICE = -10  # who takes the dead out of traffic waits for no tenant; BIRD and BFD go before it
+
+
+def live(
+    *,
+    prefix: str,
+    pop: CityCode,
+    host: HostName,
+    state: Path,
+    podman: Path,
+    control: Sequence[str],
+    ca: Path | None,
+    token_file: Path | None,
+) -> None:
+    """Run the agent of `host`, which stands in `pop`, one on each state folder, until it is killed. `podman`: the
+    service's socket. Raises `WorldError` when another agent runs on the folder.
+    """
+    asyncio.run(_live(prefix=prefix, pop=pop, host=host, state=state, podman=podman, control=(control, ca, token_file)))
+
+
+async def _live(
+    *,
+    prefix: str,
+    pop: CityCode,
+    host: HostName,
+    state: Path,
+    podman: Path,
+    control: tuple[Sequence[str], Path | None, Path | None],
+) -> None:
+    with contextlib.suppress(OSError):  # not allowed here: then like everybody else
+        if os.getpriority(os.PRIO_PROCESS, 0) > NICE:
+            os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing else runs in this loop yet
+    lock = os.open(state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends, however it ends
+    except BlockingIOError as error:
+        raise WorldError(f"start the agent in {state}", "another agent runs there") from error
+    (url, *others), ca, token_file = control
+    agent = Agent(
+        prefix=prefix, pop=pop, host=host, state=state,
+        runtime=Podman(
+            podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others), kept=state / KEPT_LOGS,
+            volumes=volumes_top(state.resolve()),  # noqa: ASYNC240 - nothing else runs in this loop yet
+        ),
+        keeper=Keeper(state.resolve(), podman),  # noqa: ASYNC240 - as above
+        control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state),
+        clock=SteadyClock(time.time, time.monotonic),
+    )  # fmt: skip
+    # an operator's wish for a full look now
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)
+    await agent.run()

@@ -1,0 +1,73 @@
+"""What an agent answers over a stream of its own: here the host's metrics, in frames that control takes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anypop.agent.streams import Streams
+from anypop.model.codec import from_json, to_json
+from anypop.model.streams import LARGEST_FRAME, MetricsRequest, Opened, StreamRequest, Wanted
+
+
+class Channel:
+    """A connection to control: it says what is asked, or keeps what is answered."""
+
+    def __init__(self, *says: bytes) -> None:
+        self.says, self.frames, self.over = says, list[Any](), asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for one in self.says:
+            yield one
+        await asyncio.Event().wait()
+
+    async def send(self, frame: bytes, *, text: bool = False) -> None:
+        self.frames.append(frame.decode() if text else frame)
+
+    async def close(self, code: int = 1000) -> None:
+        self.frames.append(code)
+
+    async def wait_closed(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Control:
+    """Asks one thing."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.channel, self.stream = Channel(to_json(StreamRequest(id="s1", wanted=wanted))), Channel()
+
+    @asynccontextmanager
+    async def connect(self, what: str) -> AsyncIterator[Any]:
+        yield {"streams": self.channel, "streams/s1": self.stream}[what]
+        if what != "streams":
+            self.stream.over.set()
+
+
+async def answered(wanted: Wanted, **more: Any) -> list[Any]:
+    control = Control(wanted)
+    plain: dict[str, Any] = {
+        "containers": tuple, "logs_in": lambda _: None, "kept": Path("/nowhere"), "usage": None, "prefix": "t",
+        "metrics": None,
+    }  # fmt: skip
+    running = asyncio.create_task(Streams(control, None, **(plain | more)).run())  # type: ignore[arg-type]
+    async with asyncio.timeout(10):
+        await control.stream.over.wait()
+    running.cancel()
+    return control.stream.frames
+
+
+@pytest.mark.parametrize("size", [0, 10, LARGEST_FRAME, 3 * LARGEST_FRAME + 1])
+def test_the_metrics_come_whole_in_frames_that_control_takes(size: int) -> None:
+    text = bytes(range(256)) * (size // 256) + bytes(size % 256)
+
+    async def metrics() -> bytes:
+        return text
+
+    opened, *frames, code = asyncio.run(answered(MetricsRequest(), metrics=metrics))
+    assert code == 1000, "control is told that it is whole"
+    assert from_json(Opened, opened).refusal is None
+    assert b"".join(frames) == text and all(0 < len(frame) <= LARGEST_FRAME for frame in frames)
