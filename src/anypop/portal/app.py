@@ -16,7 +16,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anypop.portal import activity, coming_in, costs, creating, files, live, signing_in, workload, workloads
+from anypop.portal import (
+    activity,
+    changing,
+    coming_in,
+    costs,
+    creating,
+    files,
+    live,
+    revisions,
+    signing_in,
+    workload,
+    workload_acts,
+    workloads,
+)
 from anypop.portal.access import account, credentials, invitations, users
 from anypop.portal.calls import Api, Refused
 from anypop.portal.visit import Page, Visit, asker, signed_in
@@ -24,7 +37,6 @@ from anypop.portal.visit import Page, Visit, asker, signed_in
 log = logging.getLogger("anypop.portal")
 
 STACK = "/portal/stacks/{stack}"
-ONE = f"{STACK}/workloads/{{workload}}"
 
 # for those who have a session
 PAGES: tuple[tuple[str, str, Page], ...] = (
@@ -34,16 +46,10 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", f"{STACK}/create/look", creating.look),
     ("POST", f"{STACK}/create/plan", creating.plan),
     ("POST", f"{STACK}/create", creating.create),
-    ("GET", ONE, workload.shown),
-    ("GET", f"{ONE}/revisions", workload.revisions),
-    ("GET", f"{ONE}/events", workload.events),
-    ("POST", f"{ONE}/scale", workload.scale),
-    ("POST", f"{ONE}/restart", workload.restart),
-    ("POST", f"{ONE}/restart-instance", workload.restart_instance),
-    ("POST", f"{ONE}/rollback", workload.roll_back),
-    ("POST", f"{ONE}/drain", workload.drain),
-    ("POST", f"{ONE}/undrain", workload.undrain),
-    ("POST", f"{ONE}/delete", workload.delete),
+    *workload.PAGES,
+    *workload_acts.PAGES,
+    *revisions.PAGES,
+    *changing.PAGES,
     ("POST", "/portal/sign-out", signing_in.sign_out),
     ("GET", "/portal/session", signing_in.stands),
     ("GET", "/portal/stream", live.stream),

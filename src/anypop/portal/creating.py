@@ -11,6 +11,7 @@ from starlette.responses import Response
 from anypop.portal import declaring, world
 from anypop.portal.calls import Problem, Refused
 from anypop.portal.declaring import Wish
+from anypop.portal.terraform import as_terraform
 from anypop.portal.visit import Form, Visit
 
 # which field of the form a problem of the API belongs to, by the beginning or the end of its path
@@ -156,6 +157,7 @@ def _shown(visit: Visit, wish: Wish, cities: list[Any], book: Any) -> dict[str, 
         "as_call": declaring.as_call(made, host=host, stack=stack),
         "as_command": declaring.as_command(wish, codes),
         "as_yaml": declaring.as_yaml(made),
+        "as_terraform": as_terraform(made),
     }
 
 

@@ -42,8 +42,8 @@ def wish(form: Form) -> Wish:
         name=form.get("name", "").strip(),
         image=form.get("image", "").strip(),
         ports=_ports(form.get("ports", ""), wrong),
-        env=_pairs(form.get("env", ""), "env", wrong),
-        secrets=_pairs(form.get("secrets", ""), "secrets", wrong),
+        env=pairs(form.get("env", ""), "env", wrong),
+        secrets=pairs(form.get("secrets", ""), "secrets", wrong),
         size=form.get("size", ""),
         replicas=_replicas(form, wrong),
         anycast=form.get("anycast", "") == "on",
@@ -62,7 +62,8 @@ def _ports(text: str, wrong: dict[str, str]) -> tuple[tuple[int, str], ...]:
     return tuple(found)
 
 
-def _pairs(text: str, field: str, wrong: dict[str, str]) -> dict[str, str]:
+def pairs(text: str, field: str, wrong: dict[str, str]) -> dict[str, str]:
+    """`NAME=value`, one on each line; words for the field where a line is none."""
     found = {}
     for line in filter(None, (line.strip() for line in text.splitlines())):
         name, equals, value = line.partition("=")

@@ -173,8 +173,8 @@ async def _workload(visit: Visit, topic: str, news: News) -> None:
             declared = (await visit.api.get("workload/v1/stacks", stack, "workloads", ref))["workload"]
             data = event.data
             shown = told(
-                declared, data["instances"], counted=data["summary"], revision=data["revision"],
-                rollout=data.get("rollout"), begin=begin,
+                declared, data["instances"], counted=data["summary"], status=data, rollout=data.get("rollout"),
+                begin=begin,
             )  # fmt: skip
             await news.put((topic, rendered("live.html", stack=stack, visit=visit, **shown)))
             await asyncio.sleep(PACE_S)

@@ -4,12 +4,15 @@ In: values of the API's answers. Out: short texts for templates, which escape th
 shape, never by a colour alone.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 # what a state looks like: the name of its style, and a shape that says the same without colour
 SHAPES = {"good": "●", "way": "◐", "bad": "■", "off": "○"}
+
+LONGEST = 200  # letters of a value of which only the beginning is of interest
 
 _STATES = {
     "RUNNING": ("Running", "good"),
@@ -66,6 +69,12 @@ def reason(value: str) -> str:
     return value.replace("-", " ").replace("_", " ")
 
 
+def short(value: object) -> str:
+    """A value of a document in one line: text as it is, the rest as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "state": state,
     "shape": lambda style: SHAPES[style],
@@ -76,4 +85,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "utc": utc,
     "epoch": epoch,
     "reason": reason,
+    "short": short,
 }

@@ -1,19 +1,22 @@
 """One workload's page: its state as it is now, its addresses, what can be done to it.
 
-In: a workload by its slug; forms. Out: the page, its parts that are asked for again, and for each form the API's own
-operation. What cannot be undone needs the workload's name, typed.
+In: a workload by its slug. Out: the page, and its parts that are asked for again or come by the stream. What can be
+done to it is in `workload_acts`.
 """
 
 import asyncio
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
 from anypop.portal import summary, workloads
 from anypop.portal.calls import Refused
-from anypop.portal.visit import Visit
+from anypop.portal.visit import Page, Visit
 
 PAGE = 100  # instances
+NUMBER = re.compile(r"[0-9]{1,9}")
 EVENTS = 12
 LOOKED_THROUGH = 1000
 
@@ -23,6 +26,11 @@ DONE = {
     "scaled": "The number of instances is changed.",
     "restarting": "Every instance is made anew, city by city; the old one serves until the new one does.",
     "restarted": "The instance starts anew in its place.",
+    "changed": "The change is declared, and brought out city by city.",
+    "paused": "The rollout is paused: what is changed already stays, and nothing more is.",
+    "resumed": "The rollout goes on.",
+    "aborted": "The rollout is ended, and what it changed is taken back.",
+    "undone": "It is declared again as it was before.",
     "rolled-back": "The revision is declared anew, and brought out city by city.",
     "draining": "The drain has begun: no new connection goes there.",
     "undrained": "The traffic comes back, stage by stage.",
@@ -31,19 +39,20 @@ DONE = {
 
 
 async def shown(visit: Visit) -> Response:
-    return await _page(visit)
+    return await page(visit)
 
 
-async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
-    stack, ref = _place(visit)
+async def page(visit: Visit, *, refused: Refused | None = None) -> Response:
+    """The whole page. `refused`: what was asked for just now, and why it was not done."""
+    stack, ref = place(visit)
     begin = workloads.beginning(visit)
-    declared = await _declared(visit)
+    declared = await declared_of(visit)
     here = ("workload/v1/stacks", stack, "workloads", declared["id"])
-    page = {"page_request.first": PAGE, "page_request.after": begin - 1}
+    part = {"page_request.first": PAGE, "page_request.after": begin - 1}
     whole = {"page_request.filter": f"id='{declared['id']}'"}
     drains, seen, status, summaries = await asyncio.gather(
         _drains(visit),
-        visit.api.get(*here, "instances", **page),
+        visit.api.get(*here, "instances", **part),
         visit.api.get("anypop/v1/stacks", stack, "workloads", declared["id"], "rollouts"),
         visit.api.get("anypop/v1/stacks", stack, "summaries", **whole),
     )
@@ -56,18 +65,18 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
         stack=stack,
         refused=refused,
         done=DONE.get(visit.request.query_params.get("done", ""), ""),
+        undo=_undo(visit, declared),
         drains=[d for d in drains if str(d["target"]).startswith(_beginnings(declared))],
         targets=summary.targets(declared),
         ports=summary.ports(declared),
         **told(
-            declared, seen["results"], counted=summaries["results"][0], revision=status["revision"], rollout=rollout,
-            begin=begin,
+            declared, seen["results"], counted=summaries["results"][0], status=status, rollout=rollout, begin=begin
         ),
     )  # fmt: skip
 
 
 def told(
-    declared: Any, instances: list[Any], *, counted: Any, revision: int, rollout: Any, begin: int = 0
+    declared: Any, instances: list[Any], *, counted: Any, status: Any, rollout: Any, begin: int = 0
 ) -> dict[str, Any]:
     """What the live part shows, the same on the page and in the stream. `counted`: the summary of all instances;
     `begin`: how many there are before those of this page.
@@ -81,12 +90,34 @@ def told(
         "continents": summary.by_place(instances, counted["cities"]),
         "anycast": summary.anycast(declared),
         "images": summary.images(declared),
-        "revision": revision,
+        "revision": status["revision"],
+        "on_it": status["instances_on_it"],
         "rollout": rollout,
         "count": len(instances),
         "begin": begin,
         "pages": summary.pages(begin, PAGE, glance.total),
     }
+
+
+def way_back(declared: Any, *, content: bool, numbers: bool) -> dict[str, str]:
+    """From what will be done to what is declared now: the revision for its `content`, which leaves the numbers of
+    instances as they are, and these `numbers` for themselves.
+    """
+    found = {"revision": str(declared["metadata"]["version"])} if content else {}
+    if numbers:
+        found["replicas"] = ",".join(f"{one.name}:{one.least}" for one in summary.targets(declared))
+    return found
+
+
+def _undo(visit: Visit, declared: Any) -> dict[str, str]:
+    """The way back from what was done just now, as far as the address tells one that there is."""
+    query = visit.request.query_params
+    revision, replicas = query.get("revision", ""), query.get("replicas", "")
+    is_older = NUMBER.fullmatch(revision) and 0 < int(revision) < int(declared["metadata"]["version"])
+    names = {target.name for target in summary.targets(declared)}
+    pairs = [pair.partition(":") for pair in replicas.split(",")]
+    are_known = all(name in names and NUMBER.fullmatch(count) for name, _, count in pairs)
+    return ({"revision": revision} if is_older else {}) | ({"replicas": replicas} if are_known else {})
 
 
 async def _drains(visit: Visit) -> list[Any]:
@@ -99,17 +130,9 @@ async def _drains(visit: Visit) -> list[Any]:
     return found
 
 
-async def revisions(visit: Visit) -> Response:
-    """The part of the page that lists them."""
-    stack, ref = _place(visit)
-    found = await visit.api.get("anypop/v1/stacks", stack, "workloads", ref, "revisions")
-    kept = list(reversed(found["results"]))
-    return visit.page("revisions.html", stack=stack, slug=ref, revisions=kept)
-
-
 async def events(visit: Visit) -> Response:
     """The part of the page that tells what happened to it, the newest first."""
-    declared = await _declared(visit)
+    declared = await declared_of(visit)
     found = await visit.api.get("anypop/v1/events", limit=LOOKED_THROUGH)
     slug, beginnings = declared["slug"], _beginnings(declared)
     own = [
@@ -126,81 +149,31 @@ def _beginnings(declared: Any) -> tuple[str, ...]:
     return tuple(f"{declared['slug']}-{target}-" for target in declared.get("targets", ()))
 
 
-async def scale(visit: Visit) -> Response:
-    """So many instances in each city of each target."""
-    wanted, problems = {}, []
-    declared = {target.name: target for target in summary.targets(await _declared(visit))}
-    for name, target in declared.items():
-        text = visit.form.get(f"replicas-{name}", str(target.least)).strip()
-        if not text.isdecimal() or len(text) > 4:
-            problems.append(f"{name}: a whole number")
-        elif int(text) != target.least:
-            wanted[name] = {"spec": {"deployments": {"minReplicas": int(text)}}}
-    if problems:
-        return await _page(visit, refused=Refused(400, "; ".join(problems)))
-    if not wanted:
-        return visit.to(_own(visit))
-    body = {"workload": {"targets": wanted, "metadata": {"version": visit.form.get("version", "")}}}
-    return await _did(visit, "scaled", "PATCH", "workload/v1/stacks", *_workload(visit), body=body)
-
-
-async def restart(visit: Visit) -> Response:
-    return await _did(visit, "restarting", "POST", "anypop/v1/stacks", *_workload(visit), "restart")
-
-
-async def restart_instance(visit: Visit) -> Response:
-    path = (*_workload(visit), "instances", visit.form.get("instance", ""), "power", "restart")
-    return await _did(visit, "restarted", "POST", "workload/v1/stacks", *path)
-
-
-async def roll_back(visit: Visit) -> Response:
-    text = visit.form.get("revision", "")
-    body = {"revision": int(text)} if text.isdecimal() and len(text) < 10 else {}
-    return await _did(visit, "rolled-back", "POST", "anypop/v1/stacks", *_workload(visit), "rollback", body=body)
-
-
-async def drain(visit: Visit) -> Response:
-    stack, _ = _place(visit)
-    body = {"drain": {"target": visit.form.get("instance", ""), "stack": stack}}
-    return await _did(visit, "draining", "POST", "anypop/v1/drains", body=body)
-
-
-async def undrain(visit: Visit) -> Response:
-    return await _did(visit, "undrained", "POST", "anypop/v1/drains", visit.form.get("drain", ""), "undrain")
-
-
-async def delete(visit: Visit) -> Response:
-    declared = await _declared(visit)
-    if visit.form.get("confirm", "").strip() != declared["slug"]:
-        return await _page(visit, refused=Refused(400, f"To delete it, type its name: {declared['slug']}"))
-    return await _did(visit, "deleting", "DELETE", "workload/v1/stacks", *_workload(visit))
-
-
-async def _did(visit: Visit, word: str, method: str, *path: str, body: object = None) -> Response:
-    """The page again: with what is under way, or with the API's words where it refused."""
-    try:
-        await visit.api.send(method, *path, body=body)
-    except Refused as refused:
-        if refused.status == 401:
-            raise
-        return await _page(visit, refused=refused)
-    return visit.to(_own(visit), done=word)
-
-
-async def _declared(visit: Visit) -> Any:
-    found = await visit.api.get("workload/v1/stacks", *_workload(visit))
+async def declared_of(visit: Visit) -> Any:
+    """The workload of the address. Raises `Refused`."""
+    found = await visit.api.get("workload/v1/stacks", *workload(visit))
     return found["workload"]
 
 
-def _place(visit: Visit) -> tuple[str, str]:
+def place(visit: Visit) -> tuple[str, str]:
+    """The stack and the workload of the address."""
     return visit.request.path_params["stack"], visit.request.path_params["workload"]
 
 
-def _workload(visit: Visit) -> tuple[str, str, str]:
-    stack, ref = _place(visit)
+def workload(visit: Visit) -> tuple[str, str, str]:
+    """Where the API has it, below its stacks."""
+    stack, ref = place(visit)
     return stack, "workloads", ref
 
 
-def _own(visit: Visit) -> str:
-    stack, ref = _place(visit)
-    return f"/portal/stacks/{stack}/workloads/{ref}"
+def done(visit: Visit, word: str = "", *, way_back: Mapping[str, str] | None = None) -> Response:
+    """Its page again, which says what was done, and has the way back where there is one."""
+    stack, ref = place(visit)
+    told = {"done": word} if word else {}
+    return visit.to(f"/portal/stacks/{stack}/workloads/{ref}", **told, **(way_back or {}))
+
+
+PAGES: tuple[tuple[str, str, Page], ...] = (
+    ("GET", "/portal/stacks/{stack}/workloads/{workload}", shown),
+    ("GET", "/portal/stacks/{stack}/workloads/{workload}/events", events),
+)

@@ -78,6 +78,15 @@ var htmx=(()=>{const e={parse(t){if(!t)return{};if(t.startsWith("{"))return JSON
     if (event.target.name === "city") showCities();
   });
 
+  // a plan is of what the form said then
+  document.addEventListener("input", (event) => {
+    const plan = event.target.closest("[data-planned]")?.querySelector("#plan");
+    if (plan?.childElementCount) {
+      plan.replaceChildren();
+      say("The form has changed: plan it again");
+    }
+  });
+
   function showCities() {
     each('input[name="city"]', (box) => {
       document.querySelector(`[data-city="${CSS.escape(box.value)}"]`)?.classList.toggle("on", box.checked);

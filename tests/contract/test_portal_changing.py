@@ -1,0 +1,174 @@
+"""A workload changed, compared, undone in the portal: forms and parts of pages, without a browser."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from anypop.control.roles import Role
+from tests.contract.test_portal import Visitor
+from tests.control_world import World
+from tests.people import PASSWORD, a_user, quick
+
+BASE = "/workload/v1/stacks/default/workloads"
+ONE = "/portal/stacks/default/workloads/web"
+LINES = "first\nsecond"
+NASTY = "<b onclick=alert(1)>'\""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("changing")) as made:
+        quick(made)
+        own = made.platform.accounts.first_account().id
+        for name, role in (("ada", Role.OWNER), ("vic", Role.VIEWER)):
+            a_user(made, own, name, role, PASSWORD)
+        city = {"valueFrom": {"instanceFieldRef": {"fieldPath": ".location.cityCode"}}}
+        env = {
+            "A": {"value": "1"}, "TOKEN": {"secretValue": "hush-1"}, "CITY": city, "PEM": {"value": LINES},
+            "EVIL": {"value": NASTY},
+        }  # fmt: skip
+        made.create("web", env=env)
+        made.settle()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ada(world: World) -> Visitor:
+    return Visitor(world).sign_in("ada")
+
+
+def declared(world: World) -> Any:
+    return world.get(f"{BASE}/web")["workload"]
+
+
+def env_of(world: World) -> Any:
+    return declared(world)["spec"]["containers"]["web"]["env"]
+
+
+def fields(world: World, **more: str) -> dict[str, Any]:
+    """The form as it would be sent untouched."""
+    env = "\n".join(f"{k}={v['value']}" for k, v in env_of(world).items() if "value" in v and "\n" not in v["value"])
+    image = declared(world)["spec"]["containers"]["web"]["image"]
+    version = declared(world)["metadata"]["version"]
+    return {"version": version, "image:web": image, "env:web": env, "replicas:eu": "2", **more}
+
+
+def test_a_form_that_is_sent_as_it_came_changes_nothing(world: World, ada: Visitor) -> None:
+    """It shows no secret, and what it does not show stays: secrets, values of the instance, values of several lines."""
+    page = ada.get(f"{ONE}/change")
+    assert "hush" not in page and LINES not in page and NASTY not in page and "&lt;b onclick" in page
+    assert re.findall(r'name="drop:web" value="(\w+)"', page) == ["TOKEN", "CITY", "PEM"]
+    before = declared(world)
+    planned = ada.ask("POST", f"{ONE}/change/plan", **fields(world))
+    assert planned.status_code == 200 and "Nothing would change" in planned.text, planned.text
+    assert declared(world) == before
+
+
+def test_the_plan_has_differences_waves_and_price_and_makes_nothing(world: World, ada: Visitor) -> None:
+    ada.get(f"{ONE}/change")
+    before = world.state.workloads
+    sent = fields(world, **{"image:web": "r/web:2", "env:web": f"A=2\nEVIL={NASTY}", "secrets:web": "TOKEN=hush-2"})
+    told = ada.ask("POST", f"{ONE}/change/plan", **sent | {"replicas:eu": "3"}).text
+    assert "spec.containers.web.image" in told and "r/web:2" in told and "a secret, which differs" in told
+    assert "hush" not in told and "4 instances made anew, city by city: AMS, then LHR" in told
+    assert "2 more would start" in told and "more than now" in told
+    assert world.state.workloads == before
+
+
+def test_what_cannot_be_read_is_told_all_at_once_and_changes_nothing(world: World, ada: Visitor) -> None:
+    ada.get(f"{ONE}/change")
+    before = world.state.workloads
+    for path in ("change/plan", "change"):
+        told = ada.ask("POST", f"{ONE}/{path}", **fields(world, **{"env:web": "no sign", "replicas:eu": "many"}))
+        assert "containers.web.env" in told.text and "targets.eu" in told.text
+        assert told.status_code == (400 if path == "change" else 200)
+    told = ada.ask("POST", f"{ONE}/change", **fields(world, **{"image:web": ""}))
+    assert told.status_code == 400 and "image" in told.text, "as the API says it"
+    assert world.state.workloads == before
+
+
+def test_a_change_is_declared_can_be_steered_and_undone(world: World, ada: Visitor) -> None:
+    """Pause, resume and undo by their buttons; the second of two who change at once is refused."""
+    ada.get(f"{ONE}/change")
+    old = fields(world)
+    answer = ada.ask(
+        "POST", f"{ONE}/change", **old | {"image:web": "r/web:2", "secrets:web": "NEW=hush-3", "drop:web": "CITY"}
+    )
+    assert answer.headers["location"] == f"{ONE}?done=changed&revision=1", answer.text
+    assert env_of(world).keys() == {"A", "TOKEN", "PEM", "EVIL", "NEW"} and env_of(world)["PEM"]["value"] == LINES
+    secrets = {s.path: s.value for s in next(iter(world.state.workloads.values())).secrets}
+    assert sorted(secrets.values()) == ["hush-1", "hush-3"], "what was not given anew is as it was"
+    assert ada.ask("POST", f"{ONE}/change", **old).status_code == 409
+
+    page = ada.get(f"{ONE}?done=changed&revision=1")
+    assert ">Undo<" in page and "of 4 on revision 2" in page
+    (identity,) = re.findall(r'value="pause:([^"]+)"', page)
+    for act, phase in (("pause", "paused"), ("resume", "running")):
+        answer = ada.ask("POST", f"{ONE}/rollout", act=f"{act}:{identity}")
+        assert answer.status_code == 303 and phase in ada.get(ONE)
+    for wrong in ("", "pause:", "pause:nothing", f"end:{identity}", "pause:../../rollback"):
+        assert ada.ask("POST", f"{ONE}/rollout", act=wrong).status_code in (400, 404), wrong
+    answer = ada.ask("POST", f"{ONE}/rollout", act=f"abort:{identity}")
+    assert answer.headers["location"] == f"{ONE}?done=aborted"
+    world.settle()
+
+
+def test_what_was_done_is_undone_by_one_button(world: World, ada: Visitor) -> None:
+    """A revision's content comes back by the revision, numbers of instances by themselves, both together too."""
+
+    def now() -> tuple[str, int]:
+        found = declared(world)
+        return found["spec"]["containers"]["web"]["image"], found["targets"]["eu"]["spec"]["deployments"]["minReplicas"]
+
+    def undo(location: str) -> None:
+        assert ">Undo<" in ada.get(location)
+        way: dict[str, Any] = dict(pair.split("=") for pair in unquote(location).partition("?")[2].split("&"))
+        way.pop("done")
+        answer = ada.ask("POST", f"{ONE}/undo", **way)
+        assert answer.headers["location"] == f"{ONE}?done=undone", answer.text
+
+    was = now()
+    answer = ada.ask("POST", f"{ONE}/scale", **fields(world, **{"replicas-eu": "1"}))
+    assert now() == (was[0], 1)
+    undo(answer.headers["location"])
+    assert now() == was
+    ada.get(f"{ONE}/change")
+    answer = ada.ask("POST", f"{ONE}/change", **fields(world, **{"image:web": "r/web:9", "replicas:eu": "1"}))
+    assert now() == ("r/web:9", 1)
+    undo(answer.headers["location"])
+    assert now() == was
+    before = world.state.workloads
+    for forged in ("revision=99", "revision=0", "revision=<b>", "revision=-1", "replicas=no:1", "replicas=eu:<b>"):
+        assert ">Undo<" not in ada.get(f"{ONE}?done=scaled&{forged}"), forged
+    wrong: tuple[dict[str, Any], ...] = ({"replicas": "no:1"}, {"replicas": "eu:x"}, {"revision": "99"})
+    for form in wrong:
+        assert ada.ask("POST", f"{ONE}/undo", **form).status_code in (400, 404), form
+    assert world.state.workloads == before
+
+
+def test_revisions_say_what_they_changed_and_what_going_back_would(world: World, ada: Visitor) -> None:
+    told = ada.get(f"{ONE}/revisions/2/changes?newest={declared(world)['metadata']['version']}")
+    assert "Going back would change" in told and "Since revision 1" in told and "r/web:2" in told
+    assert "a secret, which differs" in told and "hush" not in told
+    assert "the oldest that is kept" in ada.get(f"{ONE}/revisions/1/changes")
+    listed = ada.get(f"{ONE}/revisions")
+    assert f"{ONE}/revisions/2/changes?newest=" in listed and "Go back to 1" in listed
+    assert ada.ask("GET", "/portal/stacks/default/workloads/none/revisions/1/changes").status_code == 404
+    assert ada.ask("GET", f"{ONE}/revisions/x/changes").status_code == 400
+
+
+def test_who_may_only_look_has_no_buttons_and_is_refused(world: World) -> None:
+    vic = Visitor(world).sign_in("vic")
+    page = vic.get(f"{ONE}?done=scaled&revision=1")
+    assert "Undo" not in page and "/change" not in page and "Go back" not in vic.get(f"{ONE}/revisions")
+    before = world.state.workloads
+    sent = fields(world, **{"image:web": "r/x:1"})
+    wanted: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("change", sent), ("rollout", {"act": "pause:x"}), ("undo", {"revision": "1"}),
+    )  # fmt: skip
+    for path, form in wanted:
+        assert vic.ask("POST", f"{ONE}/{path}", **form).status_code == 403
+    assert world.state.workloads == before
