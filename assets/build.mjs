@@ -26,7 +26,7 @@ const scripts = [
   text(here, "portal.js"),
 ];
 writeFileSync(join(out, "portal.js"), scripts.join(";\n"));
-for (const name of ["portal.css", "mark.svg"]) copyFileSync(join(here, name), join(out, name));
+for (const name of ["portal.css", "logs.css", "logs.js", "mark.svg"]) copyFileSync(join(here, name), join(out, name));
 
 // 960 x 480, without the Antarctic, where nobody has a site; a tenth of a unit is less than a pixel
 const world = require("world-atlas/land-110m.json");

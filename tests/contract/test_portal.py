@@ -357,6 +357,7 @@ def test_what_is_of_another_account_is_on_no_page_and_in_no_stream(world: World)
     before = world.state.workloads
     for stack in ("default", found["stackId"]):
         for ref in ("fun", found["id"]):
+            world.clock.now += 60  # whoever asks for so much at once is asked to wait
             for method, path, _ in PAGES:
                 if "{stack}" not in path:
                     continue
@@ -419,7 +420,7 @@ def test_no_text_of_anybody_becomes_markup(tmp_path: Path) -> None:
         ada = Visitor(world).sign_in("ada")
         for path in (*paths("GET"), f"{STACK}/workloads?{urlencode({'q': NASTY})}", f"/portal/sign-in?return={NASTY}",
                      f"/portal/sign-in/link?code={NASTY}", f"/portal/{NASTY}"):  # fmt: skip
-            if path.startswith("/portal/stream"):
+            if path.endswith("/stream"):
                 continue
             shown = ada.ask("GET", path).text
             assert "<script>alert" not in shown and "<img" not in shown, path
@@ -441,7 +442,7 @@ def test_a_page_is_shut_in(world: World, ada: Visitor) -> None:
     """No script but by a nonce of this answer, no frame, nothing kept; no page has a script or a style inline."""
     nonces = set()
     for path in (*paths("GET"), "/portal/sign-in", "/portal/sign-in/link?code=x", "/portal/nowhere"):
-        if path.startswith("/portal/stream"):
+        if path.endswith("/stream"):
             continue
         answer = ada.ask("GET", path)
         policy = answer.headers["content-security-policy"]

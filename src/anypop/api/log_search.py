@@ -39,6 +39,8 @@ USUAL, MOST = 200, 5000
 SIGN_OF_LIFE_S = 10.0
 LONGEST_HELD = 1 << 20  # of a line without an end
 NS = 1_000_000_000
+_AGO = re.compile(r"(\d{1,7})([smhd])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)?")
 
 
@@ -58,6 +60,7 @@ class Asked:
 
 async def parameters(
     *,
+    platform: PlatformDep,
     workload: Annotated[str, Query(description="id or slug; default: all of the stack")] = "",
     instance: Annotated[str, Query(description="name or id of one")] = "",
     container: Annotated[str, Query(description="name; default: all of them")] = "",
@@ -66,15 +69,16 @@ async def parameters(
     level: Annotated[
         str, Query(description="at least: trace, debug, info, warning, error, fatal; lines that tell none are left out")
     ] = "",
-    since: Annotated[str, Query(description="RFC 3339: lines from then on")] = "",
-    until: Annotated[str, Query(description="RFC 3339: lines before it")] = "",
+    since: Annotated[str, Query(description="RFC 3339, or how long ago (30s, 10m, 2h, 1d): lines from then on")] = "",
+    until: Annotated[str, Query(description="RFC 3339, or how long ago: lines before it")] = "",
 ) -> Asked:
     """Raises `Invalid` with all that is wrong."""
     problems: list[Problem] = []
     named = level_named(level) if level else None
     if level and named is None:
         problems.append(Problem(path="level", message="must be trace, debug, info, warning, error or fatal"))
-    first, last = (_moment(value, name, problems) for value, name in ((since, "since"), (until, "until")))
+    now = int(platform.clock() * NS)
+    first, last = (_moment(value, name, now, problems) for value, name in ((since, "since"), (until, "until")))
     if problems:
         raise Invalid(problems)
     return Asked(
@@ -298,16 +302,18 @@ def moment_of(at: int) -> str:
     return f"{datetime.fromtimestamp(at // NS, UTC):%Y-%m-%dT%H:%M:%S}.{at % NS:09d}Z"
 
 
-def _moment(text: str, path: str, problems: list[Problem]) -> int | None:
+def _moment(text: str, path: str, now: int, problems: list[Problem]) -> int | None:
     """Nanoseconds since the epoch; None: not given, or wrong."""
     if not text:
         return None
+    if (ago := _AGO.fullmatch(text)) is not None:
+        return max(0, now - int(ago[1]) * _UNITS[ago[2]] * NS)
     try:
         found = _MOMENT.fullmatch(text)
         if found is None:
             raise ValueError
         second = datetime.fromisoformat(found[1] + (found[3] or "Z")).timestamp()
     except (ValueError, OverflowError):
-        problems.append(Problem(path=path, message="must be a moment like 2026-01-31T10:00:00Z"))
+        problems.append(Problem(path=path, message="must be a moment like 2026-01-31T10:00:00Z, or 30s, 10m, 2h, 1d"))
         return None
     return max(0, int(second) * NS + int((found[2] or "").ljust(9, "0") or 0))

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -120,6 +120,14 @@ class Api:
         """A stream of server-sent events, to its end. Raises `Refused`. Whoever is slow to take them gets fewer and
         newer ones, as from the API itself.
         """
+        async with contextlib.aclosing(events_in(self.pieces(*path, **query))) as events:
+            async for event in events:
+                yield event
+
+    async def pieces(self, *path: str, **query: object) -> AsyncGenerator[bytes, None]:
+        """An answer's body as it comes, no faster than it is taken. Raises `Refused`. The first piece is empty: it is
+        not refused.
+        """
         arrived: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=1)
 
         async def receive() -> Message:
@@ -140,16 +148,15 @@ class Api:
                 if message["type"] == "http.response.start":
                     status = message["status"]
                     headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in message.get("headers", [])]
+                    if status < 400:
+                        yield b""
+                    continue
+                if status < 400:
+                    yield message.get("body", b"")
                     continue
                 text += message.get("body", b"")
-                if status >= 400:
-                    if not message.get("more_body", False):
-                        raise _refused(status, headers, text)
-                    continue
-                *whole, text = text.split(b"\n\n")
-                for one in whole:
-                    if (event := _event(one.decode())) is not None:
-                        yield event
+                if not message.get("more_body", False):
+                    raise _refused(status, headers, text)
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -177,6 +184,17 @@ class Api:
             "server": self.asker.server,
             "state": {},  # nothing of the connection: an agent's certificate opens no page
         }
+
+
+async def events_in(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[Event, None]:
+    """The server-sent events of an answer."""
+    text = b""
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            *whole, text = (text + piece).split(b"\n\n")
+            for one in whole:
+                if (event := _event(one.decode())) is not None:
+                    yield event
 
 
 def _parts(path: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from anypop.portal.calls import Refused
 TYPES = {
     "portal.js": "text/javascript",
     "portal.css": "text/css",
+    "logs.js": "text/javascript",
+    "logs.css": "text/css",
     "land.svg": "image/svg+xml",
     "mark.svg": "image/svg+xml",
     "licenses.txt": "text/plain",
