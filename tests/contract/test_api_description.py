@@ -664,6 +664,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.get(f"{BASE}/fun/instances")
     assert own.call("GET", "/anypop/v1/metrics").status_code == 200
     own.get("/anypop/v1/metrics/targets")
+    own.get("/anypop/v1/metrics/query?chart=cpu")
     people(own, account)
 
     in_the_log = {entry["operation"] for entry in own.get("/anypop/v1/audit?limit=1000")["results"]}

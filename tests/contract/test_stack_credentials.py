@@ -100,6 +100,10 @@ class Place:
             ],
             "predict_landings": [("POST", f"{root}/predictions", body) for body in advice],
             "propose_repairs": [("POST", f"{root}/proposals", body) for body in advice],
+            "query_metrics": [
+                ("GET", f"{root}/metrics/query?chart=cpu&workload={workload}", None),
+                ("GET", f"{root}/metrics/query?chart=cpu&stack={slug}", None),
+            ],
             "get_address_owner": [("GET", f"{root}/addresses/{address}", None)],
         }  # fmt: skip
         return found[operation]

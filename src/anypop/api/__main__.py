@@ -2,7 +2,7 @@
 
     python -m anypop.api --state DIR --listen 127.0.0.1:8443 [--listen netns=NAME,ADDRESS:PORT] [--network FILE]
     [--prices FILE] [--lab DIR] [--graph DIR] [--client-file FILE] [--public-name NAME]
-    [--certificate FILE --key FILE | --acme URL]
+    [--certificate FILE --key FILE | --acme URL] [--metrics FILE] [--scrape-file FILE]
 
 Logs to standard error. What is in the way at start is one line and exit code 1; wrong options are exit code 2. A worker
 process of control imports this module again, and must not load all of control with it: hence the late imports.
@@ -100,6 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--oidc", type=Path, metavar="FILE", help="by whom people sign in, besides passwords (YAML; OpenID Connect)"
     )
+    options.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="the store of metrics, and whom alerts are told (YAML)"
+    )
+    options.add_argument(
+        "--scrape-file", type=Path, metavar="FILE", help="where to write the credential of a store of metrics"
+    )
     given = options.parse_args(argv)
     bounds = Bounds(per_address=max(1, given.connections_per_address), altogether=max(1, given.connections))
     lines = logging.StreamHandler(sys.stderr)
@@ -131,6 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if given.acme
                 else None,
                 oidc=given.oidc,
+                metrics=given.metrics,
+                scrape_file=given.scrape_file,
                 bounds=bounds,
             )
         )

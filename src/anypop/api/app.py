@@ -39,6 +39,7 @@ from anypop.api import (
     log_search,
     logs,
     metrics,
+    metrics_query,
     network,
     network_policies,
     networks,
@@ -78,7 +79,8 @@ ROUTERS = tuple(
         stacks, workloads, logs, log_search, metrics, images, network_policies, networks, subnets, gateway_routes,
         allocations, addresses, prices, usage, costs, plans, sets, changes, rollouts, scaling, volumes, watch,
         summaries, timelines, announcements, communities, probes, predictions,
-        healthz, pops, hosts, exposition, backbone, drains, dials, events, audit, quotas, network, agents,
+        healthz, pops, hosts, exposition,
+        metrics_query, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip
 

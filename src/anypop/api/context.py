@@ -45,6 +45,8 @@ from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.plan.price import PriceBook
 
 if TYPE_CHECKING:
+    from anypop.control.metrics.filling import Filling
+    from anypop.control.metrics.store import MetricsStore
     from anypop.control.oidc_provider import Provider
 
 
@@ -85,6 +87,9 @@ class Platform:
     tokens: Buckets = field(default_factory=Buckets)
     # people sign in by it; None: this platform knows no provider
     provider: "Provider | None" = None
+    # where samples are kept; None: hosts alone keep some, for a month
+    metrics_store: "MetricsStore | None" = None
+    filling: "Filling | None" = None
     certificate_life_s: float = CERTIFICATE_LIFE_S
     streams: Streams = field(default_factory=Streams)
     quotas: Quotas = field(init=False)

@@ -218,6 +218,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "get_control_metrics": _SEE,
     "get_host_metrics": _SEE,
     "list_metrics_targets": _SEE,
+    "query_metrics": _SEE_NARROWED,
     "get_network": _SEE,
     "replace_network": _OWN,
     # agents show a certificate or a token of their own

@@ -42,7 +42,11 @@ async def get_host_metrics(
 
     Control asks its agent. What names another host, or an instance that is not there, is left out.
     """
-    return Response(await platform.measured.text(_known(platform, host)), media_type=MEDIA_TYPE)
+    known = _known(platform, host)
+    text = await platform.measured.text(known)
+    if platform.filling is not None:
+        platform.filling.scraped(known)
+    return Response(text, media_type=MEDIA_TYPE)
 
 
 @router.get("/metrics/targets")

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import fcntl
 import gc
-import json
 import logging
 import os
 import socket
@@ -26,8 +25,9 @@ from urllib.parse import urlsplit
 import uvicorn
 import yaml
 
-from anypop.api import certificates, door, listen
+from anypop.api import certificates, door, listen, storing
 from anypop.api.app import make_app
+from anypop.api.client_files import write_client, write_scraper
 from anypop.api.connection import Connection
 from anypop.api.context import Platform
 from anypop.api.graphs import Graphs
@@ -40,6 +40,8 @@ from anypop.control.acts import Act
 from anypop.control.authority import shared_authority
 from anypop.control.core import Core
 from anypop.control.lease import Lease
+from anypop.control.metrics import settings as metrics_settings
+from anypop.control.metrics.settings import MetricsSettings
 from anypop.control.network import change_network
 from anypop.control.standby import Standby, keep
 from anypop.control.state import State
@@ -68,7 +70,8 @@ class Settings:
     """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder, `graph`
     the one of graph.yaml (None: the state folder). `certificate` and `key`: files of the public certificate;
     `acme`: who signs it;
-    `oidc`: a file, the provider of sign-ins.
+    `oidc`: a file, the provider of sign-ins. `metrics`: a file, the store of metrics; `scrape_file`: where a credential
+    for it is written.
     """
 
     state: Path
@@ -86,6 +89,8 @@ class Settings:
     key: Path | None = None
     acme: certificates.Acme | None = None
     oidc: Path | None = None
+    metrics: Path | None = None
+    scrape_file: Path | None = None
 
 
 def serve(settings: Settings) -> None:
@@ -103,6 +108,7 @@ def serve(settings: Settings) -> None:
         now=clock,
     )
     provider = _provider(settings.oidc, clock) if settings.oidc is not None else None
+    metrics = metrics_settings.read(settings.metrics) if settings.metrics is not None else None
     with _in_words(f"use the folder {settings.state}"):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
@@ -115,7 +121,7 @@ def serve(settings: Settings) -> None:
         first_start.make_apart(settings.state)
         store = open_store(settings.state, answers_at=settings.answers_at or _address(settings, sockets))
         try:
-            deposed = asyncio.run(_run(settings, store, sockets, public, provider, clock=clock))
+            deposed = asyncio.run(_run(settings, store, sockets, public, provider, metrics=metrics, clock=clock))
         finally:
             store.close()
     if deposed:
@@ -161,6 +167,7 @@ async def _run(
     public: certificates.Public,
     provider: "Provider | None",
     *,
+    metrics: MetricsSettings | None,
     clock: SteadyClock,
 ) -> bool:
     """Whether it ended since another control is the active one."""
@@ -211,6 +218,7 @@ async def _run(
             asyncio.create_task(certificates.keep_own(contexts, renew)),
             asyncio.create_task(_keep_logs_small(settings.lab)),
         ]
+        beside += storing.begin(platform, metrics)
         if public.keeper is not None:
             beside.append(asyncio.create_task(certificates.keep_public(public, platform)))
         if store.lease is not None:
@@ -349,27 +357,15 @@ def _attach_lab(platform: Platform, folder: Path | None) -> None:
 def _bootstrap(
     settings: Settings, accounts: Accounts, credentials: ca.Credentials, sockets: list[socket.socket]
 ) -> None:
-    """The first account, its stack, and the file that lets the command line in. A credential in the file that works
-    stays.
-    """
+    """The first account, its stack, and the files that let others in."""
     account = accounts.first_account()
     stacks = accounts.stacks(account.id)
     stack = stacks[0] if stacks else accounts.create_stack(account.id, "default", "default")
-    if settings.client_file is None:
-        return
-    client_id, secret = _saved_credential(settings.client_file)
-    if not client_id or not accounts.tokens.secret_fits(client_id, secret):
-        made = accounts.create_credential(account.id, "command line")
-        client_id, secret = made.client_id, made.secret
-    content = {
-        "url": _address(settings, sockets),
-        "ca": str(credentials.ca.resolve()),
-        "client_id": client_id,
-        "client_secret": secret,
-        "stack": stack.slug,
-    }
-    with _in_words(f"write {settings.client_file}"):
-        ca.write_whole(settings.client_file, json.dumps(content, indent=2).encode() + b"\n", mode=0o600)
+    url = _address(settings, sockets)
+    if settings.client_file is not None:
+        write_client(accounts, settings.client_file, url=url, authority=credentials.ca, stack=stack.slug)
+    if settings.scrape_file is not None:
+        write_scraper(accounts, settings.scrape_file, url=url, authority=credentials.ca)
 
 
 def _address(settings: Settings, sockets: list[socket.socket]) -> str:
@@ -380,10 +376,3 @@ def _address(settings: Settings, sockets: list[socket.socket]) -> str:
     )
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"https://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _saved_credential(path: Path) -> tuple[str, str]:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        saved = json.loads(path.read_text())
-        return str(saved.get("client_id", "")), str(saved.get("client_secret", ""))
-    return "", ""

@@ -5,7 +5,6 @@ which nobody else may read; it is in no message. Rules say who may come in witho
 says of them.
 """
 
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from anypop.control.roles import Role
+from anypop.control.secret_files import secret_in
 from anypop.model.errors import Invalid, Problem, WorldError
 
 Text = Annotated[str, Field(min_length=1, max_length=512)]
@@ -98,7 +98,7 @@ def settings_from(data: Any) -> OidcSettings:
         problems.append(Problem(path="oidc.scopes", message="must have openid"))
     if given.ca is not None and not given.ca.is_file():
         problems.append(Problem(path="oidc.ca", message=f"there is no file {given.ca}"))
-    secret = _secret(given.client_secret_file, problems)
+    secret = secret_in(given.client_secret_file, "oidc.client_secret_file", problems)
     if problems:
         raise Invalid(problems)
     return OidcSettings(
@@ -123,19 +123,3 @@ def _address(name: str, text: str) -> list[Problem]:
     if parts.scheme == "https" and parts.hostname and not parts.query and not parts.fragment and parts.username is None:
         return []
     return [Problem(path=f"oidc.{name}", message="must be an address like https://id.example")]
-
-
-def _secret(path: Path, problems: list[Problem]) -> str:
-    where = "oidc.client_secret_file"
-    try:
-        found = path.read_text(encoding="utf-8").strip()
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        problems.append(Problem(path=where, message=f"{path} cannot be read: {why}"))
-        return ""
-    if mode & 0o077:
-        problems.append(Problem(path=where, message=f"others can use {path} (mode {mode:04o}): chmod 600 {path}"))
-    if not found:
-        problems.append(Problem(path=where, message=f"{path} is empty"))
-    return found

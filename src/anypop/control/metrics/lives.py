@@ -6,10 +6,10 @@ series never reach the tenant whose name it took.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from anypop.control.state import State
-from anypop.model.names import HostName
+from anypop.model.names import HostName, StackId
 from anypop.model.table import differing
 
 MOST_GONE = (
@@ -40,6 +40,21 @@ class Lives:
         for uid in state.incarnations_on(host):
             if (labels := labels_of(state, uid)) is not None:
                 found[uid] = labels
+        return found
+
+    def matching(
+        self, state: State, stacks: Collection[str], *, workload: str = "", pop: str = "", instance: str = ""
+    ) -> Mapping[HostName, Mapping[str, Labels]]:
+        """By host and uid: of each that is or was in these stacks, and is what is asked for ("": any)."""
+        asked = {"workload": workload, "pop": pop, "instance": instance}
+        declared = [one for stack in stacks for one in state.in_stack(StackId(stack))]
+        uids = [uid for one in declared if workload in ("", one.id) for uid in state.incarnations_of(one.id)]
+        found: dict[HostName, dict[str, Labels]] = {}
+        for uid, labels in (*self._gone.items(), *((uid, labels_of(state, uid)) for uid in uids)):
+            if labels is None or labels["stack"] not in stacks:
+                continue
+            if all(labels[key] == value for key, value in asked.items() if value):
+                found.setdefault(HostName(labels["host"]), {})[uid] = labels
         return found
 
 
