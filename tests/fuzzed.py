@@ -34,7 +34,8 @@ CHECKS = (
     "response_schema_conformance",
 )  # fmt: skip
 LEFT_OUT = ("rotate_credential",)  # it would end the token of the run itself
-SLOW = ("predict_landings", "propose_repairs", "probe")  # each starts processes of its own, or waits for vantages
+# each starts processes of its own, or waits for vantages
+SLOW = ("predict_landings", "propose_repairs", "plan_repair", "make_repair", "probe", "run_test")
 THERE = {
     "stack_id": ["default", "none"],
     "workload_id": ["fun", "none"],

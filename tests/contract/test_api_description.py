@@ -96,7 +96,7 @@ def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
 # They answer a question; and a report of a host is no act of anybody.
 CHANGE_NOTHING = {
     "quote_workload", "preview_change", "plan_workload", "plan_workloads", "probe", "predict_landings",
-    "propose_repairs", "take_report",
+    "propose_repairs", "plan_repair", "take_report",
 }  # fmt: skip
 
 # Who asks has not said yet who it is.
@@ -553,6 +553,14 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", "/anypop/v1/predictions", {"workload": "fun", "what_if": ["withhold:LHR:1299"]})
     own.send("POST", "/anypop/v1/proposals", {"workload": "fun"})
     own.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 2})
+    first, second = (own.send("POST", f"{anypop}/tests", {"requests": 2})["test"]["id"] for _ in range(2))
+    own.get(f"{anypop}/tests")
+    own.get(f"{anypop}/tests/{second}?against={first}")
+    newest = own.get(f"{anypop}/rollouts")["results"][-1]["id"]
+    own.send("POST", f"{anypop}/rollouts/{newest}/abort")
+    repair = {"rules": [{"pop": "LHR", "upstream": "as1299", "scope": {"prepend": 1}}]}
+    own.send("POST", f"{anypop}/repairs/plan", repair)
+    own.send("POST", f"{anypop}/repairs", {**repair, "title": "one more"})
     for path in (
         "vantages",
         "why?target=london&workload=fun",

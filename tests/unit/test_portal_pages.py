@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from anypop.model.names import CityCode
+from anypop.picture import world as picture
 from anypop.plan.fields import location
 from anypop.portal import cookies, declaring, summary, words, world
 from anypop.portal.calls import Api, Asker, Refused, _parts
@@ -78,7 +79,7 @@ def test_no_secret_is_shown_and_no_word_leaves_its_quotes() -> None:
 )  # fmt: skip
 def test_a_city_stands_where_the_coastlines_are(latitude: float, longitude: float, x: float, y: float) -> None:
     """The figures are of d3-geo, which draws the coastlines: geoNaturalEarth1().scale(175).translate([480, 262])."""
-    assert world.place(latitude, longitude) == pytest.approx((x, y), abs=0.11)
+    assert picture.place(latitude, longitude) == pytest.approx((x, y), abs=0.11)
 
 
 ROWS = ("IAD JFK ORD ATL MIA DFW DEN SEA LAX SJC YYZ", "AMS LHR FRA WAW MAD ARN CDG", "SIN GRU MEL NRT HKG")
@@ -90,12 +91,12 @@ def test_names_on_the_map_cover_neither_each_other_nor_a_city() -> None:
     assert [m.code for m in marks] == codes
     boxes = []
     for mark in (m for m in marks if m.named):
-        wide = world.LETTER * len(mark.code)
+        wide = picture.LETTER * len(mark.code)
         left = {"start": mark.text_x, "end": mark.text_x - wide, "middle": mark.text_x - wide / 2}[mark.anchor]
         boxes.append((left + 1, mark.text_y - 9, left + wide - 1, mark.text_y))
     assert len(boxes) > 18
     for number, a in enumerate(boxes):
-        assert not any(world._cover(a, b) for b in boxes[:number])
+        assert not any(picture._cover(a, b) for b in boxes[:number])
     assert world.marks([{"cityCode": "LAB"}]) == (), "a city of a lab has no place on earth"
 
 

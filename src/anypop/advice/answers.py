@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any
 
 from anypop.advice.question import Answer
+from anypop.model.cities import find_city
 from anypop.routing.catchment.diff import Diff, Move
 from anypop.routing.catchment.evaluate import Evaluation, Score
 from anypop.routing.catchment.predict import Prediction, Row, Share
@@ -34,7 +35,9 @@ def prediction_data(found: Prediction, *, biggest: int, graph: str) -> dict[str,
 
 
 def row_data(row: Row) -> dict[str, Any]:
-    return {
+    place = find_city(row.city) if row.city else None
+    where = {"latitude": place.latitude, "longitude": place.longitude} if place is not None else {}
+    return where | {
         "asn": row.asn,
         "city": row.city or None,
         "region": row.region or None,

@@ -5,12 +5,16 @@ there is none. This module is imported by control too, which must not load numpy
 work.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anypop.advice.graph import Sources
 from anypop.advice.known import Known
+from anypop.advice.waves import Key, Viewpoint
+from anypop.model.announce import Scope
 from anypop.model.errors import Invalid, WorldError
+from anypop.model.scopes import scope_data
 from anypop.model.sessions import Announcements
 
 if TYPE_CHECKING:
@@ -41,6 +45,17 @@ class ProposalJob:
     causes: int
     repairs: int
     far_km: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairJob:
+    """`scopes` in place of those of now, PoP after PoP. `seen`: where each of the `places` lands now."""
+
+    sources: Sources
+    now: Announcements
+    scopes: Mapping[Key, Scope]
+    places: tuple[Viewpoint, ...]
+    seen: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +102,42 @@ def propose(job: ProposalJob) -> Outcome:
     except Invalid as error:
         return Outcome(unfit=str(error))
     return Outcome(data=proposals.data(found, place, most=job.repairs, graph=graph.says), notes=graph.warnings)
+
+
+def plan_repair(job: RepairJob) -> Outcome:
+    """What a repair moves, and its waves with what each vantage should see after each."""
+    from anypop.advice.answers import difference_data  # noqa: PLC0415 - see the module
+    from anypop.advice.preview import compared  # noqa: PLC0415
+    from anypop.advice.waves import waves_of  # noqa: PLC0415
+
+    try:
+        graph = _loaded(job.sources)
+    except (Invalid, WorldError) as error:
+        return Outcome(broken=str(error))
+    try:
+        change = compared(graph, job.now, job.now.with_scopes(job.scopes))
+        plan = waves_of(graph, job.now, job.scopes, job.places, job.seen)
+    except Invalid as error:
+        return Outcome(unfit=str(error))
+    waves = [
+        {
+            "pop": wave.pop,
+            "rules": [
+                {"pop": pop, "upstream": upstream, "scope": scope_data(scope)}
+                for (pop, upstream), scope in wave.scopes.items()
+            ],
+            "expected": {vantage: sorted(pops) for vantage, pops in sorted(wave.expected.items())},
+        }
+        for wave in plan.waves
+    ]
+    data = {
+        "graph": graph.says,
+        "predicted": difference_data(change),
+        "seen": dict(job.seen),
+        "waves": waves,
+        "doubts": [doubt.says for doubt in plan.doubts],
+    }
+    return Outcome(data=data, notes=graph.warnings)
 
 
 def _loaded(sources: Sources) -> "Graph":

@@ -35,6 +35,7 @@ from anypop.api import (
     identity,
     images,
     invitations,
+    landing_tests,
     links,
     log_search,
     logs,
@@ -51,6 +52,7 @@ from anypop.api import (
     prices,
     probes,
     quotas,
+    repairs,
     rollouts,
     scaling,
     sets,
@@ -81,6 +83,7 @@ ROUTERS = tuple(
         summaries, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, exposition,
         metrics_query, backbone, drains, dials, events, audit, quotas, network, agents,
+        landing_tests, repairs,
     )
 )  # fmt: skip
 

@@ -76,6 +76,8 @@ class Platform:
     # The lab shares a handful of hosts: two probes at once from one vantage would measure each other.
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
     pricing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # accounts of which a test is under way
+    testing: set[str] = field(default_factory=set)
     graphs: Graphs = field(default_factory=Graphs)
     workers: Workers = field(default_factory=Workers)
     buckets: Buckets = field(default_factory=Buckets)

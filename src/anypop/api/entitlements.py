@@ -159,6 +159,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "list_rollouts": _SEE_STACK,
     "get_rollout": _SEE_STACK,
     "change_scopes": _EDIT_STACK,
+    "make_repair": _EDIT_STACK,
     "pause_rollout": _EDIT_STACK,
     "resume_rollout": _EDIT_STACK,
     "abort_rollout": _EDIT_STACK,
@@ -193,6 +194,10 @@ OPERATIONS: Mapping[str, Rule] = {
     "explain_landing": _SEE_NARROWED,
     "predict_landings": _SEE_NARROWED,
     "propose_repairs": _SEE_NARROWED,
+    "plan_repair": _SEE_STACK,
+    "run_test": _SEE_STACK,
+    "list_tests": _SEE_STACK,
+    "get_test": _SEE_STACK,
     # the platform
     "get_health": _OPEN,
     "list_pops": _SEE_ALL,

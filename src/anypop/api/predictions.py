@@ -48,11 +48,11 @@ async def predict_landings(
     """Predict where every network lands by what a workload announces, or would announce."""
     known = _known(platform, caller, body)
     wanted = changed(known.announcements, body.what_if, [f"what_if[{i}]" for i in range(len(body.what_if))])
-    sources = await _sources(platform, caller.account, body)
+    sources = await sources_of(platform, caller.account, body)
     job = PredictionJob(
         sources=sources, now=known.announcements, wanted=wanted, compare=bool(body.what_if), top=body.top
     )
-    return await _worked_out(platform, caller.account, response, advice_jobs.predict, job)
+    return await worked_out(platform, caller.account, response, advice_jobs.predict, job)
 
 
 @router.post("/proposals")
@@ -65,12 +65,13 @@ async def propose_repairs(
 ) -> dict[str, Any]:
     """Propose changes of announcements for networks that land too far away, each scored on the whole graph."""
     known = _known(platform, caller, body)
-    sources = await _sources(platform, caller.account, body)
+    sources = await sources_of(platform, caller.account, body)
     job = ProposalJob(sources=sources, known=known, causes=body.causes, repairs=body.repairs, far_km=body.far_km)
-    return await _worked_out(platform, caller.account, response, advice_jobs.propose, job)
+    return await worked_out(platform, caller.account, response, advice_jobs.propose, job)
 
 
-async def _sources(platform: Platform, account: Account, asked: AdviceRequest) -> Sources:
+async def sources_of(platform: Platform, account: Account, asked: AdviceRequest) -> Sources:
+    """The files of the graph that is asked about. Raises `WorldError`."""
     try:
         return await asyncio.to_thread(platform.graphs.named, asked.graph)
     except Unusable as error:
@@ -85,9 +86,10 @@ def _unusable(account: Account, why: str) -> WorldError:
     )
 
 
-async def _worked_out(
+async def worked_out(
     platform: Platform, account: Account, response: Response, work: Callable[[J], Outcome], job: J
 ) -> dict[str, Any]:
+    """Done in a process of its own; what one should know of the answer goes into its headers."""
     found = await unless_stopping(platform, platform.workers.run(work, job, account=account.id), what="work it out")
     if found.broken:
         raise _unusable(account, found.broken)
@@ -105,10 +107,15 @@ def _known(platform: Platform, caller: Caller, asked: AdviceRequest) -> Known:
         if not network.pops:
             raise Precondition("control knows no network: there is nothing to announce from")
         return known_of(network)
+    return announced_by(platform, declared)
+
+
+def announced_by(platform: Platform, declared: Declaration) -> Known:
+    """What is announced now for a workload. Raises `Precondition` where nothing is."""
     rows = rows_of(platform.core.state, declared)
     if not rows:
         raise Precondition(f"{declared.workload.slug} announces nothing: only a workload with an anycast address does")
-    return known_of(network, declared.workload.slug, rows)
+    return known_of(platform.core.state.network, declared.workload.slug, rows)
 
 
 def _named(platform: Platform, caller: Caller, asked: AdviceRequest) -> Declaration:

@@ -30,6 +30,7 @@ from anypop.control.state import Declaration, State
 from anypop.judge.onward import onward, sentences
 from anypop.model import codec
 from anypop.model.announce import Address
+from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.workload import Protocol
@@ -82,10 +83,19 @@ async def list_vantages(_: AskingCaller, platform: PlatformDep) -> dict[str, Any
             "asn": v.asn,
             "address": v.address,
             "nearest": nearest_pop(v.city, platform.cities()),
+            **_place(v.city),
         }
         for v in found
     ]
     return {"results": rows} | ({} if platform.vantages is not None else {"note": NO_VANTAGE})
+
+
+def _place(code: str) -> dict[str, Any]:
+    """A city's name and where it is; nothing of one that nobody knows."""
+    found = find_city(code)
+    if found is None:
+        return {}
+    return {"city_name": found.name, "latitude": found.latitude, "longitude": found.longitude}
 
 
 @router.post("/probes")
@@ -94,6 +104,11 @@ async def probe(
     caller: AskingCaller, platform: PlatformDep, body: Annotated[ProbeRequest, Depends(JsonBody(ProbeRequest))]
 ) -> dict[str, Any]:
     """Probe a workload or an address from vantages, and see where each lands."""
+    return await probed(platform, caller, body)
+
+
+async def probed(platform: Platform, caller: Caller, body: ProbeRequest) -> dict[str, Any]:
+    """What each vantage sees."""
     source = _vantages(platform)
     known = {v.name: v for v in await in_own_thread(source.all)}
     chosen = _chosen(body, known)

@@ -100,7 +100,13 @@ async def change_scopes(
     body: Annotated[dict[str, Any], Depends(JsonObject(RolloutRequest))],
 ) -> dict[str, Any]:
     """Change scopes in waves, taken back where vantages land elsewhere than expected."""
-    declared = platform.workload(stack, workload_id)
+    return await begin_scopes(platform, account, platform.workload(stack, workload_id), body)
+
+
+async def begin_scopes(
+    platform: Platform, account: Account, declared: Declaration, body: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Begin a change of scopes in waves, as `change_scopes` is asked for it; the rollout. Raises `Invalid`."""
     waves = _waves(body, platform.core.state, declared, tenant=not account.operator)
     strategy = _strategy(body.get("strategy") or {}, declared.strategy)
     baseline = await landings_of(platform, declared.id)

@@ -315,6 +315,17 @@ price_books = Table(
     "price_books", metadata, Column("at", Float, primary_key=True), Column("book", Text, nullable=False)
 )
 
+# What vantages saw when somebody asked; gone with their workload.
+kept_tests = Table(
+    "kept_tests",
+    metadata,
+    columns.identity(),
+    Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), nullable=False),
+    columns.moment("at"),
+    columns.body(),
+    Index("ix_kept_tests_workload_id", "workload_id"),
+)
+
 events = Table(
     "events",
     metadata,

@@ -92,6 +92,14 @@ def distance_km(a: City, b: City) -> float:
     return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(chord)))
 
 
+def beyond_nearest_km(city: str, landed: str | None, nearest: str | None) -> float | None:
+    """How much further it is from `city` to where it landed than to the nearest place; None where one is not known."""
+    here, there, near = (find_city(code) if code else None for code in (city, landed, nearest))
+    if here is None or there is None or near is None:
+        return None
+    return round(distance_km(here, there) - distance_km(here, near), 1)
+
+
 def one_way_ms(km: float) -> float:
     """Propagation delay of a link of `km`, one way, in milliseconds."""
     return km * PATH_STRETCH / FIBRE_KM_PER_MS

@@ -17,18 +17,21 @@ from typing import Any, TypeAlias
 
 from starlette.responses import Response, StreamingResponse
 
-from anypop.portal import shields, workloads
+from anypop.portal import landing_map, shields, workloads
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Visit, rendered
 from anypop.portal.workload import PAGE, told
 
 MOST_TOPICS = 120  # twelve tabs with a page of rows would be more, of which most are the same
 MOST_STREAMS = 6  # of one session: each browser has one, and one more while it changes what it wants
+MAP_PACE_S = 0.5  # a map asks for more than a row
 PACE_S = 0.2  # a screen that changes five times in a second is as live as anybody reads
 SIGN_OF_LIFE_S = 10.0
 AGAIN_MS = 1000
 ROWS = 100  # that one stream of the API tells of
-TOPIC = re.compile(r"row:[^:,]{1,64}:[^:,]{1,64}|workload:[^:,]{1,64}:[^:,]{1,64}(:[0-9]{1,8})?")
+TOPIC = re.compile(
+    r"row:[^:,]{1,64}:[^:,]{1,64}|workload:[^:,]{1,64}:[^:,]{1,64}(:[0-9]{1,8})?|map:[^:,]{1,64}:[^:,]{1,64}"
+)
 
 _open: Counter[str] = Counter()
 
@@ -42,7 +45,9 @@ async def stream(visit: Visit) -> Response:
     wrong = [topic for topic in topics if not TOPIC.fullmatch(topic)]
     if not topics or wrong or len(topics) > MOST_TOPICS:
         raise Refused(
-            400, f"a stream has 1 to {MOST_TOPICS} topics: row:STACK:WORKLOAD or workload:STACK:WORKLOAD[:FROM]"
+            400,
+            f"a stream has 1 to {MOST_TOPICS} topics: row:STACK:WORKLOAD, workload:STACK:WORKLOAD[:FROM] or "
+            "map:STACK:WORKLOAD",
         )
     if _open[visit.secret] >= MOST_STREAMS:
         raise Refused(429, "this session has too many streams open", wait_s=2)
@@ -115,6 +120,8 @@ def _watches(visit: Visit, topics: tuple[str, ...], news: News) -> Iterator[Coro
         kind, stack, ref = topic.split(":")[:3]
         if kind == "row":
             rows.setdefault(stack, []).append(ref)
+        elif kind == "map":
+            yield _guarded(_map(visit, topic, news), news)
         else:
             yield _guarded(_workload(visit, topic, news), news)
     for stack, refs in rows.items():
@@ -182,3 +189,22 @@ async def _workload(visit: Visit, topic: str, news: News) -> None:
         if refused.status != 404:
             raise
     await news.put((topic, _gone("workload", ref)))
+
+
+async def _map(visit: Visit, topic: str, news: News) -> None:
+    """The map of one workload, to its end: after each change of its instances and of what is rolled out."""
+    _, stack, ref = topic.split(":")
+    try:
+        async for event in visit.api.events("anypop/v1/stacks", stack, "workloads", ref, "watch", first=1):
+            if event.name == "ended":
+                await news.put(("", ""))
+                return
+            if event.name != "instances":
+                break
+            declared = (await visit.api.get("workload/v1/stacks", stack, "workloads", ref))["workload"]
+            await news.put((topic, await landing_map.piece(visit, stack, declared, event.data.get("rollout"))))
+            await asyncio.sleep(MAP_PACE_S)
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+    await news.put((topic, _gone("map", ref)))

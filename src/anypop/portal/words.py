@@ -51,6 +51,14 @@ def memory(size: int) -> str:
     return f"{size} bytes"
 
 
+def rate(bits: float) -> str:
+    """Bits in a second, three digits of them."""
+    for unit, one in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
+        if bits >= one:
+            return f"{bits / one:.3g} {unit}"
+    return f"{bits:.0f} bit/s"
+
+
 def utc(at: str) -> str:
     """A moment as the API tells it, for those without a script; the page's script puts it into the reader's zone."""
     try:
@@ -82,6 +90,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "monthly": monthly,
     "cpus": cpus,
     "memory": memory,
+    "rate": rate,
     "utc": utc,
     "epoch": epoch,
     "reason": reason,

@@ -76,6 +76,8 @@ class NetworkRow(Answer):
     nearest: str | None
     extra_km: float | None
     weight: float
+    latitude: float = left_out("degrees north, of a city that is known")
+    longitude: float = left_out("degrees east")
 
 
 class MoveRow(Answer):

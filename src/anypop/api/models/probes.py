@@ -56,6 +56,9 @@ class VantageRow(Answer):
     asn: int
     address: str
     nearest: str | None
+    city_name: str = left_out()
+    latitude: float = left_out("degrees north, of a city that is known")
+    longitude: float = left_out("degrees east")
 
 
 class VantageList(Answer):
