@@ -3,6 +3,7 @@ and how they are said to stand.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from anypop.control.gateway_routes import MOST_ROUTES
 from anypop.model.stack_network import NETWORK_LABEL
+from tests.contract.test_backbone import joined
 from tests.contract.test_interfaces import in_networks
 from tests.contract.test_network_policies import order, violations
 from tests.contract.test_networks import BASE, WORKLOADS, in_network
@@ -140,6 +142,37 @@ def test_a_network_that_a_route_leads_to_stays(world: World) -> None:
     assert "routes of network blue lead to network red" in said
     world.send("DELETE", f"{BLUE}/out")
     assert world.call("DELETE", f"{BASE}/red").status_code == 204
+
+
+@pytest.mark.parametrize("backbone", [True, False])
+def test_a_route_stands_by_gateways_of_other_hosts_where_hosts_carry(tmp_path: Path, backbone: bool) -> None:
+    """Of the own PoP, else of the nearest one that has some; without a backbone by those of the own host alone."""
+    with World(tmp_path, joined() if backbone else replace(joined(), backbone=None)) as world:
+        world.send("POST", BASE, {"name": "blue", "rootSubnet": "10.0.0.0/8", "ipv6Subnet": "fd00:b::/64"})
+        world.send("POST", BLUE, {"route": a_route()})
+        body = in_networks("gw", {"network": "blue"})
+        body["workload"]["metadata"] = {"labels": {"role": "gateway"}}
+        world.send("POST", WORKLOADS, body)
+        both = in_network("b", "blue")
+        (target,) = both["workload"]["targets"].values()
+        (selector,) = target["spec"]["deployments"]["selectors"]
+        selector["values"] = ["AMS", "LHR"]
+        world.send("POST", WORKLOADS, both)
+        agents = world.agents()
+        world.settle(agents)
+
+        def states() -> set[tuple[str, str]]:
+            return {(one["region"], one["state"]) for one in world.get(f"{BLUE}/out")["route"]["statuses"]}
+
+        assert states() == {("LHR", "RUNNING"), ("AMS", "RUNNING" if backbone else "NO_GATEWAY")}
+        (gateway,) = world.instances("gw")
+        for one in world.get(f"{BLUE}/out")["route"]["statuses"]:
+            if one["state"] == "RUNNING":
+                assert gateway["networkInterfaces"][0]["ipAddress"] in one["gatewayIps"]
+        for agent in agents:
+            agent.broken = frozenset({gateway["name"]})
+            agent.report()
+        assert states() == {("LHR", "NO_GATEWAY"), ("AMS", "NO_GATEWAY")}
 
 
 def test_how_a_route_stands_follows_from_what_hosts_say(world: World) -> None:

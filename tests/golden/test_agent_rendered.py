@@ -35,6 +35,7 @@ from anypop.agent.decide.elements import (
     GuardedLink,
     Joining,
     Opening,
+    RuledLinks,
     SpeakerConfig,
     Steer,
     TunnelGuard,
@@ -47,6 +48,7 @@ from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.peering import GracefulRestart, Imports, Role, RpkiCache, Take
+from anypop.model.policy import Action, HostPolicy, HostRule
 from anypop.model.workload import Protocol
 
 HERE = Path(__file__).parent / "agent"
@@ -137,6 +139,19 @@ GUARD = TunnelGuard(
 )  # fmt: skip
 
 
+LED = tuple(
+    Routed(slot=slot, group=group, prefixes=(ip_network("10.128.0.0/9"), ip_network("fd00:c::/32")))
+    for slot, group in ((0xF0, 0x5123_4567), (0xF7, 0x5000_0002))
+)
+GUARDS = {
+    "tunnels": GUARD,
+    "tunnels_gateways": replace(
+        GUARD, led=LED, passed=LED[:1], gateways=("i00000000aa",),
+        members=((0xF0, ip_address("10.64.0.1")), (0xF0, ip_address("fd00:64::1")), (0xF7, ip_address("10.64.0.3"))),
+    ),
+}  # fmt: skip
+
+
 def openings(*addresses: str) -> tuple[Opening, ...]:
     return tuple(
         Opening(address=ip_address(a), protocol=p, port=n)
@@ -187,6 +202,9 @@ FIREWALLS = {
         kin=(0x50000001, 0x50000002),
         uplinks=("up-a",),
         hidden=(ip_network("10.64.0.0/20"), ip_network("fd00:64::/64")),
+        carries=True,
+        policies=(HostPolicy(id="p", ingress=(HostRule(action=Action.ALLOW, everybody=True),)),),
+        rulings=(RuledLinks(policies=("p",), links=("i00000000bbx1",)),),
         routed=(
             Routed(slot=0xF0, group=0x50000001, prefixes=(ip_network("10.128.0.0/9"), ip_network("fd00:c::/32"))),
             Routed(slot=0xF7, group=0x50000002, prefixes=(ip_network("10.128.0.0/9"),)),
@@ -258,9 +276,10 @@ def test_nothing_of_other_hosts_can_reach_an_upstream() -> None:
 
 
 @pytest.mark.lab
-def test_the_guard_of_the_tunnels_is_the_recorded_one_and_nft_takes_it() -> None:
-    text = render_guard(GUARD, "any")
-    assert text == _recorded("tunnels.nft", text)
+@pytest.mark.parametrize("name", GUARDS)
+def test_the_guard_of_the_tunnels_is_the_recorded_one_and_nft_takes_it(name: str) -> None:
+    text = render_guard(GUARDS[name], "any")
+    assert text == _recorded(f"{name}.nft", text)
     assert nft_accepts(text)
     assert not nft_accepts(text.replace("set ends", "set end"))
 

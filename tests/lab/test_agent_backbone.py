@@ -5,7 +5,6 @@ clients that reach one of them.
 import os
 import signal
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -21,7 +20,6 @@ from anypop.agent.naming import (
     LOWEST_PEER_TABLE,
     SIBLING_MARK,
     SIBLINGS_TABLE,
-    TUNNEL_NUMBER,
     TUNNEL_TABLE,
     VPC_TABLE,
     device_group_of,
@@ -37,6 +35,7 @@ from tests.agent_lab import ANYCAST4, ANYCAST6, tokens
 from tests.agent_load import Requests, pour
 from tests.backbone_lab import CLIENT4, CLIENT6, BackboneLab, Host, container_pids
 from tests.family_lab import Family, VpcFamily, carried, guard_nft, inside, own, siblings, talker
+from tests.lab.wrapped import Wire
 
 pytestmark = pytest.mark.lab
 
@@ -495,7 +494,7 @@ def test_only_other_hosts_put_packets_into_the_tunnel_and_none_from_this_host(
     (one,) = _serve(lab, {second: 1})[second]
     anybody, nobody = IPv4Address("203.0.113.99"), IPv4Address("203.0.113.66")
     forged = [(nobody, anybody), *((first.address, p[9]) for p in (second.private4, second.external4))]
-    with _Wire(lab, second, one) as wire:
+    with Wire(lab, second, one, ANYCAST4) as wire:
         assert wire.takes(first.address, anybody)
         for source, inner in forged:
             assert not wire.takes(source, inner, within_s=0.3), f"{inner} from {source}"
@@ -508,56 +507,6 @@ def test_only_other_hosts_put_packets_into_the_tunnel_and_none_from_this_host(
         finally:
             second.start_agent()
         lab.wait(lambda: not wire.takes(*forged[1], within_s=0.3), "the rules are mended")
-
-
-class _Wire:
-    """An instance's end of its link, to see what arrives at the anycast address out of wrapped packets."""
-
-    def __init__(self, lab: BackboneLab, host: Host, instance: InstanceOrder) -> None:
-        self._lab, self._host, self._sent = lab, host, 0
-        with netns.inside(namespace_of(host.prefix, instance.uid)):
-            self._wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.ntohs(3))
-
-    def __enter__(self) -> "_Wire":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._wire.close()
-
-    def takes(self, source: IPv4Address, inner: IPv4Address, *, within_s: float = 3) -> bool:
-        """Whether a packet from `inner` arrives that `source` has wrapped."""
-        self._sent += 1
-        token = b"forged %d;" % self._sent
-        echo = struct.pack(">BBHHH", 8, 0, 0, 1, 1) + token
-        packet = _packet(inner, IPv4Address(str(ANYCAST4)), socket.IPPROTO_ICMP, echo)
-        wrapped = struct.pack(">BBBB", 0x0C, 0, 0, 1) + (TUNNEL_NUMBER << 8).to_bytes(4, "big") + packet
-        datagram = struct.pack(">HHHH", 4000, 4790, 8 + len(wrapped), 0) + wrapped
-        outer = _packet(source, self._host.address, socket.IPPROTO_UDP, datagram)
-        raw = (socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        with netns.inside(self._lab.core), closing(socket.socket(*raw)) as sender:
-            sender.sendto(outer, (str(self._host.address), 0))
-        return _arrives(self._wire, token, within_s=within_s)
-
-
-def _packet(source: IPv4Address, target: IPv4Address, protocol: int, data: bytes) -> bytes:
-    """An IPv4 packet, its header with a checksum."""
-    head = struct.pack(
-        ">BBHHHBBH4s4s", 0x45, 0, 20 + len(data), 1, 0, 64, protocol, 0, source.packed, target.packed
-    )  # fmt: skip
-    total = sum(struct.unpack(">10H", head))
-    total = (total >> 16) + (total & 0xFFFF)
-    return head[:10] + struct.pack(">H", ~(total + (total >> 16)) & 0xFFFF) + head[12:] + data
-
-
-def _arrives(wire: socket.socket, token: bytes, *, within_s: float) -> bool:
-    """Whether a packet with the token comes; others do all the while."""
-    end = time.monotonic() + within_s
-    while (left := end - time.monotonic()) > 0:
-        wire.settimeout(left)
-        with suppress(TimeoutError):
-            if token in wire.recv(4096):
-                return True
-    return False
 
 
 def test_a_host_without_an_order_for_it_has_nothing_of_it(lab: BackboneLab, hosts: list[Host]) -> None:

@@ -18,9 +18,10 @@ import pytest
 from bench.forged import checksum
 
 from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
+from anypop.agent.act.network.hop_numbers import hop_number
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.nft import nft
-from anypop.agent.act.network.router import BUCKETS, Router, buckets_for, hop_number
+from anypop.agent.act.network.router import BUCKETS, Router, buckets_for
 from anypop.agent.decide.elements import Firewall, GuardedLink, Member
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.naming import (

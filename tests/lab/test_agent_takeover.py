@@ -21,8 +21,9 @@ from bench.forged import packet
 
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.act.network import namespaces, rtnl
+from anypop.agent.act.network.hop_numbers import hop_number
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.act.network.router import BUCKETS, hop_number
+from anypop.agent.act.network.router import BUCKETS
 from anypop.agent.decide.elements import UNKNOWN
 from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.naming import ROUTE_PROTOCOL, container_of, link_of, namespace_of

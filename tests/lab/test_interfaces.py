@@ -46,7 +46,7 @@ class Two:
         self.both, self.blue, self.red, self.spare = self.in_london = [
             self.made(self.here, i, *n) for i, n in enumerate(_NETWORKS)
         ]
-        self.both_far, self.blue_far, self.red_far = far = [
+        self.both_far, self.blue_far, self.red_far = self.in_amsterdam = far = [
             self.made(self.there, i, *n) for i, n in enumerate(_NETWORKS[:3])
         ]
         self.here.give(*self.in_london)
@@ -89,7 +89,8 @@ class Two:
         for family in ("-4", "-6"):
             with suppress(WorldError):  # a table exists while it has routes
                 rows += ip.query(family, "route", "show", "table", str(GATEWAY_TABLES + slot), netns=self.here.router)
-        return {row["dst"]: [hop["dev"] for hop in row.get("nexthops", [row]) if "gateway" in hop] for row in rows}
+        hops = {row["dst"]: [hop for hop in row.get("nexthops", [row]) if "gateway" in hop] for row in rows}
+        return {dst: list(dict.fromkeys(hop["dev"] for hop in those)) for dst, those in hops.items()}
 
     def nft(self, host: Host, *words: str) -> None:
         process.run(netns.command(host.router, "nft", *words))
@@ -228,8 +229,8 @@ def test_an_interface_that_somebody_takes_away_is_made_again(two: Two) -> None:
 
 def test_routes_lead_through_gateways_and_die_with_them(two: Two) -> None:
     """From a network into the other one and back, in both families, by those who are in both: told to instances that
-    run, whose processes stay. Each of two gateways is a way; when one dies its way is gone, and when the last one has
-    gone nobody is reached, which who asks is told.
+    run, whose processes stay. Each of two gateways is a way; when one dies its way is gone; when the last one
+    has gone the one in Amsterdam serves, and when that is none nobody is reached, which who asks is told.
     """
     pids = container_pids(two.lab)
     pairs = [
@@ -259,8 +260,13 @@ def test_routes_lead_through_gateways_and_die_with_them(two: Two) -> None:
     two.lab.wait(lambda: two.says(two.blue, address)[:1] == [two.red.name], "the other one passes it on")
     two.lab.wait(lambda: len(two.ways("blue").get(red4, [])) == 2, "and comes back with it", 40)
 
+    # without one in its PoP those of the nearest other one serve, both ways; and without these nobody
+    two.there.give(*map(led, two.in_amsterdam))
     two.here.give(*(led(one) for one in (two.blue, two.red)), removed=tokens(two.both, two.spare), drain_s=0.0)
-    two.lab.wait(lambda: two.ways("blue").get(red4) == [], "nobody passes it on")
+    two.lab.wait(lambda: two.ways("blue").get(red4) == [], "nobody here passes it on")
+    for asker, asked, address, own in pairs:
+        two.lab.wait(lambda a=asker, t=address, s=[asked.name, own]: two.says(a, t) == s, f"{asked.name} is reached")  # type: ignore[misc]
+    two.there.give(*two.in_amsterdam)
     two.lab.wait(lambda: trouble(two, two.blue, inside(two.red, "red", 4)) in UNREACHABLE, "it is told so", 40)
     two.here.give(two.blue, two.red)
     two.lab.wait(lambda: not rules(two), "without routes there is nothing of them")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.agent.decide import backbone, firewall
-from anypop.agent.decide import facts as facts_module
+from anypop.agent.decide import siblings as siblings_module
 from anypop.agent.decide.backbone import FULL, LINGER, LINGER_S, Carriers
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import Entry, FamilyVerdict, Member, ProbeVerdict
@@ -500,7 +500,7 @@ def test_a_host_is_believed_for_its_own_prefixes_alone(told: str) -> None:
 
 def test_two_stacks_that_cannot_be_told_apart_here_reach_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """One device group for both."""
-    for module in (firewall, facts_module):
+    for module in (firewall, siblings_module):
         monkeypatch.setattr(module, "device_group_of", lambda _: 0x5000_0001)
     host = host_with(of_stack("blue", 0), of_stack("red", 1), peers=(THERE,))
     host.offers[THERE.address] = {PRIVATE4: sibling_number("blue")}

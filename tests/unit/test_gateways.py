@@ -3,10 +3,12 @@ led, and what follows for an instance's own namespace.
 """
 
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 
 from anypop.agent.act.network.firewall_rules import render
+from anypop.agent.act.network.inside import render as render_inside
 from anypop.agent.decide import gateways
+from anypop.agent.decide.backbone import Carriers, Offers
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.decide.gateways import GatewayWay, slots_of
 from anypop.agent.decide.inside import inside_for
@@ -17,6 +19,7 @@ from anypop.agent.naming import (
     NEWCOMER_SLOTS,
     SIBLING_MARK,
     device_group_of,
+    gateway_key,
     inside_mac,
     link_of,
     router_mac,
@@ -25,11 +28,13 @@ from anypop.agent.naming import (
 )
 from anypop.model import codec
 from anypop.model.announce import Prefix
+from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
 from anypop.model.gateway_route import MOST_LED, led_domains
-from anypop.model.names import StackId
-from anypop.model.order import InstanceLink, InstanceOrder, Order
+from anypop.model.names import CityCode, HostName, StackId
+from anypop.model.order import Containers, InstanceLink, InstanceOrder, Order
 from anypop.model.order_read import OrderReader
 from anypop.model.order_text import OrderWriter
+from anypop.model.workload import Port, Protocol
 from tests.agent_world import instance, order
 
 BLUE, RED = ip_network("10.0.0.0/9"), ip_network("10.128.0.0/9")
@@ -77,6 +82,72 @@ def test_each_way_has_the_gateways_that_serve_in_that_network() -> None:
     assert found == {GatewayWay(slot=slot, prefix=p, hops=((name, four.private),)) for p in OUT}
     assert gateways.ways((BOTH, ALONE), lambda one: one is ALONE) == {GatewayWay(slot=slot, prefix=p) for p in OUT}
     assert gateways.ways((OTHER,), lambda _: True) == frozenset()
+
+
+HERE, NEAR, FAR, FARTHER = (IPv4Address(f"10.77.255.{n}") for n in range(1, 5))
+
+
+def carriers(**counts: int) -> Carriers:
+    """Of a host in LHR with one more there and one each in AMS and JFK. `counts`: gateways that they tell of."""
+    peers = [
+        BackbonePeer(
+            host=HostName(name), pop=CityCode(name[:3]), router_id=address, address=address, distance_km=km,
+            external4=IPv4Network("198.51.100.0/24"), external6=IPv6Network("2001:db8::/64"),
+        )
+        for name, address, km in (("LHR-2", NEAR, 0), ("AMS", FAR, 357), ("JFK", FARTHER, 5540))
+    ]  # fmt: skip
+    backbone = Backbone(rules=BackboneRules(), address=HERE, peers=tuple(peers))
+    offers: Offers = {{"near": NEAR, "far": FAR, "farther": FARTHER}[who]: {KEY: n} for who, n in counts.items()}
+    return Carriers(replace(order(1), pop=CityCode("LHR"), backbone=backbone), offers)
+
+
+KEY = gateway_key("one/blue", str(RED))
+
+
+def test_gateways_are_those_of_the_pop_and_else_of_the_nearest_one_that_has_some() -> None:
+    assert carriers(near=2, far=1).gateways(KEY, here=False) == ((NEAR, 2),)
+    assert carriers(near=2, far=1).gateways(KEY, here=True) == ((NEAR, 2),)
+    assert carriers(far=1, farther=3).gateways(KEY, here=False) == ((FAR, 1),)
+    assert carriers(far=1, farther=3).gateways(KEY, here=True) == ()
+    assert carriers(near=0, farther=3).gateways(KEY, here=False) == ((FARTHER, 3),)
+    assert carriers(near=5 << 31).gateways(KEY, here=False) == (), "whose an address is, is no count"
+    assert carriers(near=1).gateways(gateway_key("two/blue", str(RED)), here=False) == ()
+
+
+def test_only_what_there_is_a_way_to_is_told_to_other_hosts() -> None:
+    """Ways for what comes lead to gateways here alone, and are told once they are in the kernel with somebody."""
+    those, all_serve = (BOTH, ALONE, OTHER), lambda _: True
+    found = gateways.ways(those, all_serve, lambda key, here: ((NEAR, 2),) if key == KEY else (), tunnel=True)
+    coming = {way for way in found if way.coming}
+    assert {way.prefix for way in coming} == set(OUT) and all(way.hops and not way.away for way in coming)
+    assert {way.prefix: way.away for way in found - coming} == {RED: ((NEAR, 2),), OUT[1]: ()}
+    assert gateways.told(those, found - coming) == {}
+    assert gateways.told(those, found) == {gateway_key("one/blue", str(prefix)): 1 for prefix in OUT}
+    ill = gateways.ways(those, lambda _: False, tunnel=True)
+    assert {way.prefix for way in ill if way.coming} == set(OUT) and gateways.told(those, ill) == {}
+    assert not any(way.coming for way in gateways.ways((ALONE, OTHER), all_serve, tunnel=True))
+
+
+def test_of_a_gateway_that_takes_udp_nothing_else_goes_past_connection_tracking() -> None:
+    """What it translates for others has to be found again, whatever it is asked by UDP itself."""
+    ports = (Port(name="dns", port=53, protocol=Protocol.UDP),)
+    plain = replace(ALONE, payload=Containers(containers=(replace(ALONE.containers[0], ports=ports),)))
+    passing = replace(BOTH, payload=plain.payload)
+    assert "meta l4proto != udp notrack" in render_inside(inside_for(plain))
+    assert "meta l4proto != udp notrack" not in render_inside(inside_for(passing))
+
+
+def test_a_gateway_with_a_public_address_leaves_from_it_to_the_outside() -> None:
+    """What is not its own, but for what goes to the network of its first interface; one that is none does not."""
+    first = BOTH.links[0].addresses[0]
+    (four, six) = inside_for(BOTH).outward
+    assert four.external == first.external and {first.private, first.external} <= {*four.own}
+    assert BOTH.links[1].addresses[0].private in four.own and (four.inside, six.inside) == ((RED,), ())
+    assert f"snat ip to {four.external}" in render_inside(inside_for(BOTH))
+    assert inside_for(ALONE).outward == inside_for(member(3, "red", "blue")).outward == ()
+    (link, further) = BOTH.links
+    hidden = replace(link, addresses=tuple(replace(a, external=None) for a in link.addresses))
+    assert inside_for(replace(BOTH, links=(hidden, further))).outward == ()
 
 
 def test_a_gateway_may_send_more_by_that_link_alone() -> None:

@@ -7,7 +7,7 @@ touches the world.
 import hashlib
 import re
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from anypop.model.gateway_route import MOST_LED
 
@@ -103,6 +103,22 @@ GATEWAY_TABLES, GATEWAY_PREFERENCE = 159_000, 55
 there: not one between those of the tunnels, which are made anew as a whole.
 """
 
+COMING_TABLES, COMING_PREFERENCE = 159_256, 52
+"""The same for what other hosts send by the tunnels to gateways of this one: tables with ways to these alone, and the
+preference of the first of three rules: to these tables; else it is lost; and what comes from gateways of other hosts
+goes to instances of this host, never to a gateway again.
+"""
+
+GATEWAY_TUNNEL_NUMBER = 159
+"""The number on the wire of what goes by a tunnel to a gateway (VXLAN's VNI): all else that looks like it was sent by
+a gateway, and goes to whom it names.
+"""
+
+GATEWAY_KEYS = IPv6Network("fd8b:3f17:a19f::/48")
+"""Where hosts tell each other how many of their gateways lead to a destination of a network: nobody's address, and no
+packet is ever routed by it.
+"""
+
 WAYS_PROTOCOL = 161
 """The routing-protocol number, in instances' own namespaces, of routes to where gateways lead."""
 
@@ -179,6 +195,13 @@ def sibling_number(stack_id: str) -> int:
     """
     digest = int.from_bytes(hashlib.sha256(b"sibling " + stack_id.encode()).digest()[:8], "big")
     return max(digest >> 32, 1) * SIBLING_NUMBERS | digest & 0x3FFF_FFFF
+
+
+@lru_cache(maxsize=1 << 12)
+def gateway_key(domain: str, prefix: str) -> IPv6Address:
+    """By what hosts tell each other of a network's gateways that lead to a prefix."""
+    number = int.from_bytes(hashlib.sha256(f"gateway {domain} {prefix}".encode()).digest()[:10], "big")
+    return GATEWAY_KEYS[number]
 
 
 def is_device_group(group: int) -> bool:

@@ -4,7 +4,7 @@ In: what a request brings. Out: the `alter` step for `Core.change`, by which eve
 its gateways lead; or for each host with instances of the network whether a gateway there serves. Pure.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from anypop.control import networks
@@ -13,7 +13,7 @@ from anypop.control.network_parts import named, new_slug, refuse_another_slug
 from anypop.control.state import State
 from anypop.model.announce import Address
 from anypop.model.errors import Invalid, Problem
-from anypop.model.gateway_route import GatewayRoute, led_domains, trouble
+from anypop.model.gateway_route import GatewayRoute, Way, led_domains, trouble
 from anypop.model.names import HostName, StackId
 from anypop.model.order import InstanceLink, InstanceOrder, Order
 from anypop.model.stack_network import StackNetwork
@@ -112,8 +112,8 @@ def _lacks(network: StackNetwork, version: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a route stands at one host that has instances of its network: the addresses of the gateways that serve there;
-    none: who takes it is told that nobody can be reached.
+    """How a route stands at one host that has instances of its network: the addresses of the gateways that serve its
+    instances, there or at another host; none: who takes it is told that nobody can be reached.
     """
 
     host: HostName
@@ -123,22 +123,36 @@ class Standing:
 def standings(state: State, network: StackNetwork, route: GatewayRoute) -> list[Standing]:
     """Of each host, by name. What a host that is silent has is not known, so it does not count."""
     (way,) = [w for r, w in zip(network.routes, ways_of(state, network), strict=True) if r.id == route.id]
-    found = []
-    for host, issued in sorted(state.orders.items()):
-        members = list(_members(issued.order, network))
-        if not members:
-            continue
-        verdict, received = state.verdict.hosts.get(host), state.reports.get(host)
-        healthy = {i.uid for i in received.report.instances if i.healthy} if received is not None else set()
-        known = verdict is not None and verdict.trusted and _is_led(issued.order, network)
-        gateways = (
-            address.known
-            for one, link in members
-            if known and one.uid in healthy and way.prefixes and set(way.prefixes) <= set(link.passes)
-            for address in link.addresses
-        )
-        found.append(Standing(host=host, gateways=tuple(sorted(gateways, key=lambda a: (a.version, int(a))))))
-    return found
+    orders = {host: issued.order for host, issued in state.orders.items() if any(_members(issued.order, network))}
+    known = {host for host in orders if (found := state.verdict.hosts.get(host)) is not None and found.trusted}
+    serving = {host: _serving(state, orders[host], network, way) for host in known}
+    return [
+        Standing(host=host, gateways=_taken(order, serving) if host in known and _is_led(order, network) else ())
+        for host, order in sorted(orders.items())
+    ]
+
+
+def _serving(state: State, order: Order, network: StackNetwork, way: Way) -> tuple[Address, ...]:
+    """The gateways of one host that serve."""
+    received = state.reports.get(order.host)
+    healthy = {i.uid for i in received.report.instances if i.healthy} if received is not None else set()
+    return tuple(
+        address.known
+        for one, link in _members(order, network)
+        if one.uid in healthy and way.prefixes and set(way.prefixes) <= set(link.passes)
+        for address in link.addresses
+    )
+
+
+def _taken(order: Order, serving: Mapping[HostName, tuple[Address, ...]]) -> tuple[Address, ...]:
+    """Those that a host uses: of all hosts of its PoP; where these have none, of the nearest PoP that has. Others are
+    reached by the tunnels alone.
+    """
+    found = {order.pop: [*serving[order.host]]}
+    for peer in order.backbone.peers if order.backbone is not None else ():  # the nearest first
+        found.setdefault(peer.pop, []).extend(serving.get(peer.host, ()))
+    those = next((addresses for addresses in found.values() if addresses), [])
+    return tuple(sorted(those, key=lambda a: (a.version, int(a))))
 
 
 def _members(order: Order, network: StackNetwork) -> Iterator[tuple[InstanceOrder, InstanceLink]]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.agent.decide.bound import bound
-from anypop.agent.decide.elements import Member, TunnelGuard
+from anypop.agent.decide.elements import Firewall, Member, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.naming import SIBLING_NUMBERS, TUNNEL_NUMBER, tunnel_end
 from anypop.model.announce import Address, Prefix
@@ -81,12 +81,10 @@ def guard_for(
     siblings: Iterable[Sibling] = (),
     away: Iterable[Address] = (),
     *,
-    parts: tuple[Prefix, ...] = (),
-    here: tuple[Address, ...] = (),
+    firewall: Firewall,
 ) -> TunnelGuard | None:
     """What guards the tunnel of an order. `balanced`: the groups that there are; `siblings`: those to whom there is a
-    way; `away`: addresses of which flows leave by dials; `parts`: this host's of the subnets of stacks' networks;
-    `here`: see `decide.bound`.
+    way; `away`: addresses of which flows leave by dials; `firewall`: of this host.
     """
     tunnel = tunnel_for(order)
     if tunnel is None or order.backbone is None:
@@ -95,7 +93,10 @@ def guard_for(
     return TunnelGuard(
         own=tunnel.own, end=tunnel.end, port=tunnel.port, mtu=tunnel.mtu,
         peers=tuple(sorted(own for own, _ in tunnel.targets)), ends=tuple(sorted(end for _, end in tunnel.targets)),
-        inside=(*tunnel.prefixes, *parts), forged=(order.private4, order.private6, *bound(order), *parts), here=here,
+        inside=(*tunnel.prefixes, *firewall.parts),
+        forged=(order.private4, order.private6, *bound(order), *firewall.parts), here=firewall.here,
+        led=firewall.led, passed=firewall.passed, members=firewall.members,
+        gateways=tuple(one.link for one in firewall.passing),
         carried=order.backbone.carried,
         siblings=tuple(sorted({(s.group, s.address) for s in siblings}, key=_in_turn)),
         halves=tuple(sorted(halves, key=lambda a: (a.version, int(a)))),
@@ -173,6 +174,18 @@ class Carriers:
                 group = groups.get(number)
                 if group is not None and any(p.version == address.version and address in p for p in own):
                     yield Sibling(address=address, peer=peer.address, group=group)
+
+    def gateways(self, key: Address, here: bool) -> tuple[tuple[IPv4Address, int], ...]:
+        """Other hosts whose gateways lead to a destination, each with how many: all of the own PoP, and where it has
+        none those of the nearest one that has. `here`: this host has some itself. `key`: see `naming.gateway_key`.
+        """
+        told = [
+            (peer, count) for peer in self.peers
+            if peer.address not in self._down and 0 < (count := self._offers.get(peer.address, {}).get(key, 0)) <= FULL
+        ]  # fmt: skip
+        near = [(peer, count) for peer, count in told if peer.pop == self._order.pop]
+        those = near if near or here else self.nearest(key, told)
+        return tuple(sorted((peer.address, count) for peer, count in those))
 
     def share(self, address: Address, local: int) -> tuple[dict[IPv4Address, Fraction], Fraction]:
         """The part of this host's traffic to `address` that goes to each other host, and the part that stays with its

@@ -10,15 +10,16 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
-from anypop.agent.decide import dials, gateways, lives, newcomers, restarts, returning, volumes
+from anypop.agent.decide import dials, lives, newcomers, restarts, returning, volumes
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.covers import covers_for
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
-from anypop.agent.decide.facts import Facts, network_of
+from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.images import may_use, unneeded
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.repeats import rested
+from anypop.agent.decide.siblings import network_of
 from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
@@ -104,9 +105,8 @@ def converge(facts: Facts, now: float) -> list[Step]:
     joinings = newcomers.joinings_for(facts, now, steps)
     if memory.joinings != joinings:
         steps.append(SetJoinings(joinings=joinings))
-    ways = gateways.ways(facts.known.values(), facts.serves) if facts.firewall.routed else frozenset()
-    if ways != facts.observed.gateways:
-        steps.append(SetGateways(ways=ways))
+    if facts.gateway_ways != facts.observed.gateways:
+        steps.append(SetGateways(ways=facts.gateway_ways))
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
     steps += _images(facts, now)

@@ -228,7 +228,8 @@ class Firewall:
     this host has seen nothing. `policies`, `groups`, `rulings`: network policies, and who is under which; `inner`:
     prefixes that nobody outside has, where there are any; `here`: single addresses, see `decide.bound`. `parts`: this
     host's of the subnets of stacks' networks; from there one goes to others of the network alone, who are in `vpc`, by
-    the device group of its links. `routed`, `passing`: of networks with routes through gateways, see `decide.gateways`.
+    the device group of its links. `routed`, `passing`,
+    `passed`, `members`: of networks with routes through gateways, see `decide.gateways`.
     """
 
     links: tuple[GuardedLink, ...] = ()
@@ -251,6 +252,13 @@ class Firewall:
     vpc: tuple[tuple[int, Address], ...] = ()
     routed: tuple[Routed, ...] = ()
     passing: tuple[Passing, ...] = ()
+    passed: tuple[Routed, ...] = ()
+    members: tuple[tuple[int, Address], ...] = ()
+
+    @property
+    def led(self) -> tuple[Routed, ...]:
+        """Of `routed` those whose device group is one network's alone."""
+        return tuple(one for one in self.routed if one.group in self.kin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +269,9 @@ class TunnelGuard:
     `carried`: the prefixes whose answers are cut to what the tunnels take. `halves`: the addresses of whose flows this
     host sees one half alone, since another one answers: connection tracking is to leave them alone. `siblings`: own
     addresses of instances at other hosts, each with the device group of its stack's links here: between those links and
-    that address alone anything goes by the tunnel to an instance's own address.
+    that address alone anything goes by the tunnel to an instance's own address. `led`: of networks with routes through
+    gateways what these lead to; `passed`: of those that have gateways here; `members`: who of them is here; `gateways`:
+    the links of those.
     """
 
     own: IPv4Address
@@ -276,6 +286,10 @@ class TunnelGuard:
     carried: tuple[Prefix, ...] = ()
     halves: tuple[Address, ...] = ()
     siblings: tuple[tuple[int, Address], ...] = ()
+    led: tuple[Routed, ...] = ()
+    passed: tuple[Routed, ...] = ()
+    members: tuple[tuple[int, Address], ...] = ()
+    gateways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

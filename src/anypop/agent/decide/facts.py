@@ -9,29 +9,22 @@ gets traffic is said in `traffic`.
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from ipaddress import ip_network
 
 from anypop.agent.decide.backbone import Carriers, Sibling, Tunnel, error_ways_away, guard_for, tunnel_for
-from anypop.agent.decide.bound import here
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.decide.firewall import firewall_for
+from anypop.agent.decide.gateways import GatewayWay, ways
 from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.siblings import elsewhere, network_of, told_of
 from anypop.agent.decide.steps import instance_lane
-from anypop.agent.decide.vpc import reach_of, siblings_in_subnets
-from anypop.agent.naming import device_group_of, short, sibling_number
+from anypop.agent.naming import short
 from anypop.model.announce import Address, Announcement, Mode, Prefix
 from anypop.model.names import HostName
 from anypop.model.order import Grant, InstanceOrder, Order
 from anypop.model.peering import UpstreamKind
 
 PIN_TRIES = 5  # some six seconds: a host on which nft does not work any more must still be able to remove an instance
-
-
-@lru_cache(maxsize=1 << 16)  # asked for each instance in each pass
-def network_of(address: Address) -> Prefix:
-    """The prefix of an address alone."""
-    return ip_network(address)
 
 
 @lru_cache(maxsize=1 << 16)  # by it all external routes and announcements are sorted in each pass
@@ -216,41 +209,25 @@ class Facts:
             self.observed.balanced,
             (s for s in self.siblings.values() if there.get(s.address) == s.peer),
             self.observed.away,
-            parts=self.firewall.parts,
-            here=here(self.order, self.known.values()),
+            firewall=self.firewall,
         )
 
     @cached_property
     def siblings(self) -> Mapping[Address, Sibling]:
         """Instances at other hosts whose stacks have some here, by each of their own addresses."""
-        if not self.has_tunnel:
-            return {}
-        stacks = {stack for i in self.known.values() for stack in i.domains}
-        # two stacks with one device group cannot be told apart here: neither reaches anybody
-        groups = {sibling_number(stack): device_group_of(stack) for stack in stacks}
-        groups = {number: group for number, group in groups.items() if group in self.firewall.kin}
-        told = list(self.carriers.siblings(groups))
-        inside = siblings_in_subnets(told, self.carriers.peers, reach_of(self.known.values()))
-        return {s.address: s for s in (*told, *inside)}
+        return elsewhere(self.known.values(), self.carriers, self.firewall.kin) if self.has_tunnel else {}
 
     @cached_property
     def own_told(self) -> Mapping[Address, int]:
-        """What other hosts are told of the own addresses of instances here: whose they are. Private ones as long as
-        their link is there, external ones as long as they lead to it.
-        """
-        found = dict[Address, int]()
-        if not self.has_tunnel:
-            return found
-        for key, instance in self.known.items():
-            if not self.observed.links.get(key):
-                continue
-            leading = self.external.get(key, ())
-            for domain, link in zip(instance.domains, instance.links, strict=False):
-                for address in link.addresses:
-                    found[address.private] = sibling_number(domain)
-                    if address.external is not None and network_of(address.external) in leading:
-                        found[address.external] = sibling_number(domain)
-        return found
+        """What other hosts are told of the own addresses of instances here, and of gateways among them."""
+        return told_of(self.known, self.observed, self.external) if self.has_tunnel else {}
+
+    @cached_property
+    def gateway_ways(self) -> frozenset[GatewayWay]:
+        """The ways of networks whose routes lead through gateways."""
+        if not self.firewall.routed:
+            return frozenset()
+        return ways(self.known.values(), self.serves, self.carriers.gateways, tunnel=self.has_tunnel)
 
     @cached_property
     def is_tunnel_guarded(self) -> bool:

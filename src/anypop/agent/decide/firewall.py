@@ -39,12 +39,12 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
     if order.backbone is not None:
         ours |= set(order.backbone.carried)
         neighbors |= {(TUNNEL, tunnel_end(peer.router_id)) for peer in order.backbone.peers}
-    rulings, parts = tuple(_ruled(order, all_)), vpc.parts_of(all_)
+    rulings, parts, kin = tuple(_ruled(order, all_)), vpc.parts_of(all_), _kin(all_)
     return Firewall(
         links=tuple(link for i in all_ for link in _links(i)),
         openings=_openings((i, a, False) for i in all_ for a in _public(i)),
         inside=_openings((i, a, True) for i in all_ for a in (*_private(i), *_public(i))),
-        kin=_kin(all_),
+        kin=kin,
         uplinks=tuple(sorted({u.interface for u in upstreams})),
         neighbors=tuple(sorted(neighbors, key=lambda n: (n[0], n[1].version, int(n[1])))),
         ours=tuple(sorted(ours, key=str)),
@@ -56,11 +56,13 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         groups=order.groups if rulings else (),
         rulings=rulings,
         inner=_inner(order, parts) if rulings else (),
-        here=bound.here(order, all_) if rulings else (),
+        here=bound.here(order, all_),
         parts=parts,
         vpc=vpc.among(all_),
         routed=gateways.routed(all_),
         passing=gateways.passing(all_),
+        passed=tuple(one for one in gateways.passed(all_) if one.group in kin),
+        members=gateways.members(all_),
     )
 
 

@@ -36,14 +36,27 @@ class InsideWay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outward:
+    """What a gateway passes on to the outside by its first interface leaves from its public address of that family:
+    what is neither from an address of its `own` nor goes to the subnets `inside`.
+    """
+
+    external: Address
+    own: tuple[Address, ...]
+    inside: tuple[Prefix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
     """`udp`: the families in which answers are kept; none: nobody asks it by UDP. `ways`: to gateways; `passes`: it is
-    one, and passes on what is not its own; None: nobody asks, since it has one interface.
+    one, and passes on what is not its own; None: nobody asks, since it has one interface. `outward`: as a gateway with
+    public addresses.
     """
 
     udp: tuple[UdpFamily, ...] = ()
     ways: tuple[InsideWay, ...] = ()
     passes: bool | None = None
+    outward: tuple[Outward, ...] = ()
 
 
 _NOTHING = Inside()
@@ -63,12 +76,13 @@ def inside_for(instance: InstanceOrder) -> Inside:
     if not udp and len(instance.links) == 1 and not first.ways and not first.passes:
         return _NOTHING
     passes = True if any(link.passes for link in instance.links) else (False if len(instance.links) > 1 else None)
-    ways = tuple(_ways(instance))
+    ways, outward = tuple(_ways(instance)), tuple(_outward(instance)) if passes else ()
     if not udp:
-        return Inside(ways=ways, passes=passes)
+        return Inside(ways=ways, passes=passes, outward=outward)
     return Inside(
         ways=ways,
         passes=passes,
+        outward=outward,
         udp=tuple(
             UdpFamily(
                 anycast=(
@@ -82,6 +96,19 @@ def inside_for(instance: InstanceOrder) -> Inside:
             for address in instance.links[0].addresses
         ),
     )
+
+
+def _outward(instance: InstanceOrder) -> Iterator[Outward]:
+    for address in instance.links[0].addresses:
+        version = address.private.version
+        if address.external is not None:
+            own = [*instance.externals(), *instance.anycast]
+            own += [a for link in instance.addresses() for a in (link.private, link.vpc) if a is not None]
+            yield Outward(
+                external=address.external,
+                own=tuple(sorted({a for a in own if a.version == version}, key=int)),
+                inside=tuple(p for p in instance.links[0].reach if p.version == version),
+            )
 
 
 def _ways(instance: InstanceOrder) -> Iterator[InsideWay]:

@@ -4,7 +4,8 @@ In: the order's `Backbone`. Out: lines, and none without one. Each host has a se
 tunnel, so that a tunnel that does not carry packets carries no promises either. What is told comes from a kernel table
 that the agent writes, and what is heard goes to one kernel table for each host, which the agent reads: nothing is
 configured anew when addresses come and go. Of an instance's own addresses is told whose they are, by a number of two
-parts; a host is heard on those of its own prefixes alone. These routes stand in tables of their own, apart from those
+parts; a host is heard on those of its own prefixes alone. Of gateways is told
+how many lead to a destination. These routes stand in tables of their own, apart from those
 of upstreams; no packet is ever routed by them, and no upstream hears of them.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from anypop.agent.act.bgp.session import RESTART_S
 from anypop.agent.act.bgp.words import FAMILIES
 from anypop.agent.decide.elements import SpeakerConfig
-from anypop.agent.naming import SERVED_TABLE, TUNNEL, peer_table, tunnel_end
+from anypop.agent.naming import GATEWAY_KEYS, SERVED_TABLE, TUNNEL, peer_table, tunnel_end
 from anypop.model.announce import Prefix
 from anypop.model.backbone import Backbone, BackbonePeer
 
@@ -50,7 +51,7 @@ def tunnels(config: SpeakerConfig) -> Iterator[str]:
 def _told(backbone: Backbone, own: Iterable[Prefix], family: int) -> Iterator[str]:
     """The table of all that is served anywhere, and what this host itself serves in it."""
     yield from (
-        f"define CARRIED{family} = {_single(backbone.carried, family)};",
+        f"define CARRIED{family} = {_single((*backbone.carried, GATEWAY_KEYS), family)};",
         f"define SIBLINGS{family} = {_single(own, family)};",
         f"ipv{family} table carried{family};",
         f"filter served_here{family} {{",

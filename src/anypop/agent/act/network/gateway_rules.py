@@ -9,9 +9,14 @@ leaves the host or reaches anybody else by it.
 from collections.abc import Iterator
 
 from anypop.agent.decide.elements import Firewall
-from anypop.agent.naming import DRAIN_MARK_MASK, DRAIN_MARK_SHIFT, GATEWAY_SLOTS, SIBLING_MARK
+from anypop.agent.naming import DRAIN_MARK_MASK, DRAIN_MARK_SHIFT, GATEWAY_SLOTS, SIBLING_MARK, TUNNEL
 
 _IP = {4: "ip", 6: "ip6"}
+ERRORS = {
+    4: "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+    6: "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
+}
+_SIBLING = f"meta mark & {DRAIN_MARK_MASK:#010x} == {SIBLING_MARK:#010x}"
 _ROUTED = (
     f"meta mark & {DRAIN_MARK_MASK:#010x} >= {GATEWAY_SLOTS[0] << DRAIN_MARK_SHIFT:#010x} "
     f"meta mark & {DRAIN_MARK_MASK:#010x} <= {GATEWAY_SLOTS[-1] << DRAIN_MARK_SHIFT:#010x}"
@@ -48,10 +53,18 @@ def lines(rules: Firewall) -> Iterator[str]:
         for v in (4, 6):
             if those := [str(prefix) for prefix in one_.prefixes if prefix.version == v]:
                 yield f"\t\t{_IP[v]} saddr {{ {', '.join(those)} }} accept"
+                yield f"\t\t{ERRORS[v]} accept"  # of routers on the way to there, which are anywhere
         yield "\t}"
         yield f"\tchain kept_{one_.link} {{"
         yield from (f"\t\tiifname . {_IP[v]} saddr @own{v} return" for v in (4, 6))
-        yield from ("\t\tiifgroup . oifgroup @kin return", "\t\tcounter drop", "\t}")
+        yield "\t\tiifgroup . oifgroup @kin return"
+        # the guard of the tunnels has found that it goes to somebody of the network elsewhere
+        yield from ([f'\t\toifname "{TUNNEL}" {_SIBLING} return'] if rules.carries else [])
+        yield from ("\t\tcounter drop", "\t}")
+    if rules.passing:
+        yield "\tchain passed_on {"
+        yield from (f"\t\tiifname . {_IP[v]} saddr @own{v} return" for v in (4, 6))
+        yield from ("\t\taccept", "\t}")
     # behind the marks of what goes to an instance itself
     yield "\tchain routed {"
     yield "\t\ttype filter hook prerouting priority raw + 2; policy accept;"
@@ -74,9 +87,32 @@ def leaving(rules: Firewall) -> Iterator[str]:
         yield f"iifname vmap {{ {jumps} }}"
     if rules.routed:
         yield f"{_ROUTED} iifgroup . oifgroup @kin return"
+        yield from ([f'{_ROUTED} oifname "{TUNNEL}" return'] if rules.carries else [])
 
 
 def arriving(rules: Firewall) -> Iterator[str]:
     """What comes to a gateway to be passed on: whatever it is, since the ports are those of others."""
+    yield from (f"{one} accept" for one in _to_gateways(rules))
+
+
+def ruled(rules: Firewall, chain: str) -> Iterator[str]:
+    """The same under a policy: its rules are asked in `chain`, whatever address it goes to."""
+    yield from (f"{one} goto {chain}" for one in _to_gateways(rules))
+
+
+def answering(rules: Firewall) -> Iterator[str]:
+    """Answers of which no policy has spoken: those that go to a gateway of another host, and those that a gateway here
+    passes on to whoever asked by it.
+    """
+    if rules.routed and rules.carries:
+        for v, ip in _IP.items():
+            yield f'{_ROUTED} oifname "{TUNNEL}" {ip} saddr . meta l4proto . th sport @inside{v} accept'
+    if rules.passing:
+        links = ", ".join(f'"{one.link}"' for one in rules.passing)
+        yield f"iifname {{ {links} }} jump passed_on"
+
+
+def _to_gateways(rules: Firewall) -> Iterator[str]:
     if rules.routed:
-        yield f"{_ROUTED} iifgroup . oifgroup @kin accept"
+        yield f"{_ROUTED} iifgroup . oifgroup @kin"
+        yield from ([f'{_ROUTED} iifname "{TUNNEL}"'] if rules.carries else [])

@@ -3,7 +3,7 @@
 In: `TunnelGuard`. Out: one transaction that makes the table anew, and the elements of the sets that change while it
 stands. The device takes packets from everybody who sends to its port, so only the other hosts may; what comes out of it
 goes to instances of this host and never further, whatever the routes say, and no source in it is one of ours. To an
-instance's own address it goes from an instance of the same stack alone.
+instance's own address it goes from an instance of the same stack alone, or by a gateway (`guard_gateways`).
 
 Of an address that another host answers for as well, this host sees half of each flow: connection tracking is kept away
 from those, both ways, or an operator's own `ct state invalid drop` would end them. Nor are the tunnels' own packets
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import collapse_addresses, ip_network
 
-from anypop.agent.act.network import sets
+from anypop.agent.act.network import guard_gateways, sets
 from anypop.agent.act.network.sets import INET, Place
 from anypop.agent.decide.elements import TunnelGuard
 from anypop.agent.naming import (
@@ -45,7 +45,7 @@ SENT, RECEIVED = "sent", "received"
 
 def digest(rules: TunnelGuard) -> str:
     """A short name of all that is not an element."""
-    fixed = replace(rules, halves=(), siblings=(), here=())
+    fixed = replace(rules, halves=(), siblings=(), here=(), members=(), gateways=())
     return hashlib.sha256(repr((fixed, _VERSION)).encode()).hexdigest()[:16]
 
 
@@ -58,7 +58,7 @@ def elements(rules: TunnelGuard) -> dict[Place, frozenset[bytes]]:
         found[INET, f"siblings{v}"] = frozenset(
             sets.group_key(group) + sets.address_key(a) for group, a in rules.siblings if a.version == v
         )
-    return found
+    return found | guard_gateways.elements(rules)
 
 
 def render(rules: TunnelGuard, prefix: str) -> str:
@@ -74,6 +74,7 @@ def render(rules: TunnelGuard, prefix: str) -> str:
             *_set(SENT, "ipv4_addr", map(str, rules.peers), "counter"),
             *_set("ends", "ipv6_addr", map(str, rules.ends)),
             *(line for v in (4, 6) for line in _sets(rules, v)),
+            *guard_gateways.lines(rules, _MARKED),
             *_chains(rules),
             "}",
             "",
@@ -112,11 +113,13 @@ def _chains(rules: TunnelGuard) -> Iterator[str]:
         # from an anycast address nothing goes there: the answer would come to anybody who has it
         f"iifgroup . ip daddr @siblings4 ip saddr @own4 {_MARKED}",
         f"iifgroup . ip6 daddr @siblings6 ip6 saddr @own6 {_MARKED}",
+        *guard_gateways.sent(rules),
     )
     yield from _chain(
         "inside",
         f"ip6 saddr @ends ip6 daddr {rules.end} return",
         "ip6 saddr fe80::/10 counter drop",
+        *guard_gateways.inside(rules),
         "ip saddr @forged4 counter drop",
         "ip6 saddr @forged6 counter drop",
         "ip saddr @here4 counter drop",
@@ -152,6 +155,7 @@ def _chains(rules: TunnelGuard) -> Iterator[str]:
     )
     yield from _chain(
         "coming",
+        *guard_gateways.coming(rules, _MARKED),
         # the mark tells the firewall that it comes from a sibling
         f"oifgroup . ip saddr @siblings4 ip daddr @own4 {_MARKED} accept",
         f"oifgroup . ip6 saddr @siblings6 ip6 daddr @own6 {_MARKED} accept",

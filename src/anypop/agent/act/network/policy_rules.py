@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from anypop.agent.act.network import sets
+from anypop.agent.act.network import gateway_rules, sets
 from anypop.agent.act.network.sets import INET, Place
 from anypop.agent.decide.elements import Firewall, RuledLinks
 from anypop.agent.naming import DRAIN_MARK_MASK, SIBLING_MARK, TUNNEL
@@ -119,6 +119,7 @@ def _of_ruling(ruling: RuledLinks, rules: Firewall) -> Iterator[str]:
         *(f"iifname @uplinks {_IP[v]} saddr @{name}{v} counter drop" for name in ("inner", "here") for v in (4, 6)),
         f"iifgroup . oifgroup @kin goto {name}_in",
         *([f'iifname "{TUNNEL}" {_SIBLING} goto {name}_in'] if rules.carries else []),
+        *gateway_rules.ruled(rules, f"{name}_in"),
         "ip daddr @hidden4 counter drop",
         "ip6 daddr @hidden6 counter drop",
         f"goto {name}_in",
@@ -150,6 +151,7 @@ def _unruled(rules: Firewall) -> Iterator[str]:
     yield "iifgroup . oifgroup @kin jump kin"
     if rules.carries:
         yield f'iifname "{TUNNEL}" {_SIBLING} jump kin'
+    yield from gateway_rules.arriving(rules)
     yield f"{_ICMP} accept"
     yield "counter drop"
 
@@ -162,6 +164,7 @@ def _unruled_answers(rules: Firewall) -> Iterator[str]:
         yield f"iifgroup . oifgroup @kin {ip} saddr . meta l4proto . th sport @inside{v} accept"
         if rules.carries:
             yield f'oifname "{TUNNEL}" {_SIBLING} {ip} saddr . meta l4proto . th sport @inside{v} accept'
+    yield from gateway_rules.answering(rules)
     yield f"{_ICMP} accept"
     yield "counter drop"
 

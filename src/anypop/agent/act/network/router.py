@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 
 from anypop.agent.act.network import gateway_ways, netlink, newcomer_ways, rtnl, tunnel_hops, vpc_ways
+from anypop.agent.act.network.hop_numbers import HOPS, IDLE_S, hop_number, twin_number
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE
 from anypop.agent.decide.backbone import LINGER, ordered
@@ -44,13 +45,12 @@ EACH = 64  # for each member that is expected
 # Below so many for each member that is there, shares are wrong by more than a twentieth: then a group gets a larger
 # successor, although flows meet other buckets by it.
 LEAST_EACH = 20
-IDLE_S = 60  # a bucket silent for so long carries no live flow that would notice a move
 # The kernel's weight of a member of weight 1, or of both its next hops together; one that lingers has 1 for each. By
 # the wide one, lingering is less than half a bucket: the kernel leaves it the buckets that are busy and gives it none.
 # Kernels before 6.12 know weights up to 256 alone: there it keeps a two hundredth.
 _WIDE, _NARROW, _NARROWEST = 600, 2, 256
 # (0x30000000: next hops by the tunnel)
-_HOPS, _TWINS, _GROUPS, _INBOUND, _AWAY = 0x1000_0000, 0x2000_0000, 0x4000_0000, 0x8000_0000, 0xC000_0000
+_GROUPS, _INBOUND, _AWAY = 0x4000_0000, 0x8000_0000, 0xC000_0000
 _FIRST = {Entry.CLIENTS: _GROUPS, Entry.TUNNEL: _INBOUND, Entry.AWAY: _AWAY}
 _TABLES = {Entry.CLIENTS: MAIN_TABLE, Entry.TUNNEL: TUNNEL_TABLE, Entry.AWAY: AWAY_TABLE}
 
@@ -97,22 +97,6 @@ class Grown:
     members: tuple[str, ...]
     before: int
     after: int
-
-
-def hop_number(index: int, version: int) -> int:
-    """The id of the next hop over the link with this interface index."""
-    return _HOPS + 2 * index + (version == 6)
-
-
-def twin_number(index: int, version: int) -> int:
-    """The id of a second next hop over the same link, for the member that is alone in its group.
-
-    With a single next hop the kernel does not look into the group's buckets (IPv4), so none counts as busy, and half of
-    them, with the live flows behind them, would move to whoever joins next: 33 of 60 connections broke. With two next
-    hops buckets are used, whatever link both lead to. A twin stays until its member leaves the group: its own buckets
-    are busy too.
-    """
-    return _TWINS + 2 * index + (version == 6)
 
 
 class Router:
@@ -393,7 +377,7 @@ class Router:
         groups = [hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL) if hop.group] if but_last else []
         for version in (4, 6):
             own = {hop_number(index, version), twin_number(index, version)}
-            if any(hop.id < _INBOUND and {number for number, _ in hop.group} <= own for hop in groups):
+            if any(_GROUPS <= hop.id < _INBOUND and {number for number, _ in hop.group} <= own for hop in groups):
                 continue
             for number in own:
                 rtnl.delete_nexthop(self._net, number)
@@ -403,7 +387,7 @@ class Router:
         prefix, table = ip_network(address), _TABLES[entry]
         routes = rtnl.routes(self._net, ROUTE_PROTOCOL, table)
         # a route that somebody else has led to a single hop leads to no group
-        groups = (r.nexthop for r in routes if r.prefix == prefix and not _HOPS <= r.nexthop < _GROUPS)
+        groups = (r.nexthop for r in routes if r.prefix == prefix and not HOPS <= r.nexthop < _GROUPS)
         return next((number for number in groups if number), 0)
 
     def _free_group(self, address: Address, entry: Entry) -> int:

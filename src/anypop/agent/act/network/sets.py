@@ -17,12 +17,13 @@ _SUBSYSTEM = 10
 _BEGIN, _END = 0x10, 0x11
 _NEW_ELEMENT, _GET_ELEMENTS, _DELETE_ELEMENT = (_SUBSYSTEM << 8 | n for n in (12, 13, 14))
 _HEADER = struct.Struct(">BBH")
-_NAME = 16  # bytes of an interface's name
 _JUMP = struct.pack(">i", -3)  # NFT_JUMP
 _IN_ONE = 500  # elements in a message: an attribute holds 64 KiB
 
-JUMPS = frozenset({"ingress", "egress"})
-"""Maps from an interface to the chain that a packet jumps to; all else is a set."""
+JUMPS = {"ingress": 16, "egress": 16, "senders4": 4, "senders6": 16}
+"""Maps from an interface or an address to the chain that a packet jumps to, each with the length of its keys; all else
+is a set.
+"""
 
 Place = tuple[int, str]
 """A set: the family of its table and its name."""
@@ -97,12 +98,13 @@ def _bodies(table: str, sets: Mapping[Place, Iterable[bytes]]) -> Iterator[bytes
     for (family, name), all_ in sets.items():
         found = list(all_)
         for at in range(0, len(found), _IN_ONE):
-            elements = (_element(key, jumps=name in JUMPS) for key in found[at : at + _IN_ONE])
+            elements = (_element(key, jumps=JUMPS.get(name, 0)) for key in found[at : at + _IN_ONE])
             yield _HEADER.pack(family, 0, 0) + nl.text(1, table) + nl.text(2, name) + nl.nested(3, *elements)
 
 
-def _element(key: bytes, *, jumps: bool) -> bytes:
+def _element(key: bytes, *, jumps: int) -> bytes:
+    """`jumps`: so many bytes of it are the key, and the rest a chain; 0: all of it is."""
     if not jumps:
         return nl.nested(1, nl.nested(1, nl.attribute(1, key)))
-    verdict = nl.nested(2, nl.attribute(1, _JUMP) + nl.text(2, key[_NAME:].decode()))
-    return nl.nested(1, nl.nested(1, nl.attribute(1, key[:_NAME])) + nl.nested(2, verdict))
+    verdict = nl.nested(2, nl.attribute(1, _JUMP) + nl.text(2, key[jumps:].decode()))
+    return nl.nested(1, nl.nested(1, nl.attribute(1, key[:jumps])) + nl.nested(2, verdict))

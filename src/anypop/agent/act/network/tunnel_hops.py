@@ -18,7 +18,7 @@ _HOPS, _TWIN, _MASK = 0x3000_0000, 0x0800_0000, 0x03FF_FFFF
 
 def number(known: Mapping[int, rtnl.NextHop], target: IPv4Address, version: int, *, twin: bool = False) -> int:
     """The id of the next hop to `target`, there or not; from its hash, or the next free one. `twin`: of the second one,
-    see `router.twin_number`.
+    see `hop_numbers.twin_number`.
     """
     place = zlib.crc32(target.packed) & _MASK
     while True:
@@ -46,5 +46,5 @@ def have(
 
 
 def is_tunnel_hop(hop: rtnl.NextHop) -> bool:
-    """Whether it is one of these."""
-    return hop.target is not None
+    """Whether it is one of these, and not one to gateways."""
+    return hop.target is not None and hop.id >= _HOPS
