@@ -211,26 +211,10 @@ def test_a_page_recovers_by_itself_when_control_was_gone(place: Place) -> None:
     page.close()
 
 
-def test_nothing_serious_is_in_the_way_of_anybody(place: Place, assets: None) -> None:
-    """axe, on each page, light and dark, wide and narrow; no page is wider than the screen."""
-    context, _ = place.context(bypass_csp=True, storage_state=place.ada.storage_state())
-    page = context.new_page()
-    for path in (LIST, f"{LIST}?q=none", CREATE, f"{LIST}/fun", "/portal/sign-in", f"{LIST}/nowhere"):
-        page.goto(f"{place.url}{path}")
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        for theme, width in LOOKS:
-            page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # no colour on its way
-            page.set_viewport_size({"width": width, "height": 800})
-            found = page.evaluate("axe.run()")["violations"]
-            serious = [
-                (v["id"], [node["html"][:200] for node in v["nodes"][:3]])
-                for v in found
-                if v["impact"] in ("serious", "critical")
-            ]
-            assert not serious, (path, theme, width, serious)
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, (path, width, wide)
-    context.close()
+def test_what_is_served_is_what_would_be_made_now(assets: None) -> None:
+    """Of the sources and the libraries that are locked. That nothing is in anybody's way is asked of all pages
+    together (test_portal_browser_whole).
+    """
 
 
 def test_no_text_of_anybody_runs_in_the_browser(place: Place) -> None:

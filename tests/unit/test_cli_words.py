@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from anypop.cli.call import called
+from anypop.cli.demo import CLICKS, how_to_go_on
 from anypop.lab.generate import generate
+from anypop.lab.place import Platform
 from tests.cli_calls import Caller
 
+NAVIGATION = (Path(__file__).parents[2] / "src/anypop/portal/templates/base.html").read_text()
 ARTICLE = Path(__file__).parents[2] / "topologies" / "article.yaml"
 
 
@@ -65,3 +68,16 @@ def test_the_demo_is_refused_on_a_stage_that_it_does_not_fit(call: Caller, tmp_p
     found = call("demo", "--topology", str(file))
     assert found.code == 2
     assert "a vantage named london" in found.err and "up --topology" in found.err
+
+
+def test_the_demo_ends_with_a_link_to_the_portal_and_what_to_click(tmp_path: Path) -> None:
+    """Where it is, that it counts once, and each page that it names is one of the portal's navigation."""
+    place = Platform(
+        state=tmp_path, prefix="x", topology=ARTICLE, api_port=8443, registry_port=5050, cities=("AMS",), hosts=("AMS",)
+    )
+    link = {"url": "https://127.0.0.1:8443/portal/sign-in/link?code=abc", "expires_in": 600}
+    told = "\n".join(map(str, how_to_go_on(place, link)))
+    assert str(link["url"]) in told and "once, within 10 minutes" in told and f"portal --state {tmp_path}" in told
+    for click in CLICKS:
+        named = click.partition(":")[0].partition(",")[0]
+        assert named == "Restart all" or f">{named}</a>" in NAVIGATION, click

@@ -8,14 +8,14 @@ are made here, by root's own hands.
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from anypop.cli import declaration, probes, reasons, rollouts, views, watch
+from anypop.cli import declaration, portal, probes, reasons, rollouts, views, watch
 from anypop.cli.call import Call, called
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
@@ -28,6 +28,14 @@ from anypop.lab.vantage import Stream
 
 WORKLOAD = "stackpath-anycast-fun"
 TARGETS = ("na1=JFK,LAX", "eu1=AMS,LHR")
+# what to look at in the portal, in this order
+CLICKS = (
+    f"Workloads, {WORKLOAD}: its instances by city, as they are now. Set na1 to 3 under Scale, and watch them start.",
+    "Restart all: city by city, and no request is lost.",
+    "Create: click cities on the map, and see the price before the button.",
+    "Costs: what it costs so far, and at the end of the month.",
+    "Activity: all that this demo did, with its reasons; Audit log: who asked for it.",
+)
 REQUESTS = 15  # as in the article: `for i in $(seq 1 15); do curl -s ADDRESS; done`
 # between two requests while something breaks: many times in the shortest gap that a person would notice
 STREAM_S = 0.02
@@ -353,7 +361,7 @@ def run(call: Call, wish: Wish) -> dict[str, Any]:
     if wish.report is not None:
         wish.report.write_text(json.dumps(story.report, indent=1) + "\n")
     if not wish.leave:
-        call.screen.preview("", *how_to_go_on(place))
+        call.screen.preview("", *how_to_go_on(place, portal.link(call.client)))
     return story.report
 
 
@@ -374,8 +382,8 @@ def _check_stage(file: Path) -> None:
         )
 
 
-def how_to_go_on(place: platform.Platform) -> list[Shown]:
-    """What to type next."""
+def how_to_go_on(place: platform.Platform, link: Mapping[str, object]) -> list[Shown]:
+    """What to click and what to type next. `link`: one that signs in at the portal."""
     state = "" if place.state == platform.DEFAULT_STATE else f" --state {place.state}"
     lines = (
         "pops",
@@ -386,8 +394,15 @@ def how_to_go_on(place: platform.Platform) -> list[Shown]:
         "lab restore LHR",
         "events",
     )
+    minutes = int(str(link["expires_in"])) // 60
     return [
-        f"It stays up: {place.api} (CA: {place.state}/control/ca.pem, credentials: {place.state}/client.json). Try:",
+        f"It stays up: {place.api} (CA: {place.state}/control/ca.pem, credentials: {place.state}/client.json).",
+        [("In a browser on this machine:", "bold")],
+        f"  {link['url']}",
+        f"  It signs you in once, within {minutes} minutes; '{called()} portal{state}' shows another one.",
+        "  The certificate is of the platform's own authority, so the browser asks once whether to go on.",
+        *(f"  {number}. {what}" for number, what in enumerate(CLICKS, 1)),
+        [("On this terminal:", "bold")],
         *(f"  {called()} {line}{state}" for line in lines),
         f"Take it down with: {called()} down{state}",
     ]
