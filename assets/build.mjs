@@ -27,6 +27,14 @@ const scripts = [
 ];
 writeFileSync(join(out, "portal.js"), scripts.join(";\n"));
 for (const name of ["portal.css", "logs.css", "logs.js", "mark.svg"]) copyFileSync(join(here, name), join(out, name));
+// loaded where somebody opens a terminal
+const terminal = [
+  bare(text(modules, "@xterm/xterm/lib/xterm.js")),
+  bare(text(modules, "@xterm/addon-fit/lib/addon-fit.js")),
+  text(here, "terminal.js"),
+];
+writeFileSync(join(out, "terminal.js"), terminal.join(";\n"));
+writeFileSync(join(out, "terminal.css"), text(modules, "@xterm/xterm/css/xterm.css") + text(here, "terminal.css"));
 
 // 960 x 480, without the Antarctic, where nobody has a site; a tenth of a unit is less than a pixel
 const world = require("world-atlas/land-110m.json");
@@ -41,6 +49,6 @@ writeFileSync(
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 480"><path id="land" d="${outline}"/></svg>\n`,
 );
 
-const names = ["htmx.org", "world-atlas"];
+const names = ["htmx.org", "world-atlas", "@xterm/xterm", "@xterm/addon-fit"];
 const licenses = names.map((name) => `${name} ${require(`${name}/package.json`).version}\n\n${text(modules, name, "LICENSE")}`);
 writeFileSync(join(out, "licenses.txt"), licenses.join("\n----\n\n") + "\nCoastlines: Natural Earth, public domain.\n");

@@ -40,6 +40,7 @@
     each("[data-fill]", (element) => {
       const value = button.dataset[element.dataset.fill];
       if (element.tagName === "INPUT") element.value = value;
+      else if (element.tagName === "A") element.href = element.dataset.base + encodeURIComponent(value);
       else element.textContent = value;
     }, dialog);
     dialog.showModal();

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anypop.portal import (
@@ -28,6 +28,7 @@ from anypop.portal import (
     logs,
     revisions,
     signing_in,
+    terminal,
     workload,
     workload_acts,
     workloads,
@@ -52,6 +53,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     *workload_acts.PAGES,
     *revisions.PAGES,
     *changing.PAGES,
+    *terminal.PAGES,
     ("POST", "/portal/sign-out", signing_in.sign_out),
     ("GET", "/portal/session", signing_in.stands),
     ("GET", "/portal/stream", live.stream),
@@ -73,7 +75,12 @@ def make_pages(api: ASGIApp) -> Starlette:
     routes = [Route(path, signed_in(api, page), methods=[method]) for method, path, page in PAGES]
     opened = [Route(path, signing_in.opened(api, page), methods=[method]) for method, path, page in OPEN]
     made = Starlette(
-        routes=[*opened, Route("/portal/files/{name}", _file, methods=["GET"]), *routes],
+        routes=[
+            *opened,
+            Route("/portal/files/{name}", _file, methods=["GET"]),
+            WebSocketRoute(terminal.PATH, terminal.Terminal(api)),
+            *routes,
+        ],
         exception_handlers={HTTPException: _nothing_here(api)},
         middleware=[Middleware(GZipMiddleware, minimum_size=1000), Middleware(Faults)],
     )
@@ -109,6 +116,9 @@ class Faults:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         begun = False
 
         async def sending(message: Message) -> None:

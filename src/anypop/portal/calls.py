@@ -116,6 +116,12 @@ class Api:
         await asyncio.create_task(_run(self.app, scope, receive, send))
         return status, headers, b"".join(parts)
 
+    def socket(self, *path: str, query: Mapping[str, object], extensions: Mapping[str, Any]) -> Scope:
+        """The question for a WebSocket, which is the caller's to ask. Raises `Refused`."""
+        asked = self._scope("GET", path, query)
+        del asked["method"]
+        return {**asked, "type": "websocket", "scheme": "wss", "subprotocols": [], "extensions": extensions}
+
     async def events(self, *path: str, **query: object) -> AsyncIterator[Event]:
         """A stream of server-sent events, to its end. Raises `Refused`. Whoever is slow to take them gets fewer and
         newer ones, as from the API itself.
@@ -177,7 +183,7 @@ class Api:
             "scheme": "https",
             "path": "/" + "/".join(_parts(path)),
             "raw_path": raw.encode(),
-            "query_string": urlencode({key: str(value) for key, value in query.items()}).encode(),
+            "query_string": urlencode(_texts(query), doseq=True).encode(),
             "root_path": "",
             "headers": headers,
             "client": self.asker.client,
@@ -195,6 +201,13 @@ async def events_in(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[Event
             for one in whole:
                 if (event := _event(one.decode())) is not None:
                     yield event
+
+
+def _texts(query: Mapping[str, object]) -> dict[str, list[str]]:
+    """Of each parameter its values: several, where it has a tuple of them."""
+    return {
+        key: [str(one) for one in (value if isinstance(value, tuple) else (value,))] for key, value in query.items()
+    }
 
 
 def _parts(path: tuple[str, ...]) -> tuple[str, ...]:

@@ -29,12 +29,12 @@ class PortalDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or not (path in ("/", BASE) or path.startswith(f"{BASE}/")):
-            await self._api(scope, receive, send)
-        elif path in ("/", BASE):
+        if scope["type"] == "http" and path in ("/", BASE):
             await RedirectResponse(f"{BASE}/", status_code=303)(scope, receive, send)
-        else:
+        elif scope["type"] in ("http", "websocket") and path.startswith(f"{BASE}/"):
             await (await self._loaded(scope["app"]))(scope, receive, send)
+        else:
+            await self._api(scope, receive, send)
 
     async def _loaded(self, application: ASGIApp) -> ASGIApp:
         async def api(scope: Scope, receive: Receive, send: Send) -> None:

@@ -21,6 +21,8 @@ TYPES = {
     "portal.css": "text/css",
     "logs.js": "text/javascript",
     "logs.css": "text/css",
+    "terminal.js": "text/javascript",
+    "terminal.css": "text/css",
     "land.svg": "image/svg+xml",
     "mark.svg": "image/svg+xml",
     "licenses.txt": "text/plain",

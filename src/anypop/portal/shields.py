@@ -22,10 +22,13 @@ def nonce() -> str:
     return secrets.token_urlsafe(18)
 
 
-def of_page(once: str) -> dict[str, str]:
-    """For a page: what it holds is somebody's, so nobody keeps it."""
+def of_page(once: str, *, own_styles: bool = False) -> dict[str, str]:
+    """For a page: what it holds is somebody's, so nobody keeps it. `own_styles`: also styles that a script of the page
+    makes, with its nonce.
+    """
+    styles = f"'self' 'nonce-{once}'" if own_styles else "'self'"
     policy = (
-        f"default-src 'none'; script-src 'nonce-{once}'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        f"default-src 'none'; script-src 'nonce-{once}'; style-src {styles}; img-src 'self' data:; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
         "trusted-types htmx"
     )

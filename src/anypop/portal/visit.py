@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import ImmutableMultiDict
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
@@ -63,8 +63,8 @@ class Visit:
         """What the buttons go by; whether it is so, the API says."""
         return self.who.get("role") in ("editor", "owner")
 
-    def page(self, template: str, *, status: int = 200, **told: Any) -> Response:
-        """A page, or a part of one."""
+    def page(self, template: str, *, status: int = 200, own_styles: bool = False, **told: Any) -> Response:
+        """A page, or a part of one. `own_styles`: a script of it makes styles, with the page's nonce."""
         text = rendered(
             template,
             visit=self,
@@ -75,7 +75,7 @@ class Visit:
             path=self.request.url.path,
             **told,
         )
-        return HTMLResponse(text, status_code=status, headers=shields.of_page(self.nonce))
+        return HTMLResponse(text, status_code=status, headers=shields.of_page(self.nonce, own_styles=own_styles))
 
     def to(self, path: str, **query: str) -> Response:
         """Another page, after a form."""
@@ -93,7 +93,7 @@ def back_to(path: str) -> str:
     return path if ours and not parts.path.startswith(SIGN_IN) else "/portal/"
 
 
-def asker(request: Request, token: str = "") -> Asker:
+def asker(request: HTTPConnection, token: str = "") -> Asker:
     client = request.client
     server = request.scope.get("server")
     return Asker(client=(client.host, client.port) if client else None, server=server, token=token)

@@ -44,6 +44,7 @@ var htmx=(()=>{const e={parse(t){if(!t)return{};if(t.startsWith("{"))return JSON
     each("[data-fill]", (element) => {
       const value = button.dataset[element.dataset.fill];
       if (element.tagName === "INPUT") element.value = value;
+      else if (element.tagName === "A") element.href = element.dataset.base + encodeURIComponent(value);
       else element.textContent = value;
     }, dialog);
     dialog.showModal();

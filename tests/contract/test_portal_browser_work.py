@@ -1,0 +1,120 @@
+"""A workload's page in a real browser: changed by a form and steered from two browsers, a terminal, charts.
+
+One control, with a host whose commands a test plays, and one Chromium for all of it.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from anypop.control.roles import Role
+from anypop.model.streams import Frame
+from tests.browsed import chromium
+from tests.contract.test_portal_browser import LIST, Place
+from tests.control_world import World
+from tests.people import PASSWORD, a_user, quick
+from tests.served import PlayedAgent, served
+from tests.wait import wait_until
+
+INSTANCE = "fun-eu-ams-0"
+STEALING = (
+    b"\x1b]0;stolen\x07\x1b]2;stolen\x07\x1b]52;c;c3RvbGVu\x07\x1b]8;;https://evil.example/\x07link\x1b]8;;\x07"
+    b"\x1b[22;0t\x1b[5t\x1b]11;#ff0000\x07\x1b]1337;File=inline=1:AAAA\x07\x1b]9;stolen\x07<img src=x onerror=alert(1)>"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Place]:
+    with World(tmp_path_factory.mktemp("work"), now=time.time()) as world, ExitStack() as left:
+        quick(world)
+        a_user(world, world.platform.accounts.first_account().id, "ada", Role.OWNER, PASSWORD)
+        world.create("fun")
+        made = Place(world, tmp_path_factory.mktemp("shots"), browser)
+        left.callback(made.cut)
+        left.callback(made.ada.close)
+        made.settle()
+        yield made
+
+
+def test_a_change_by_a_form_is_seen_and_steered_in_two_browsers(place: Place) -> None:
+    """Plan and price before the button; waves, pause, resume, and the way back, without a reload in the other one."""
+    other, complaints = place.context(storage_state=place.ada.storage_state())
+    watching = place.page(other, f"{LIST}/fun")
+    expect(watching.locator("#live")).to_contain_text("4 of 4 running")
+    watching.evaluate("window.kept = 1")
+    page = place.page(place.ada, f"{LIST}/fun")
+    page.get_by_role("link", name="Change").click()
+    page.get_by_label("Image").fill("registry.example/web:2")
+    page.get_by_role("button", name="Plan", exact=True).click()
+    expect(page.locator("#plan")).to_contain_text("4 instances made anew, city by city: AMS, then LHR")
+    expect(page.locator("#plan")).to_contain_text("As much as now.")
+    page.get_by_label("eu").fill("3")
+    expect(page.locator("#plan")).to_be_empty()  # a plan is of what the form said then
+    page.get_by_label("eu").fill("2")
+    page.get_by_role("button", name="Plan", exact=True).click()
+    page.get_by_role("button", name="Change fun").click()
+    page.wait_for_url("**?done=changed&revision=1")
+    expect(watching.locator(".rollout")).to_contain_text("of 4 on revision 2")
+    expect(watching.locator(".waves [aria-current=step]")).to_contain_text("AMS")
+    watching.get_by_role("button", name="Pause").click()
+    watching.wait_for_url("**?done=paused")
+    expect(page.locator(".rollout")).to_contain_text("paused")
+    page.get_by_role("button", name="Resume").click()
+    page.wait_for_url("**?done=resumed")
+    expect(watching.locator(".rollout")).to_contain_text("running")
+    page.goto(f"{place.url}{LIST}/fun?done=changed&revision=1")
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_url("**?done=undone")
+    expect(watching.locator("[data-revision]")).to_have_text("3")
+    place.settle()
+    for one in (page, watching):
+        expect(one.locator("#live")).to_contain_text("4 of 4 running")
+        details = one.locator("#revisions details").first
+        details.locator("summary").click()
+        expect(details).to_contain_text("registry.example/web:2")
+        one.close()
+    assert not place.complaints and not complaints, (place.complaints, complaints)
+    other.close()
+
+
+def test_a_terminal_obeys_who_types_and_steers_nothing_else(place: Place) -> None:
+    """What a container writes changes neither title, clipboard, address nor page; a key leaves it; its end is told."""
+    with served(place.world) as there:
+        agent = PlayedAgent(there, "AMS")
+        place.ada.grant_permissions(["clipboard-read", "clipboard-write"], origin=place.url)
+        page = place.page(place.ada, f"{LIST}/fun")
+        page.get_by_role("button", name=f"Actions for {INSTANCE}").click()
+        page.get_by_role("link", name="Open a terminal").click()
+        expect(page.locator("#terminal-status")).to_have_text("Connected")
+        page.evaluate("navigator.clipboard.writeText('mine')")
+        title, address = page.title(), page.url
+        page.keyboard.type("hello")
+        expect(page.locator(".xterm-rows")).to_contain_text("HELLO")
+        told = agent._streams[-1]
+        told.send(bytes([Frame.OUTPUT]) + STEALING + b"\r\nafter that\r\n")
+        expect(page.locator(".xterm-rows")).to_contain_text("after that")
+        expect(page.locator(".xterm-rows")).to_contain_text("<img src=x onerror=alert(1)>")
+        assert (page.title(), page.url) == (title, address)
+        assert page.evaluate("navigator.clipboard.readText()") == "mine"
+        assert page.locator("#terminal a, #terminal img").count() == 0 and len(place.ada.pages) == 1
+        page.keyboard.press("Shift+Escape")
+        expect(page.locator("#terminal-leave")).to_be_focused()
+        told.send(bytes([Frame.EXIT]) + json.dumps({"code": 3}).encode())
+        told.close()
+        expect(page.locator("#terminal-status")).to_contain_text("ended with code 3")
+        page.get_by_role("button", name="Connect again").click()
+        expect(page.locator("#terminal-status")).to_have_text("Connected")
+        wait_until(lambda: len(agent._streams) == 2, timeout_s=60, reason="a second shell")
+        page.close()
+        agent.close()
+    assert not place.complaints, place.complaints
