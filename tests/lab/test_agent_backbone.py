@@ -8,8 +8,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
+import dns.exception
+import dns.message
+import dns.query
 import pytest
 
 from anypop.agent.act.network.netlink import Netlink
@@ -18,6 +23,7 @@ from anypop.agent.act.network.sockets import connections
 from anypop.agent.decide.elements import Entry, Member
 from anypop.agent.naming import (
     LOWEST_PEER_TABLE,
+    RESOLVER4,
     SIBLING_MARK,
     SIBLINGS_TABLE,
     TUNNEL_TABLE,
@@ -29,8 +35,12 @@ from anypop.agent.naming import (
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
 from anypop.model.backbone import DialledPop
+from anypop.model.errors import WorldError
+from anypop.model.names import StackId
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
+from anypop.model.stack_names import NamedInstance, NamedWorkload
+from anypop.model.workload import Probe, ProbeKind
 from tests.agent_lab import ANYCAST4, ANYCAST6, tokens
 from tests.agent_load import Requests, pour
 from tests.backbone_lab import CLIENT4, CLIENT6, BackboneLab, Host, container_pids
@@ -579,6 +589,52 @@ def test_siblings_reach_each_other_by_the_tunnel_and_no_other_stack_does(lab: Ba
             host.start_agent()
     lab.wait(lambda: siblings(here) == {str(a) for a in (*own(family.blue_there), *own(family.red_there))}, "mended")
     lab.wait(lambda: not family.says(family.red, own(family.blue_there)[0]), "refused again")
+
+
+def test_a_name_leads_to_who_is_well_at_another_host(lab: BackboneLab, hosts: list[Host]) -> None:
+    """The instance in Amsterdam fails its probe: London's resolver gives it to nobody while another serves, and again
+    once it is well; it is reached all the while, and its own name leads to it.
+    """
+    here, _, there = hosts
+    page = Probe(kind=ProbeKind.HTTP, port=80, path="/index.html", period_s=0.2, failure_threshold=1)
+    made = [
+        replace(
+            h.instance(0, containers=(replace(talker(), readiness=page),)),
+            stack_id=StackId("s"), hosts_domain="s.edgeengine.internal",
+        )
+        for h in (here, there)
+    ]  # fmt: skip
+    named = [
+        NamedInstance(name=i.name, pop=h.pop, addresses=tuple(a.private for a in i.addresses()))
+        for i, h in zip(made, (here, there), strict=True)
+    ]
+    names = NamedWorkload(
+        id=made[0].workload_id, stack_id=StackId("s"), stack="s", slug="web", ports=(), network="default",
+        instances=tuple(named),
+    )  # fmt: skip
+    for host, one in zip((here, there), made, strict=True):
+        host.give(one, names=(names,))
+    for host in (here, there):
+        lab.wait(lambda h=host: (r := h.report) and any(i.healthy for i in r.instances), "it serves")  # type: ignore[misc]
+    near, far = (str(own(one)[0]) for one in made)
+    space = namespace_of(here.prefix, made[0].uid)
+
+    def found(name: str) -> list[str]:
+        query = dns.message.make_query(f"{name}.s.edgeengine.internal", "A")
+        with suppress(dns.exception.DNSException, OSError, WorldError), netns.inside(space):
+            answer = dns.query.udp(query, str(RESOLVER4), timeout=2)
+            return [record.to_text() for rrset in answer.answer for record in rrset]
+        return []
+
+    lab.wait(lambda: found("web") == [near, far], "both are given, the nearest first")
+    file = Path(f"/proc/{container_pids(lab)[made[1].name]}/root/www/index.html")
+    text = file.read_text()
+    file.unlink()
+    lab.wait(lambda: found("web") == [near], "who is not well is given to nobody")
+    assert found(made[1].name) == [far]
+    assert far in siblings(here), "it is reached all the same"
+    file.write_text(text)
+    lab.wait(lambda: found("web") == [near, far], "and again when it is well")
 
 
 def test_ways_to_siblings_outlive_the_agent_and_go_with_sibling_and_tunnel(lab: BackboneLab, hosts: list[Host]) -> None:

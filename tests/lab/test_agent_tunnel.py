@@ -19,7 +19,17 @@ from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.backbone import FULL, LINGER, Tunnel
 from anypop.agent.decide.elements import Member, TunnelGuard
-from anypop.agent.naming import ROUTE_PROTOCOL, TUNNEL, TUNNEL_LABEL, TUNNEL_TABLE, tunnel_end
+from anypop.agent.naming import (
+    ROUTE_PROTOCOL,
+    SERVED_PROTOCOL,
+    SERVED_TABLE,
+    TUNNEL,
+    TUNNEL_LABEL,
+    TUNNEL_TABLE,
+    UNWELL,
+    sibling_number,
+    tunnel_end,
+)
 from anypop.agent.observe.offers import Offers
 from anypop.host import ip, netns
 from anypop.model.announce import Address
@@ -30,6 +40,7 @@ from tests.wait import wait_until
 pytestmark = pytest.mark.lab
 
 SPACE = "agt-host"
+OF_BLUE = IPv4Address("10.64.0.131")  # an instance's own address at another host
 OWN, ONE, TWO = (IPv4Address(f"10.77.0.{n}") for n in (1, 2, 3))
 WANTED = Tunnel(
     own=OWN, end=tunnel_end(IPv4Address("10.64.255.1")), port=4790, mtu=1464,
@@ -221,7 +232,10 @@ def test_who_serves_what_is_heard_by_events_and_read_anew_where_they_are_lost(ne
     table, other = 172031746, 172031747
 
     def told(verb: str, address: Address, count: int = 1, of: int = table) -> None:
-        more = ["initcwnd", str(count + 1)] if verb != "del" else []
+        whose, number = count & ~UNWELL, (count & ~UNWELL) + 1
+        more = ["initcwnd", str(number & 0x7FFF_FFFF)] if verb != "del" else []
+        more += ["window", str(whose >> 31)] if whose >> 31 else []
+        more += ["initrwnd", "1"] if count & UNWELL else []
         where = ["proto", "bird", "metric", "32", "table", str(of)]
         _run("ip", "route", verb, "blackhole", str(ip_network(address)), *where, *more)
 
@@ -244,6 +258,17 @@ def test_who_serves_what_is_heard_by_events_and_read_anew_where_they_are_lost(ne
         told("add", ANYCAST4, 5, of=other)
         await until({ONE: {ANYCAST4: 2, ANYCAST6: 1}})
         told("replace", ANYCAST4, 0)
+        await until({ONE: {ANYCAST4: 0, ANYCAST6: 1}})
+        blue = sibling_number("blue")
+        for number in (blue, blue | UNWELL):
+            told("replace", OF_BLUE, number)
+            await until({ONE: {ANYCAST4: 0, ANYCAST6: 1, OF_BLUE: number}})
+        router = Router(net)
+        for number in (blue | UNWELL, blue):
+            router.tell(OF_BLUE, number)
+            assert [r.count - 1 for r in rtnl.routes(net, SERVED_PROTOCOL, SERVED_TABLE)] == [number]
+        router.tell(OF_BLUE, None)
+        told("del", OF_BLUE)
         await until({ONE: {ANYCAST4: 0, ANYCAST6: 1}})
         changed.clear()
         told("del", ANYCAST4)

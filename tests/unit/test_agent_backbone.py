@@ -13,10 +13,11 @@ from anypop.agent.decide import siblings as siblings_module
 from anypop.agent.decide.backbone import FULL, LINGER, LINGER_S, Carriers
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import Entry, FamilyVerdict, Member, ProbeVerdict
+from anypop.agent.decide.names import seen_by
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import SetGuard, SetNextHops, SetSpeaker, SetTunnel
 from anypop.agent.decide.traffic import AGREED_S, members_for
-from anypop.agent.naming import device_group_of, short, sibling_number, tunnel_end
+from anypop.agent.naming import UNWELL, device_group_of, short, sibling_number, tunnel_end
 from anypop.model.announce import Address
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
 from anypop.model.names import CityCode, HostName, StackId
@@ -469,6 +470,20 @@ def test_hosts_tell_whose_each_own_address_is_as_long_as_it_leads_to_the_instanc
     host.obey(order(3, instance(1)))
     settle(host)
     assert host.served == {}
+
+
+def test_hosts_tell_who_of_their_own_is_not_well() -> None:
+    """Beside whose the address is, so that the ways to it stay; and the other side takes it apart again."""
+    host = host_with(of_stack("blue", 0), peers=(THERE,))
+    uid, number = of_stack("blue", 0).uid, sibling_number("blue")
+    for healthy, told in ((True, number), (False, number | UNWELL), (None, number)):
+        facts = host.facts(health={uid: ProbeVerdict(healthy=healthy, reason=Reason.PROBE_FAILED)})
+        assert set(facts.own_told.values()) == {told}
+    host.offers[THERE.address] = {PRIVATE4: number | UNWELL, EXTERNAL: number}
+    settle(host)
+    assert host.siblings == {PRIVATE4: THERE.address, EXTERNAL: THERE.address}
+    assert {a: s.well for a, s in host.facts().siblings.items()} == {PRIVATE4: False, EXTERNAL: True}
+    assert seen_by(host.facts()).present == {EXTERNAL}
 
 
 def test_a_way_leads_to_siblings_elsewhere_and_the_guard_knows_them_once_it_is_there() -> None:

@@ -188,6 +188,12 @@ SIBLING_NUMBERS = 1 << 31
 """Where the numbers of stacks begin: what hosts tell below that counts instances."""
 
 
+UNWELL = 1 << 63
+"""Beside the number of a stack, and apart from its two parts: this instance does not serve at the moment. A host of an
+earlier version neither says nor hears it.
+"""
+
+
 @lru_cache(maxsize=1 << 12)
 def sibling_number(stack_id: str) -> int:
     """By what hosts tell each other whose an address is: 62 bits of the stack's hash, the lower 30 (and one that is

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from anypop.agent.decide.bound import bound
 from anypop.agent.decide.elements import Firewall, Member, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay
-from anypop.agent.naming import SIBLING_NUMBERS, TUNNEL_NUMBER, tunnel_end
+from anypop.agent.naming import SIBLING_NUMBERS, TUNNEL_NUMBER, UNWELL, tunnel_end
 from anypop.model.announce import Address, Prefix
 from anypop.model.backbone import BackbonePeer
 from anypop.model.names import CityCode
@@ -31,12 +31,13 @@ instances' own addresses whose they are (from `SIBLING_NUMBERS` on).
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sibling:
     """An instance at another host whose stack has instances here too: one of its own addresses, the host's end of the
-    tunnels, and the device group of the stack's links here.
+    tunnels, and the device group of the stack's links here. `well`: its host says nothing else.
     """
 
     address: Address
     peer: IPv4Address
     group: int
+    well: bool = True
 
 
 FULL = 100  # the weight of a member that has its whole share; percent of a PoP that is not dialled down
@@ -171,9 +172,9 @@ class Carriers:
         for peer in self.peers if groups else ():
             own = peer.own()
             for address, number in self._offers.get(peer.address, {}).items():
-                group = groups.get(number)
+                group = groups.get(number & ~UNWELL)
                 if group is not None and any(p.version == address.version and address in p for p in own):
-                    yield Sibling(address=address, peer=peer.address, group=group)
+                    yield Sibling(address=address, peer=peer.address, group=group, well=not number & UNWELL)
 
     def gateways(self, key: Address, here: bool) -> tuple[tuple[IPv4Address, int], ...]:
         """Other hosts whose gateways lead to a destination, each with how many: all of the own PoP, and where it has

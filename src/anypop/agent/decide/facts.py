@@ -220,7 +220,7 @@ class Facts:
     @cached_property
     def own_told(self) -> Mapping[Address, int]:
         """What other hosts are told of the own addresses of instances here, and of gateways among them."""
-        return told_of(self.known, self.observed, self.external) if self.has_tunnel else {}
+        return told_of(self.known, self.observed, self.external, self.serves) if self.has_tunnel else {}
 
     @cached_property
     def gateway_ways(self) -> frozenset[GatewayWay]:

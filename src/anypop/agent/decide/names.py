@@ -1,8 +1,9 @@
 """What the resolver of this host is to know, from the order and from what is seen of those who are named. Pure.
 
 In: facts. Out: who may ask, by link, and the names of their domains: how far away each instance is, and whether it
-serves. Of instances here the agent knows; one elsewhere serves as long as its host tells that its link is there, which
-is heard within a blink of that host's death. Without a backbone nobody tells, and all count.
+serves. Of instances here the agent knows; one elsewhere serves as long as its host tells that its link is there and
+does not tell that it is unwell; both are heard within a blink, of that host's death as well. Without a backbone nobody
+tells, and all count.
 """
 
 from collections import defaultdict
@@ -35,7 +36,7 @@ class Names:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """All of the facts that names follow from: while these are the same, so are the names. `present`: addresses of
-    others that are heard of; None: nobody tells.
+    others that are heard of and serve; None: nobody tells.
     """
 
     order: Order
@@ -51,7 +52,7 @@ def seen_by(facts: Facts) -> Seen:
         order=facts.order,
         leaving=tuple(leaving),
         serving=serving,
-        present=frozenset(facts.siblings) if facts.has_tunnel else None,
+        present=frozenset(a for a, s in facts.siblings.items() if s.well) if facts.has_tunnel else None,
     )
 
 

@@ -1,11 +1,11 @@
 """Instances of one network at several hosts: which of other hosts those here may reach, and what is told of those here.
 
 In: the instances that are known here, what other hosts tell, what is in the kernel. Out: each own address of an
-instance elsewhere with its host; and for each own address of one here the number of its network, for each destination
-of a network with gateways here how many of them there is a way to. Pure.
+instance elsewhere with its host; and for each own address of one here the number of its network and whether it serves,
+for each destination of a network with gateways here how many of them there is a way to. Pure.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_network
 
@@ -13,7 +13,7 @@ from anypop.agent.decide import gateways
 from anypop.agent.decide.backbone import Carriers, Sibling
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.vpc import reach_of, siblings_in_subnets
-from anypop.agent.naming import device_group_of, sibling_number
+from anypop.agent.naming import UNWELL, device_group_of, sibling_number
 from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder
 
@@ -40,21 +40,24 @@ def elsewhere(
 
 
 def told_of(
-    known: Mapping[str, InstanceOrder], observed: Observed, external: Mapping[str, Collection[Prefix]]
+    known: Mapping[str, InstanceOrder],
+    observed: Observed,
+    external: Mapping[str, Collection[Prefix]],
+    serves: Callable[[InstanceOrder], bool],
 ) -> Mapping[Address, int]:
     """What other hosts are told. Private addresses as long as their link is there, external ones as long as they lead
-    to it. `external`: the routes that lead to each instance.
+    to it, each with whether its instance serves. `external`: the routes that lead to each instance.
     """
     found = dict[Address, int]()
     for key, instance in known.items():
         if not observed.links.get(key):
             continue
-        leading = external.get(key, ())
+        leading, unwell = external.get(key, ()), 0 if serves(instance) else UNWELL
         for domain, link in zip(instance.domains, instance.links, strict=False):
             for address in link.addresses:
-                found[address.private] = sibling_number(domain)
+                found[address.private] = sibling_number(domain) | unwell
                 if address.external is not None and network_of(address.external) in leading:
-                    found[address.external] = sibling_number(domain)
+                    found[address.external] = sibling_number(domain) | unwell
     if observed.gateways:
         found |= gateways.told(known.values(), observed.gateways)
     return found

@@ -4,9 +4,9 @@ In: the order's `Backbone`. Out: lines, and none without one. Each host has a se
 tunnel, so that a tunnel that does not carry packets carries no promises either. What is told comes from a kernel table
 that the agent writes, and what is heard goes to one kernel table for each host, which the agent reads: nothing is
 configured anew when addresses come and go. Of an instance's own addresses is told whose they are, by a number of two
-parts; a host is heard on those of its own prefixes alone. Of gateways is told
-how many lead to a destination. These routes stand in tables of their own, apart from those
-of upstreams; no packet is ever routed by them, and no upstream hears of them.
+parts, and whether it serves; a host is heard on those of its own prefixes alone. Of gateways is told how many lead to
+a destination. These routes stand in tables of their own, apart from those of upstreams; no packet is ever routed by
+them, and no upstream hears of them.
 """
 
 import re
@@ -25,6 +25,8 @@ _MOST = 100_000  # addresses of a whole platform, and more
 _HOLD_S = 9  # BFD is quicker; this is for a loss before it has come up
 # An address that this host serves too: its own route must stay the best one, or two hosts withdraw theirs in turn.
 _OWN_PREFERENCE = 200
+# A community inside the tunnels: the instance that has this address does not serve at the moment.
+_UNWELL = "(0,1)"
 
 
 def tunnel_name(peer: BackbonePeer) -> str:
@@ -58,7 +60,10 @@ def _told(backbone: Backbone, own: Iterable[Prefix], family: int) -> Iterator[st
         f"\tif (net !~ CARRIED{family} && net !~ SIBLINGS{family}) then reject;",
         f"\tpreference = {_OWN_PREFERENCE};",
         "\tbgp_med = krt_initcwnd;",
-        f"\tif (net ~ SIBLINGS{family}) then bgp_local_pref = krt_window;",
+        f"\tif (net ~ SIBLINGS{family}) then {{",
+        "\t\tbgp_local_pref = krt_window;",
+        f"\t\tif defined(krt_initrwnd) then bgp_community.add({_UNWELL});",
+        "\t}",
         "\taccept;",
         "}",
         f"protocol kernel served{family} {{",
@@ -95,7 +100,10 @@ def _heard(peer: BackbonePeer, family: int) -> Iterator[str]:
         f"\t\ttable {name}_{family}; import none;",
         "\t\texport filter {",
         "\t\t\tkrt_initcwnd = bgp_med;",
-        f"\t\t\tif (net ~ {name}_own{family}) then krt_window = bgp_local_pref;",
+        f"\t\t\tif (net ~ {name}_own{family}) then {{",
+        "\t\t\t\tkrt_window = bgp_local_pref;",
+        f"\t\t\t\tif ({_UNWELL} ~ bgp_community) then krt_initrwnd = 1;",
+        "\t\t\t}",
         "\t\t\taccept;",
         "\t\t};",
         "\t};",

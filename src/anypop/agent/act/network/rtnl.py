@@ -37,7 +37,7 @@ _RULE_HEADER = struct.Struct("=BBBBBBBBI")
 _NEXTHOP_HEADER = struct.Struct("=BBBBI")
 _NEIGHBOR_HEADER = struct.Struct("=BxxxiHBB")
 _PERMANENT = 0x80
-_BITS, _LOW = 31, 0x7FFF_FFFF  # of what a black hole tells
+_TOLD = ((11, 0, 31), (3, 31, 32), (14, 63, 1))  # INITCWND, WINDOW, INITRWND: from which bit on, and how many
 _LINKS = _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.u32(29, 8)  # IFLA_EXT_MASK: no counters (RTEXT_FILTER_SKIP_STATS)
 _GROUP_ENTRY = struct.Struct("=IBBH")
 _ENTRIES_ARE_CLEAN = 1 << 31  # NHA_OP_FLAG_RESP_GRP_RESVD_0
@@ -226,9 +226,9 @@ def networks(net: Netlink) -> list[tuple[int, Address, int]]:
 
 def set_told(net: Netlink, prefix: Prefix, protocol: int, count: int, table: int) -> None:
     """A black hole in a table that nobody looks into: it tells a number of an address, its lower 31 bits (not 0) in
-    the metric `initcwnd` and what is above them in `window`.
+    the metric `initcwnd`, the 32 above them in `window`, and what is above those in `initrwnd`.
     """
-    parts = [nl.u32(11, count & _LOW), *([nl.u32(3, count >> _BITS)] if count >> _BITS else [])]  # INITCWND, WINDOW
+    parts = [nl.u32(metric, part) for metric, at, bits in _TOLD if (part := count >> at & (1 << bits) - 1)]
     route = _route(prefix, protocol, BLACKHOLE, nl.nested(8, *parts), table=table)  # RTA_METRICS
     net.change(f"tell of {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, route)
 
@@ -310,7 +310,7 @@ def _read_route(payload: bytes) -> tuple[int, int, Route]:
     route = Route(
         prefix=prefix, unreachable=kind == UNREACHABLE, blackhole=kind == BLACKHOLE, interface=_number(attributes, 4),
         gateway=gateway, nexthop=_number(attributes, 30), metric=_number(attributes, 6),
-        count=_number(metrics, 11) + (_number(metrics, 3) << _BITS),
+        count=sum(_number(metrics, metric) << at for metric, at, _ in _TOLD) if metrics else 0,
     )  # fmt: skip
     return maker, _number(attributes, 15) or low, route
 
