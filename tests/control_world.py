@@ -315,7 +315,7 @@ class FakeAgent:
     `made_from`, a template that is not the order's. While it `drains`, nothing that was to go is gone. Where there is a
     backbone it carries what another host said it serves when it last reported, unless one of the two is `cut` off the
     others. `packets`: what has arrived for each prefix (None: not counted). `cpu`: what instances use by name, told of
-    those that are to be measured.
+    those that are to be measured; `flows`: their connections, by name too.
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -342,6 +342,7 @@ class FakeAgent:
         self.made_from: dict[str, str] = {}
         self.volumes: set[str] = set()
         self.cpu: dict[str, int] = {}
+        self.flows: dict[str, int] = {}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -391,6 +392,7 @@ class FakeAgent:
                 for i in order.instances
                 if i.workload_id in order.measured and i.name in self.cpu
             ),
+            flows=tuple((i.uid, self.flows[i.name]) for i in order.instances if i.name in self.flows),
             volumes=self._volumes(order),
             volumes_gone=tuple(token.id for token in order.volumes_removed),
             **self._backbone(order),

@@ -217,6 +217,26 @@ def test_fixed_again_there_are_as_many_as_is_declared(story: Story, world: World
     assert order.measured == ()
 
 
+def test_who_has_the_fewest_connections_goes_and_the_others_keep_their_names(story: Story, world: World) -> None:
+    """Also when their number follows nothing any more: nobody who serves is exchanged for a lower number."""
+    story.passes(AMS=2400, LHR=100)
+    story.agents[HostName("AMS")].flows = {"fun-eu-ams-0": 4, "fun-eu-ams-1": 900, "fun-eu-ams-2": 700}
+    story.passes(7, AMS=600)
+    assert story.runs("AMS") == ["fun-eu-ams-1", "fun-eu-ams-2"]
+    before = {i["name"]: i["id"] for i in world.instances() if i["name"] in story.runs("AMS")}
+    world.restart()
+    story.settle()
+    assert story.runs("AMS") == ["fun-eu-ams-1", "fun-eu-ams-2"], "it is stored"
+    fixed = {"minReplicas": 1, "maxReplicas": None, "scaleSettings": None}
+    world.send("PATCH", f"{BASE}/fun", {"workload": {"targets": {"eu": {"spec": {"deployments": fixed}}}}})
+    story.settle()
+    assert story.runs("AMS") == ["fun-eu-ams-1"] and world.get(SCALING)["results"] == []
+    assert next(i["id"] for i in world.instances() if i["name"] == "fun-eu-ams-1") == before["fun-eu-ams-1"]
+    world.send("PATCH", f"{BASE}/fun", {"workload": world.replicas(2)})
+    story.settle()
+    assert story.runs("AMS") == ["fun-eu-ams-0", "fun-eu-ams-1"]
+
+
 def test_a_quota_lets_in_what_fits_and_is_told(story: Story, world: World) -> None:
     account = world.platform.accounts.first_account()
     world.platform.quotas.put(account.id, Quota(instances=3))

@@ -36,7 +36,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 from tests.simulate import invariants
-from tests.simulate.demand import measured
+from tests.simulate.demand import flows, measured
 from tests.simulate.host import CAPACITY, Host
 from tests.simulate.lanes import Lanes
 from tests.simulate.line import ControlLine
@@ -348,7 +348,8 @@ class Agent:
                 used_millis=self.used_millis(),
             )
         )
-        return replace(found, measured=measured(self))
+        told = measured(self)
+        return replace(found, measured=told, flows=flows(told))
 
     def used_millis(self) -> int:
         """What its instances use of what the machine has for them."""

@@ -30,6 +30,11 @@ def measured(agent: "Agent") -> tuple[tuple[str, int], ...]:
     )
 
 
+def flows(told: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    """Connections of those that are measured: few, some or many, and always the same of one."""
+    return tuple((uid, 100 * (sum(uid.encode()) % 3)) for uid, _ in told)
+
+
 def _use(platform: "Platform", workload: WorkloadId, pop: CityCode) -> int:
     those = [host for host in platform.hosts.values() if host.pop == pop]
     answer = sum(host.answers(i.uid) for host in those for i in host.ordered() if i.workload_id == workload)

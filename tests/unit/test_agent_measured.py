@@ -3,7 +3,7 @@
 import os
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from anypop.agent.observe.measured import GOOD_FOR_SPANS, Counted, Measured, read, wanted_by
+from anypop.agent.observe.measured import GOOD_FOR_SPANS, Counted, Measured, open_sockets, read, wanted_by
 from anypop.agent.observe.processor import used_s
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.order import Containers, InstanceOrder, Order
@@ -78,6 +78,22 @@ def test_one_that_is_gone_is_told_no_longer_and_neither_is_what_is_old() -> None
     assert bench.after(SPAN, a=0.5) == {"a": 500}
     bench.now += GOOD_FOR_SPANS * SPAN
     assert bench.measured.millis == ()
+
+
+def test_connections_are_told_about_and_wake_nobody() -> None:
+    """The kernel's own count; a few more or less are not told anew."""
+    bench = Bench()
+    told = []
+    for flows in (100, 110, 90, 130, 130, None, 3, 5):
+        counted = {"a": Counted(at=bench.now, pids=frozenset({1}), used_s=0.0, flows=flows)}
+        bench.measured.take(counted, SPAN)
+        told.append(dict(bench.measured.flows).get("a"))
+    assert told == [100, 100, 100, 130, 130, None, 3, 3]
+    assert bench.woken == 0
+    bench.now += GOOD_FOR_SPANS * SPAN
+    assert bench.measured.flows == ()
+    before = open_sockets(os.getpid())
+    assert before is not None and open_sockets(2**22 + 1) is None
 
 
 def test_only_what_the_order_names_is_read() -> None:

@@ -12,7 +12,7 @@ from anypop.model.names import CityCode, WorkloadId
 from anypop.model.reasons import Reason
 from anypop.model.scaling import Scale, Scaled
 from anypop.model.workload import Target
-from anypop.plan.scaling import LOOKS, Look, Seen, replicas_of, scaled, seen_with
+from anypop.plan.scaling import LOOKS, Look, Seen, ordinals, ordinals_of, replicas_of, scaled, seen_with
 from tests.examples import examples
 
 LOOK_S, DOWN_AFTER_S = 15.0, 300.0
@@ -173,3 +173,48 @@ def test_it_stays_within_bounds_waits_and_comes_to_rest(loads: list[float], leas
         numbers.append(one.replicas)
     assert all(later - earlier >= DOWN_AFTER_S for earlier, later in pairwise(went))
     assert len(set(numbers[-30:])) == 1
+
+
+def who(was: Scaled, one: Look) -> list[int]:
+    """Which there are after a look."""
+    made = after(was, one)
+    return [*ordinals(made.replicas, made.left_out)]
+
+
+def fell(load: float, *flows: int) -> Look:
+    return replace(look(load, at=1000.0), flows=tuple(enumerate(flows)))
+
+
+def test_who_drains_cheapest_goes_and_of_those_that_are_alike_the_highest() -> None:
+    assert who(now(4), fell(1.5, 900, 20, 400, 600)) == [0, 3], "the fewest connections, twice"
+    assert who(now(3), fell(0.5, 12, 9, 7)) == [0], "a handful more or less is no difference"
+    assert who(now(3), replace(look(0.5), flows=((0, 900), (2, 3)))) == [0], "of one nothing is known: by number"
+    assert who(now(3), replace(look(0.5), flows=())) == [0]
+
+
+def test_a_gap_is_filled_first_and_nobody_who_stays_gets_another_number() -> None:
+    made = after(now(4), fell(1.5, 0, 900, 0, 900))
+    assert (made.replicas, made.left_out) == (2, (0, 2))
+    again = scaled(made, look(2.5), (), DOWN_AFTER_S)
+    assert [*ordinals(again.replicas, again.left_out)] == [0, 1, 3]
+    assert after(again, look(5.5)).left_out == ()
+    target = Target(name="eu", cities=(CityCode("AMS"),), replicas=1, scale=Scale(most=6, percent=50))
+    assert [*ordinals_of(target, made)] == [1, 3] and [*ordinals_of(target, None)] == [0]
+
+
+def test_only_those_that_stay_have_to_serve() -> None:
+    """One that is ill and has no connections is just the one that may go."""
+    ill = replace(fell(0.5, 0, 900), not_ready=frozenset({0}))
+    assert who(now(2), ill) == [1]
+    assert count(now(2), replace(ill, flows=((0, 900), (1, 0)))) == (2, Reason.SCALING_HELD)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(st.lists(st.tuples(st.floats(0.1, 7), st.lists(st.integers(0, 2000), min_size=8, max_size=8)), max_size=12))
+def test_whoever_stays_keeps_its_number_through_any_story(story: list[tuple[float, list[int]]]) -> None:
+    one = now(2)
+    for n, (load, flows) in enumerate(story):
+        before = set(ordinals(one.replicas, one.left_out))
+        one = after(one, replace(look(load, at=1000.0 * (n + 1)), flows=tuple(enumerate(flows))))
+        there = set(ordinals(one.replicas, one.left_out))
+        assert len(there) == one.replicas and (there <= before or before <= there)

@@ -539,4 +539,4 @@ class Agent:
             drift=self._drift, errors=(*(e for e in errors if e), *self._executor.told()),
             capacity=self._observer.capacity, used_millis=self._observer.used_millis, began=self._began,
         )  # fmt: skip
-        return trimmed(replace(report, measured=self._measured.millis))
+        return trimmed(replace(report, measured=self._measured.millis, flows=self._measured.flows))

@@ -28,6 +28,7 @@ from anypop.model.workload import Workload
 from anypop.plan.parse import Parsed
 from anypop.plan.price import quote
 from anypop.plan.rollout import waves_of
+from anypop.plan.scaling import ordinals_of
 from anypop.plan.template import template_of
 
 router = APIRouter(prefix="/anypop/v1", tags=["rollouts"])
@@ -146,7 +147,7 @@ def _names(workload: Workload | None, state: State) -> Iterator[str]:
     for target in workload.targets if workload is not None else ():
         for city in target.cities:
             assert workload is not None
-            for ordinal in range(state.replicas(workload.id, target, city)):
+            for ordinal in ordinals_of(target, state.scaled.get((workload.id, target.name, city))):
                 yield str(instance_name(workload.slug, target.name, city, ordinal))
 
 

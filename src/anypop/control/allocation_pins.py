@@ -11,6 +11,7 @@ from anypop.model.allocation import AddressClass, Allocation, AllocationClaim, A
 from anypop.model.names import CityCode, InstanceName, WorkloadId, host_label, instance_name
 from anypop.model.table import grouped
 from anypop.model.workload import Workload
+from anypop.plan.scaling import ordinals_of
 
 if TYPE_CHECKING:
     from anypop.control.state import State
@@ -31,7 +32,7 @@ def slots_of(state: "State", workload: Workload) -> list[Slot]:
     found: dict[InstanceName, Slot] = {}
     for target in workload.targets:
         for city in dict.fromkeys(target.cities):
-            for ordinal in range(state.replicas(workload.id, target, city)):
+            for ordinal in ordinals_of(target, state.scaled.get((workload.id, target.name, city))):
                 name = instance_name(workload.slug, target.name, city, ordinal)
                 found[name] = Slot(name, city, f"{target.name}-{city.lower()}-{ordinal}")
     for placed in state.incarnations_of(workload.id).values():

@@ -4,7 +4,7 @@ In: a draft of the state. Out: answers to what `plan.ground.Ground` asks, each a
 decides nothing.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 
 from anypop.control.allocation_pins import pins_of, reserved
@@ -23,6 +23,7 @@ from anypop.model.volume import Volume
 from anypop.model.workload import Target, Workload
 from anypop.plan.drain import emptied_by
 from anypop.plan.planned import Touched
+from anypop.plan.scaling import ordinals_of
 from anypop.plan.sites import Sites
 
 _LAST = (float("inf"), "")
@@ -44,6 +45,9 @@ class StateGround:
 
     def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
         return self._state.replicas(workload, target, city)
+
+    def ordinals(self, workload: WorkloadId, target: Target, city: CityCode) -> Sequence[int]:
+        return ordinals_of(target, self._state.scaled.get((workload, target.name, city)))
 
     def drains_at(self, pop: CityCode) -> Iterable[Drain]:
         return self._state.drains_at(pop)
@@ -136,7 +140,7 @@ def touched_between(before: State, after: State) -> Touched:
         workloads |= {state.volumes[place].workload_id for state in (before, after) if place in state.volumes}
     for scaled in differing(before.scaled, after.scaled):
         was, now = before.scaled.get(scaled), after.scaled.get(scaled)
-        if was is None or now is None or was.replicas != now.replicas:
+        if was is None or now is None or (was.replicas, was.left_out) != (now.replicas, now.left_out):
             workloads.add(scaled[0])
     hosts |= allocations_touched(before, after)
     workloads |= claims_touched(before, after)

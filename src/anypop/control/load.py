@@ -5,7 +5,7 @@ In: control's state and the time. Out: a `Look` for each target in each PoP. Wha
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from anypop.control.state import Declaration, Placed, State
@@ -19,7 +19,9 @@ from anypop.model.scaling import Scaled
 from anypop.model.workload import Target, Workload
 from anypop.plan.dials import keeps
 from anypop.plan.life import starts_within_s, taken
-from anypop.plan.scaling import STARTS_S, Look, replicas_of
+from anypop.plan.scaling import STARTS_S, Look, ordinals_of
+
+_OfHost = tuple[Mapping[str, InstanceReport], Mapping[str, int], Mapping[str, int]]
 
 
 @dataclass(slots=True)
@@ -28,17 +30,21 @@ class Told:
 
     state: State
     now: float
-    _told: dict[HostName, tuple[Mapping[str, InstanceReport], Mapping[str, int]] | None] = field(default_factory=dict)
+    _told: dict[HostName, _OfHost | None] = field(default_factory=dict)
 
-    def of(self, host: HostName) -> tuple[Mapping[str, InstanceReport], Mapping[str, int]] | None:
-        """Of its incarnations, and of those that are measured; None: it says nothing that may be believed."""
+    def of(self, host: HostName) -> _OfHost | None:
+        """Of its incarnations, and of those that are measured their use and their connections; None: it says nothing
+        that may be believed.
+        """
         if host not in self._told:
             received = self.state.reports.get(host)
             if received is None or not is_fresh(received, self.now):
                 self._told[host] = None
             else:
                 report = received.report
-                self._told[host] = {i.uid: i for i in report.instances}, dict(report.measured)
+                self._told[host] = (
+                    {i.uid: i for i in report.instances}, dict(report.measured), dict(report.flows)
+                )  # fmt: skip
         return self._told[host]
 
 
@@ -62,13 +68,14 @@ class Load:
 
     def look(self, target: Target, city: CityCode, was: Scaled) -> Look:
         """Who of a target serves in a city, and what they use."""
-        slots, count = self.lives.get((target.name, city), {}), replicas_of(target, was)
+        slots, wanted = self.lives.get((target.name, city), {}), ordinals_of(target, was)
+        count = len(wanted)
         loads: list[float] = []  # of those that serve
         others = 0.0
         starting = unwell = 0
         blind: list[str] = []
         not_ready: set[int] = set()
-        for ordinal in range(count):
+        for ordinal in wanted:
             lives = slots.get(ordinal)
             if lives is None:
                 not_ready.add(ordinal)
@@ -100,11 +107,12 @@ class Load:
             load=load,
             starting=starting,
             unwell=unwell,
-            unplaced=sum(n not in slots for n in range(count)),
+            unplaced=sum(n not in slots for n in wanted),
             blind=tuple(blind),
             not_ready=frozenset(not_ready),
             held=held,
             frozen=frozen,
+            flows=tuple((n, told) for n in wanted if (told := self._flows(slots.get(n, ()))) is not None),
         )
 
     def _report(self, placed: Placed) -> InstanceReport | None:
@@ -129,6 +137,17 @@ class Load:
             asked, _ = taken(made_from.workload if made_from is not None else self.workload)
             threshold = self.thresholds[target.name, revision] = target.scale.threshold(asked)
         return millis / threshold
+
+    def _flows(self, lives: Sequence[Placed]) -> int | None:
+        """The open connections of a slot; None: a host does not tell."""
+        found = 0
+        for placed in lives:
+            known = self.told.of(placed.incarnation.host)
+            told = known[2].get(placed.incarnation.uid) if known is not None else None
+            if told is None:
+                return None
+            found += told
+        return found
 
     def _in_the_way(self, city: CityCode) -> tuple[str, str]:
         """Why nobody of it may be taken away in a city now, and why nobody may be added there either."""

@@ -26,6 +26,7 @@ from anypop.model.workload import Workload
 from anypop.plan.drain import supports
 from anypop.plan.life import starts_within_s
 from anypop.plan.rollout import Seen, advance, next_due, waves_of
+from anypop.plan.scaling import ordinals_of
 from anypop.plan.scope_waves import advance_scopes, after_absence
 from anypop.plan.template import template_of
 
@@ -289,7 +290,7 @@ def _is_wanted(draft: State, workload: Workload, incarnation: Incarnation) -> bo
     return any(
         t.name == incarnation.target
         and incarnation.pop in t.cities
-        and incarnation.ordinal < draft.replicas(workload.id, t, incarnation.pop)
+        and incarnation.ordinal in ordinals_of(t, draft.scaled.get((workload.id, t.name, incarnation.pop)))
         for t in workload.targets
     )
 

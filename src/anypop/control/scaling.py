@@ -16,7 +16,7 @@ from anypop.control.state import State
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.scaling import Scaled, ScaleKey
 from anypop.model.table import differing, with_entries, without_keys
-from anypop.plan.scaling import replicas_of, scaled, seen_with
+from anypop.plan.scaling import left_out_of, replicas_of, scaled, seen_with
 
 
 def within_bounds(before: State, draft: State, now: float, *, begins: bool) -> State:
@@ -42,9 +42,12 @@ def _wanted(before: State, draft: State, workload: WorkloadId, now: float) -> It
         return
     old = {t.name: t for t in was.workload.targets} if was is not None else {}
     for target in declared.workload.targets:
-        for city in dict.fromkeys(target.cities) if target.scale is not None else ():
+        for city in dict.fromkeys(target.cities):
             key = workload, target.name, city
             known, had = draft.scaled.get(key), old.get(target.name)
+            # where their number follows nothing any more, who is there stays, whatever ordinals these have
+            if target.scale is None and (known is None or not known.left_out):
+                continue
             count = target.replicas
             if had is not None and city in had.cities:
                 count = replicas_of(had, before.scaled.get(key))
@@ -55,9 +58,12 @@ def _wanted(before: State, draft: State, workload: WorkloadId, now: float) -> It
                 yield Scaled(
                     workload_id=workload, target=target.name, pop=city, replicas=count, acted_at=now, since=now
                 )  # fmt: skip
-            elif known.replicas != count:
-                yield replace(known, replicas=count, acted_at=now, last=None)
-            else:
+                continue
+            if known.replicas != count:
+                known = replace(
+                    known, replicas=count, left_out=left_out_of(known, count), acted_at=now, last=None
+                )  # fmt: skip
+            if target.scale is not None or known.left_out:
                 yield known
 
 

@@ -215,7 +215,7 @@ class Report:
     process did; None: not told. `used_millis`: processor time of all instances at the last measure, in
     thousandths of a core; None: not told. `volumes`: of the order, those that are there; `volumes_gone`: ids of those
     that were to go and are not there. `measured`: of the incarnations that the order wants measured, by uid, their use
-    of processor in thousandths of a core.
+    of processor in thousandths of a core; `flows`: of the same, about how many connections they have open.
     """
 
     pop: CityCode
@@ -238,3 +238,4 @@ class Report:
     volumes: tuple[VolumeReport, ...] = ()
     volumes_gone: tuple[str, ...] = ()
     measured: tuple[tuple[str, int], ...] = ()
+    flows: tuple[tuple[str, int], ...] = ()

@@ -41,6 +41,7 @@ _MOST = {
     "volumes": MOST_VOLUMES,
     "volumes_gone": MOST_VOLUMES,
     "measured": MOST_INSTANCES,
+    "flows": MOST_INSTANCES,
 }
 _HIGHEST = 2**62  # the store keeps numbers of 64 bits
 _LATEST = 1e11  # seconds since the epoch that still have a date (year 5138)
@@ -87,8 +88,9 @@ def excess(report: Report) -> list[Problem]:
         for at, line in enumerate(getattr(report, name)):
             if wrong := _wrong(line):
                 problems.append(Problem(path=f"{name}[{at}]", message=wrong))
-    if not all(0 <= millis <= _HIGHEST for _, millis in report.measured):
-        problems.append(Problem(path="measured", message="is no use that a machine can have"))
+    for path, counted in (("measured", report.measured), ("flows", report.flows)):
+        if not all(0 <= number <= _HIGHEST for _, number in counted):
+            problems.append(Problem(path=path, message="is no use that a machine can have"))
     if wrong := _wrong("", report.at):
         problems.append(Problem(path="at", message=wrong))
     if report.generation < 0:

@@ -34,6 +34,7 @@ class Scale:
 class Scaled:
     """How many instances a target has in one PoP, as it is stored. `acted_at`: when that last changed; `last`: what it
     was changed for (None: by a declaration). `reason` and `message`: why it is not otherwise now, and since when.
+    `left_out`: ordinals below the highest one that are not there, since who had them was the cheapest to take away.
     Times: epoch seconds of control's clock.
     """
 
@@ -46,6 +47,7 @@ class Scaled:
     reason: Reason = Reason.LOAD_UNKNOWN
     message: str = ""
     since: float = 0.0
+    left_out: tuple[int, ...] = ()
 
     @property
     def key(self) -> ScaleKey:

@@ -6,7 +6,7 @@ hosts are worth.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from anypop.model.rollout import Rollout, RolloutKind
 from anypop.model.volume import Volume
 from anypop.model.workload import Target, Workload
 from anypop.plan.drain import emptied_by
-from anypop.plan.scaling import replicas_of
+from anypop.plan.scaling import ordinals_of, replicas_of
 
 
 class Ground(Protocol):
@@ -75,6 +75,9 @@ class Ground(Protocol):
     def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
         """How many instances a target has in a city."""
 
+    def ordinals(self, workload: WorkloadId, target: Target, city: CityCode) -> Sequence[int]:
+        """Which of them, by their numbers."""
+
 
 class WorldGround:
     """A `World`, sorted by what is asked for."""
@@ -115,6 +118,9 @@ class WorldGround:
 
     def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
         return replicas_of(target, self._scaled.get((workload, target.name, city)))
+
+    def ordinals(self, workload: WorkloadId, target: Target, city: CityCode) -> Sequence[int]:
+        return ordinals_of(target, self._scaled.get((workload, target.name, city)))
 
     def drains_at(self, pop: CityCode) -> Iterable[Drain]:
         return [d for d in self.world.drains if d.pop == pop]

@@ -98,7 +98,7 @@ class _Step:
             turn = _Turn(self, workload)
             for target, city in cities_of(workload):
                 found_no_pop = False
-                for ordinal in range(self.ground.replicas(workload.id, target, city)):
+                for ordinal in self.ground.ordinals(workload.id, target, city):
                     name = instance_name(workload.slug, target.name, city, ordinal)
                     lives = self.present.pop(name, [])
                     if not lives and not self.rooms.has(city):

@@ -19,7 +19,7 @@ from anypop.model.report import Phase
 from anypop.model.rollout import RolloutKind
 from anypop.model.scaling import Scaled
 from anypop.model.table import differing
-from anypop.plan.scaling import BELOW, WAITS
+from anypop.plan.scaling import BELOW, WAITS, ordinals
 from tests.simulate import people, scenes
 from tests.simulate.features.feature import Feature
 from tests.simulate.invariants.broken import broken
@@ -66,7 +66,10 @@ def numbers_stay_within_what_is_declared(platform: "Platform", before: State, af
             continue
         platform.reasons.add(one.reason)
         target = next((t for t in declared.workload.targets if t.name == one.target), None)
-        if target is None or target.scale is None or not target.replicas <= one.replicas <= target.scale.most:
+        stays = target is not None and target.scale is None and one.left_out and one.replicas == target.replicas
+        if not stays and (
+            target is None or target.scale is None or not target.replicas <= one.replicas <= target.scale.most
+        ):
             text = f"{key}: {one.replicas} are to be there, and declared is {target}"
             raise broken(18, numbers_stay_within_what_is_declared, text)
 
@@ -89,7 +92,7 @@ def nobody_goes_who_is_needed(platform: "Platform", before: State, after: State)
             p.incarnation
             for p in after.incarnations_of(now.workload_id).values()
             if (p.incarnation.target, p.incarnation.pop) == (now.target, now.pop)
-            and p.incarnation.ordinal < now.replicas
+            and p.incarnation.ordinal in ordinals(now.replicas, now.left_out)
         ]
         serving = set()
         for life in lives:
@@ -112,7 +115,8 @@ def nobody_goes_by_what_is_not_known(platform: "Platform", before: State, after:
         used = 0
         for placed in before.incarnations_of(now.workload_id).values():
             life = placed.incarnation
-            if (life.target, life.pop) != (now.target, now.pop) or life.ordinal >= was.replicas:
+            those = ordinals(was.replicas, was.left_out)
+            if (life.target, life.pop) != (now.target, now.pop) or life.ordinal not in those:
                 continue
             received = after.reports.get(life.host)
             told = dict(received.report.measured) if received is not None else {}
@@ -154,6 +158,8 @@ def it_is_enough_in_the_end(platform: "Platform") -> None:
         demand = platform.demand.get((one.workload_id, one.pop), 0)
         declared = state.workloads[one.workload_id]
         serves = platform.serves_in_the_end(declared.workload.containers[0].image)
+        if all(t.scale is None for t in declared.workload.targets):
+            continue
         if one.reason is not Reason.LOAD_STEADY or not serves or state.active_rollouts() or state.active_drains():
             continue
         if one.replicas < MOST and demand > THRESHOLD * one.replicas + one.replicas:

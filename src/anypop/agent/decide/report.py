@@ -108,8 +108,8 @@ def decides(report: Report) -> Report:
     """What control acts upon, or somebody waits for: all of it but the way of instances that are still on their way,
     when each of its steps was reached, and what is measured: control looks at that in its own time.
     """
-    held = tuple(replace(v, used_bytes=None) for v in report.volumes)
-    return replace(report, at=0, instances=tuple(_decides(i) for i in report.instances), volumes=held, measured=())
+    held, here = tuple(replace(v, used_bytes=None) for v in report.volumes), tuple(map(_decides, report.instances))
+    return replace(report, at=0, instances=here, volumes=held, measured=(), flows=())
 
 
 def _decides(instance: InstanceReport) -> InstanceReport:

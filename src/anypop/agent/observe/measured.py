@@ -1,15 +1,17 @@
 """How much processor time single instances use, for control that scales by it: those that the order names, and no more.
 
 In: the order, and the main processes of the containers that run. Out: `millis`, by uid, each the mean of one span, and
-a wake-up where one is told otherwise. What is told changes only where the use does by more than a little, so that a
-host under steady load says nothing new. An instance whose container was started anew, or that is not counted here,
-tells nothing until a whole span of it is known.
+a wake-up where one is told otherwise; beside it `flows`, the connections that each has open (the kernel's own count of
+the namespace's TCP sockets, so that thousands cost what one does). What is told changes only where the use does by
+more than a little, so that a host under steady load says nothing new. An instance whose container was started anew, or
+that is not counted here, tells nothing until a whole span of it is known.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from anypop.agent.observe.processor import used_s
 from anypop.model.order import Order
@@ -17,17 +19,21 @@ from anypop.model.order import Order
 GOOD_FOR_SPANS = 3
 ALMOST = 0.9  # of a span: a timer may ring a little early
 LITTLE, FEW_MILLIS = 0.03, 3  # changes of so much, or of so few thousandths of a core, are none
+SOME, FEW_FLOWS = 0.2, 4  # the same of connections, which come and go
 
 Pids = frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """At one moment, of one incarnation: its processes, and the seconds that their groups have used."""
+    """At one moment, of one incarnation: its processes, the seconds that their groups have used, and its connections
+    (None: not known).
+    """
 
     at: float
     pids: Pids
     used_s: float
+    flows: int | None = None
 
 
 class Measured:
@@ -43,12 +49,18 @@ class Measured:
         self._ordered = asyncio.Event()
         self._last: dict[str, Counted] = {}
         self._told: dict[str, int] = {}
+        self._flows: dict[str, int] = {}
         self._good_until = 0.0
 
     @property
     def millis(self) -> tuple[tuple[str, int], ...]:
         """As a report has it. What nobody has measured for some spans is told no longer."""
         return tuple(sorted(self._told.items())) if self._monotonic() < self._good_until else ()
+
+    @property
+    def flows(self) -> tuple[tuple[str, int], ...]:
+        """The same of connections. They go with a report and are no reason for one."""
+        return tuple(sorted(self._flows.items())) if self._monotonic() < self._good_until else ()
 
     def order_changed(self) -> None:
         self._ordered.set()
@@ -81,9 +93,16 @@ class Measured:
             elif now.at - before.at < ALMOST * span_s:
                 last[uid] = before  # an order came in between: the span goes on
             else:
-                told[uid] = _steady(told.get(uid), 1000 * (now.used_s - before.used_s) / (now.at - before.at))
+                told[uid] = _steady(
+                    told.get(uid), 1000 * (now.used_s - before.used_s) / (now.at - before.at), LITTLE, FEW_MILLIS
+                )  # fmt: skip
                 last[uid] = now
         self._last = last
+        self._flows = {
+            uid: _steady(self._flows.get(uid), now.flows, SOME, FEW_FLOWS)
+            for uid, now in counted.items()
+            if now.flows is not None
+        }
         if told != self._told:
             self._told = told
             self._wake()
@@ -102,12 +121,28 @@ def read(running: Mapping[str, Pids], monotonic: Callable[[], float]) -> dict[st
         spent = [used_s(pid) for pid in pids]
         known = [used for used in spent if used is not None]
         if spent and len(known) == len(spent):
-            found[uid] = Counted(at=monotonic(), pids=pids, used_s=sum(known))
+            found[uid] = Counted(at=monotonic(), pids=pids, used_s=sum(known), flows=open_sockets(min(pids)))
     return found
 
 
-def _steady(told: int | None, millis: float) -> int:
+def open_sockets(pid: int) -> int | None:
+    """How many TCP sockets the network namespace of a process has in use, those that listen among them, which siblings
+    have alike (/proc/net/sockstat, sockstat6); None where that is not told.
+    """
+    total = 0
+    try:
+        for file, word in (("sockstat", "TCP:"), ("sockstat6", "TCP6:")):
+            for line in Path(f"/proc/{pid}/net/{file}").read_text().splitlines():
+                words = line.split()
+                if words[:2] == [word, "inuse"]:
+                    total += int(words[2])
+    except (OSError, ValueError, IndexError):
+        return None
+    return total
+
+
+def _steady(told: int | None, now: float, part: float, few: int) -> int:
     """What is told: what was told before, where that is still about right."""
-    if told is not None and abs(millis - told) <= max(FEW_MILLIS, LITTLE * told):
+    if told is not None and abs(now - told) <= max(few, part * told):
         return told
-    return round(millis)
+    return round(now)
