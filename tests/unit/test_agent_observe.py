@@ -192,10 +192,13 @@ def test_what_was_found_running_is_unknown_until_it_has_been_asked() -> None:
 
 
 def test_a_failed_liveness_probe_asks_for_a_restart_and_takes_it_out_of_traffic() -> None:
-    """After as many failures as it allows, the container is marked, and no longer healthy, whatever readiness says."""
-    alive = [True]
+    """After as many failures as it allows, the container is marked, and no longer healthy, whatever readiness says: nor
+    as long as its end takes.
+    """
+    alive, asked = [True], [0]
 
     async def run(command: tuple[str, ...], _: float) -> int:
+        asked[0] += command == ("ready",)
         return 0 if command == ("ready",) or alive[0] else 1
 
     async def test(probes: Probes) -> None:
@@ -203,12 +206,15 @@ def test_a_failed_liveness_probe_asks_for_a_restart_and_takes_it_out_of_traffic(
         alive[0] = False
         await _until(lambda: probes.liveness_failed == {KEY})
         assert probes.verdict("u1", ("web",)).healthy is False
+        since = asked[0]
+        await _until(lambda: asked[0] > since + 3)
+        assert probes.verdict("u1", ("web",)).healthy is False
         probes.set({})
         assert probes.liveness_failed == set()
 
     container = replace(
         web(),
-        readiness=Probe(kind=ProbeKind.EXEC, command=("ready",), period_s=60),
+        readiness=Probe(kind=ProbeKind.EXEC, command=("ready",), period_s=0.01),
         liveness=Probe(kind=ProbeKind.EXEC, command=("live",), period_s=0.01, failure_threshold=3),
     )
     asyncio.run(_probed(container, test, run=_inside(run)))

@@ -367,6 +367,30 @@ def test_probes_are_read_with_their_defaults() -> None:
     assert (app.liveness.kind, app.liveness.command, app.liveness.failure_threshold) == (ProbeKind.EXEC, ("true",), 5)
 
 
+@pytest.mark.parametrize("kind", ["readinessProbe", "livenessProbe", "startupProbe"])
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {},
+        dict.fromkeys(
+            ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"), 0
+        ),
+    ],
+    ids=["absent", "zero"],
+)
+def test_each_probe_has_the_defaults_of_the_interface(kind: str, empty: dict[str, int]) -> None:
+    """Delay 0 s, timeout 1 s, period 10 s, one success, three failures; none of them is put into the document."""
+    asked = {"tcpSocket": {"port": 80}} | empty
+    made = read(put(terraform(), f"{APP}.{kind}", asked))
+    app = made.workload.containers[0]
+    probe = {"readinessProbe": app.readiness, "livenessProbe": app.liveness, "startupProbe": app.startup}[kind]
+    assert probe is not None
+    times = (probe.initial_delay_s, probe.timeout_s, probe.period_s, probe.success_threshold, probe.failure_threshold)
+    assert times == (0, 1, 10, 1, 3)
+    shown = made.document["spec"]["containers"]["app"][kind]
+    assert {key: value for key, value in shown.items() if value} == {"tcpSocket": {"port": 80}}
+
+
 def test_probes_by_udp_and_dns_are_read_and_shown_again() -> None:
     """What is sent is text or hex digits; DNS has port 53 and type A where nothing else is said."""
     body = put(terraform(), f"{APP}.readinessProbe", {"dns": {"name": "www.example"}, "timeoutSeconds": 2})

@@ -1,6 +1,7 @@
-"""What a probe by HTTP sends and takes for an answer: redirects, headers, TLS, and answers that are none."""
+"""What probes take for an answer, and what one by HTTP sends: redirects, headers, TLS, and answers that are none."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -50,6 +51,30 @@ def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     told, heads = _asked(answer, lambda port: Probe(kind=ProbeKind.HTTP, port=port, path="/here"))
     assert told is None
     assert [head.split(b"\r\n")[0] for head in heads] == [b"GET /here HTTP/1.1"]
+
+
+@pytest.mark.parametrize(("status", "good"), [(199, False), (200, True), (302, True), (399, True), (400, False)])
+def test_http_is_good_from_200_to_399(status: int, good: bool) -> None:
+    told, _ = _asked(f"HTTP/1.1 {status} X\r\n\r\n".encode(), lambda port: Probe(kind=ProbeKind.HTTP, port=port))
+    assert told == (None if good else f"HTTP status {status}")
+
+
+def test_tcp_is_good_where_somebody_listens_and_nothing_need_be_said() -> None:
+    told, heads = _asked(b"", lambda port: Probe(kind=ProbeKind.TCP, port=port))
+    assert (told, heads) == (None, [])
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    assert asyncio.run(ask(Probe(kind=ProbeKind.TCP, port=port), HERE, _nobody)) is not None
+
+
+@pytest.mark.parametrize("code", [0, 1, 126])
+def test_a_command_is_good_where_it_ends_with_zero(code: int) -> None:
+    async def run(words: tuple[str, ...], timeout_s: float) -> int:
+        assert (words, timeout_s) == (("up",), 1)
+        return code
+
+    told = asyncio.run(ask(Probe(kind=ProbeKind.EXEC, command=("up",)), HERE, run))
+    assert told == (None if code == 0 else f"exit code {code}")
 
 
 def test_declared_headers_replace_ours_whatever_their_case() -> None:

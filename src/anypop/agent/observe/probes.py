@@ -358,11 +358,9 @@ class Probes:
     async def _ask_in_some(self, key: Key, target: Target, probe: Probe) -> str | None:
         """One that answers in one family lives."""
         addresses = tuple(_addresses(target).values()) if probe.kind is not ProbeKind.EXEC else (target.address,)
-        trouble = None
         for address in addresses:
-            trouble = await self._ask(key, target, probe, address)
-            if trouble is None:
-                break
+            if (trouble := await self._ask(key, target, probe, address)) is None:
+                return None
         return trouble
 
     def _fail(self, key: Key, trouble: str) -> None:
@@ -389,6 +387,8 @@ class Probes:
         return lambda command, timeout_s: self._run_inside(key, command, timeout_s)
 
     def _move(self, place: Place, event: Event, thresholds: Thresholds) -> None:
+        if event is Event.SUCCESS and place[0] in self.liveness_failed:
+            return  # it is about to be ended, however well it answers meanwhile
         before = self._health.get(place, _NEW)
         self._health[place] = after(before, event, thresholds, self._clock())
         if self._health[place].stage is Stage.HEALTHY:
