@@ -2,6 +2,7 @@
 as the official parser reads it.
 """
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -64,16 +65,27 @@ def test_a_sum_goes_on_over_all_lives_of_a_container(counted: dict[tuple[str, in
     assert row(part.read(Known(order=None, instances=(ONE,), containers=(seen(1, 10),)), links))[CPU] == 100
     ended = row(part.read(Known(order=None, instances=(ONE,)), links))
     assert (ended[CPU], ended[MEMORY]) == (100, None)
-    assert part.changed and part.used == {ONE.uid: (100, 7)}
+    assert part.used == {ONE.uid: (100, 7)}
     counted["c2", 11] = Figures(5, 0, 4000)
     again = row(part.read(Known(order=None, instances=(ONE,), containers=(seen(2, 11, 1),)), links))
     assert (again[CPU], again[THROTTLED], again[RESTARTS]) == (105, 7, 1)
 
+    news = part.news()
+    assert news is not None and part.news() is None, "it is told once"
     after = Instances(LABELS)
-    after.used = dict(part.used)
+    after.restore(json.loads(json.dumps(news)), {})
     assert row(after.read(Known(order=None, instances=(ONE,), containers=(seen(2, 11, 1),)), links))[CPU] == 105
     after.read(Known(order=None), {})
-    assert after.used == {}, "of an incarnation that is gone nothing is kept"
+    assert after.news() == {}, "of an incarnation that is gone nothing is kept"
+
+    third = Instances(LABELS)
+    labels = LABELS.of_instance((CPU, THROTTLED), ONE)
+    third.restore(json.loads(json.dumps(news)), {labels[0]: 190, labels[1]: 9})
+    counted["c3", 12] = Figures(1, 0, 4000)
+    found = row(third.read(Known(order=None, instances=(ONE,), containers=(seen(3, 12, 2),)), links))
+    assert (found[CPU], found[THROTTLED]) == (191, 9), (
+        "it ended while no agent was here: the last row that was kept counts"
+    )
 
 
 def test_what_is_not_counted_is_no_zero(counted: dict[tuple[str, int], Figures]) -> None:
@@ -137,12 +149,14 @@ def test_a_session_that_was_lost_is_counted_also_where_nobody_saw_it_down() -> N
     assert [flaps("established", 3), flaps("idle", 4), flaps("idle", 4), flaps("established", 5)] == [1, 2, 2, 2]
 
 
-def test_the_text_is_read_by_the_librarys_own_parser() -> None:
+def test_the_text_is_read_by_the_librarys_own_parser(tmp_path: Path) -> None:
     """Each kind as what it is, in its unit, whatever stands in a label; what has no value is not there; what is old is
     not told as new.
     """
     now = [1000.0]
-    meter = Meter(pop="LHR", host='a "b"\\\n', prefix="t", known=lambda: Known(order=None), clock=lambda: now[0])
+    meter = Meter(
+        pop="LHR", host='a "b"\\\n', prefix="t", known=lambda: Known(order=None), clock=lambda: now[0], folder=tmp_path
+    )
     labels = (("host", 'a "b"\\\n'), ("pop", "LHR"))
     layout = (SeriesKey(CPU, labels), SeriesKey(MEMORY, labels), SeriesKey(RESTARTS, labels))
     meter.latest = Latest(layout, metering_row(1000_000, [1_500_000, 2**40, None]))
@@ -205,10 +219,12 @@ def test_figures_of_a_group_are_the_kernels_own(tmp_path: Path, monkeypatch: pyt
     assert Group(7).read() == groups.NONE
 
 
-def test_interfaces_and_the_agents_own_process_are_counted() -> None:
+def test_interfaces_and_the_agents_own_process_are_counted(tmp_path: Path) -> None:
     """By the kernel, here and now."""
     assert interfaces.read()["lo"].received == interfaces.read()["lo"].sent
-    meter = Meter(pop="LHR", host="LHR", prefix="none", known=lambda: Known(order=None), clock=time.time)
+    meter = Meter(
+        pop="LHR", host="LHR", prefix="none", known=lambda: Known(order=None), clock=time.time, folder=tmp_path
+    )
     layout, (_, values) = meter.count(Known(order=None, tiers={"1s": 5}))
     found = {key.name: value for key, value in zip(layout, values, strict=True)}
     pages = int(Path(f"/proc/{os.getpid()}/statm").read_text().split()[1])

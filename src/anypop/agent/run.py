@@ -75,7 +75,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 
-KEPT_LOGS, NAMES, METRICS_SOCKET = "logs", "names", "metrics.sock"
+KEPT_LOGS, NAMES, METRICS_SOCKET, SAMPLES = "logs", "names", "metrics.sock", "samples"
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
 LONGEST_REST_S = 0.02
@@ -128,7 +128,7 @@ class Agent:
             ask=ask,
         )
         self._lanes = Lanes(executor, self)
-        self._meter = Meter(pop=pop, host=host, prefix=prefix, known=self._known, clock=clock)
+        self._meter = Meter(pop=pop, host=host, prefix=prefix, known=self._known, clock=clock, folder=state / SAMPLES)
         self._streams = Streams(
             control,
             runtime,
@@ -137,6 +137,7 @@ class Agent:
             kept=state / KEPT_LOGS,
             usage=Usage(processes=self._observer.processes, clock=clock, monotonic=time.monotonic),
             metrics=self._meter.text,
+            samples=self._meter.samples,
             prefix=prefix,
         )
         self._keeper = keeper

@@ -1,5 +1,5 @@
 """What people ask of single instances by way of control: logs, commands run inside, connections to ports, and what
-they use now; and the host's metrics.
+they use now; and the host's metrics, also those of before.
 
 In: one connection to control that is always open, on which control asks; what runs here. Out: for each thing asked a
 connection of its own to control, on which it is answered until either side has enough. The agent opens all of them, so
@@ -28,6 +28,8 @@ from anypop.agent.log_names import LOG
 from anypop.agent.naming import namespace_of
 from anypop.agent.observe.log_reader import read_log
 from anypop.agent.observe.usage import Usage
+from anypop.agent.samples import answer
+from anypop.agent.samples.tiers import Points, TooMuch
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.streams import (
@@ -73,7 +75,7 @@ class Dials(Protocol):
 class Streams:
     """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
     the logs of earlier lives. `usage`: tells what incarnations use; `metrics`: the text of all
-    metrics. `prefix`: of the names of their namespaces.
+    metrics; `samples`: those that are kept. `prefix`: of the names of their namespaces.
     """
 
     def __init__(
@@ -86,11 +88,12 @@ class Streams:
         kept: Path,
         usage: Usage,
         metrics: Callable[[], Awaitable[bytes]],
+        samples: Callable[[SamplesRequest], Awaitable[list[Points]]],
         prefix: str,
     ) -> None:
         self._control, self._runtime, self._prefix = control, runtime, prefix
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
-        self._usage, self._metrics = usage, metrics
+        self._usage, self._metrics, self._samples = usage, metrics, samples
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -142,7 +145,7 @@ class Streams:
                 case WatchLogsRequest():
                     await self._send_all(stream, log_streams.watch(asked.wanted, self._folders))
                 case SamplesRequest():
-                    raise Refused(Refusal.BROKEN, "this host keeps no samples: its version is an older one")
+                    await self._send_all(stream, answer.frames(await self._asked_for(asked.wanted)))
                 case MetricsRequest():
                     await self._send_all(stream, cut(await self._metrics()))
         except Refused as refused:
@@ -153,6 +156,12 @@ class Streams:
             log.exception("a stream of %s ended early", type(asked.wanted).__name__)
             return False
         return True
+
+    async def _asked_for(self, wanted: SamplesRequest) -> list[Points]:
+        try:
+            return await self._samples(wanted)
+        except (TooMuch, WorldError) as error:
+            raise Refused(Refusal.BROKEN, str(error)) from error
 
     async def _log(self, stream: ClientConnection, wanted: LogRequest) -> None:
         if wanted.previous:

@@ -19,6 +19,15 @@ def read_object(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def sign_of(file: Path) -> tuple[int, int, int] | None:
+    """While it is the same, so is the file: one that takes its place is another one. None: there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def replace_object(file: Path, content: Mapping[str, Any]) -> bool:
     """Whether it said something else before. For its owner's eyes alone. Raises OSError."""
     text = json.dumps(content, indent=1) + "\n"

@@ -75,8 +75,12 @@ class StoppedOrNot:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         if self._stat >= 0:
             os.close(self._stat)
+        self._stat = -1
 
     def is_stopped(self) -> bool:
         if self._stat < 0:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from anypop.agent.bfd.session import Wanted
-from anypop.agent.whole_file import read_object, replace_object
+from anypop.agent.whole_file import read_object, replace_object, sign_of
 
 _WANTED, _TOLD = "sessions.json", "told.json"
 
@@ -37,6 +37,30 @@ def write_wanted(folder: Path, control: Path, wanted: Iterable[Wanted]) -> bool:
 def read_wanted(folder: Path) -> tuple[Path, list[Wanted]]:
     found = read_object(folder / _WANTED)
     return Path(found.get("control", "")), [Wanted(**row) for row in found.get("sessions", ())]
+
+
+class Kept:
+    """Both files of a folder, for who looks at them again and again: each is read anew when it is another one. Any
+    thread may ask.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._wanted: tuple[object, bool] = (None, False)
+        self._told: tuple[object, Told] = (None, Told(worker=0))
+
+    def wanted(self) -> bool:
+        """Whether there shall be any session."""
+        sign = sign_of(self._folder / _WANTED)
+        if sign is None or sign != self._wanted[0]:
+            self._wanted = sign, bool(read_wanted(self._folder)[1])
+        return self._wanted[1]
+
+    def told(self) -> Told:
+        sign = sign_of(self._folder / _TOLD)
+        if sign is None or sign != self._told[0]:
+            self._told = sign, read_told(self._folder)
+        return self._told[1]
 
 
 def write_told(folder: Path, told: Told) -> None:

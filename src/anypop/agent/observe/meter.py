@@ -1,15 +1,17 @@
 """The host's metrics, counted once each second, for all who want them: the text, people's figures, the tiers on disk.
 
 In: what the agent knows, asked anew each time, and the kernel's counters. Out: `latest`, the newest row with its
-series. Counting runs beside the event loop, in a thread, since the kernel may take its time; nobody waits for it, and
-what cannot be counted is left out.
+series; and of the rows before it what the tiers have kept. Counting runs beside the event loop, in a thread, since the
+kernel and the disk may take their time; nobody waits for it, and what cannot be counted is left out.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -17,15 +19,19 @@ from prometheus_client import CollectorRegistry, Histogram
 from anypop.agent.act.network import traffic
 from anypop.agent.observe import exposition
 from anypop.agent.observe.metering import Known, Parts, Series
-from anypop.agent.samples.rows import Layout, Row
+from anypop.agent.samples.rows import Layout, Row, Wanted
+from anypop.agent.samples.tiers import Points, Tiers
+from anypop.agent.whole_file import read_object, replace_object
 from anypop.model.errors import WorldError
 from anypop.model.metrics import AGENT_PASS
+from anypop.model.streams import SamplesRequest
 
 log = logging.getLogger("anypop.agent")
 PERIOD_S = 1.0
-TABLE_S = 30.0  # whether the table that counts is there still
 STALE_S = 10.0
+TABLE_S = 30.0  # whether the table that counts is there still; and how large the tiers are
 _PASSES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+_LIVES = "lives.json"
 
 
 class Latest(NamedTuple):
@@ -36,16 +42,21 @@ class Latest(NamedTuple):
 
 
 class Meter:
-    """See the module. `known`: called in the event loop; `clock`: seconds since the epoch."""
+    """See the module. `known`: called in the event loop; `clock`: seconds since the epoch; `folder`: for what is
+    kept.
+    """
 
     def __init__(
-        self, *, pop: str, host: str, prefix: str, known: Callable[[], Known], clock: Callable[[], float]
+        self, *, pop: str, host: str, prefix: str, known: Callable[[], Known], clock: Callable[[], float], folder: Path
     ) -> None:
-        self._prefix, self._known, self._clock = prefix, known, clock
+        self._prefix, self._known, self._clock, self._folder = prefix, known, clock, folder
         self.parts = Parts.of(pop=pop, host=host, prefix=prefix)
         self.latest: Latest | None = None
+        self.tiers: Tiers | None = None
+        self._sizes: dict[str, int] = {}
         self._series: list[Series] = []
         self._layout: Layout = ()
+        self._said = ""
         self.registry = CollectorRegistry(auto_describe=False)
         self._passes = Histogram(
             AGENT_PASS, "How long a pass took", ("pop", "host"), buckets=_PASSES, registry=self.registry
@@ -57,20 +68,39 @@ class Meter:
 
     async def run(self) -> None:
         """Count for ever."""
-        table_at, failed = 0.0, ""
+        kept_at = 0.0
         while True:
-            now = self._clock()
-            await asyncio.sleep(PERIOD_S - now % PERIOD_S)
-            if self._clock() >= table_at:
-                table_at = self._clock() + TABLE_S
+            await asyncio.sleep(PERIOD_S - self._clock() % PERIOD_S)
+            if self._clock() >= kept_at:
+                kept_at = self._clock() + TABLE_S
                 with contextlib.suppress(WorldError, OSError):  # a kernel that does not count: nothing is told of it
                     await traffic.keep(self._prefix)
-            try:
-                await asyncio.to_thread(self.count, self._known())
-                failed = ""
-            except Exception as error:
-                if failed != (failed := repr(error)):  # once, not each second
-                    log.exception("the metrics of this second are missing")
+                await self._beside(self._look_at_disk)
+            await self._beside(self._count_and_keep, self._known())
+
+    async def _beside(self, what: Callable[..., None], *given: Known) -> None:
+        """In a thread. What goes wrong there is told once, not each second."""
+        try:
+            await asyncio.to_thread(what, *given)
+        except Exception as error:
+            if self._said != (said := repr(error)):
+                self._said = said
+                log.exception("metrics are missing")
+
+    def _look_at_disk(self) -> None:
+        if self.tiers is None:
+            self.tiers = tiers = Tiers(self._folder)
+            self.parts.instances.restore(read_object(self._folder / _LIVES), tiers.last())
+        self._sizes = self.tiers.bytes()
+
+    def _count_and_keep(self, known: Known) -> None:
+        if self.tiers is None:
+            self.count(known)
+            return
+        layout, row = self.count(replace(known, lost=self.tiers.lost, tiers=self._sizes))
+        self.tiers.add(layout, row)
+        if (lives := self.parts.instances.news()) is not None:
+            replace_object(self._folder / _LIVES, lives)
 
     def count(self, known: Known) -> Latest:
         """Now. Blocking."""
@@ -90,5 +120,20 @@ class Meter:
             latest = None
         return await asyncio.to_thread(exposition.text, latest, self.registry)
 
+    async def samples(self, wanted: SamplesRequest) -> list[Points]:
+        """Those that are kept. Raises `TooMuch`, and `WorldError` where none are."""
+        if self.tiers is None:
+            raise WorldError("read samples", "this host keeps none now; its log says why")
+        since_ms, until_ms, step_ms = (
+            int(1000 * max(0.0, min(s, _END_OF_TIME_S))) for s in (wanted.since, wanted.until, wanted.step_s)
+        )
+        which = Wanted(frozenset(wanted.names), frozenset(wanted.uids))
+        return await asyncio.to_thread(self.tiers.ask, since_ms, until_ms, step_ms, which)
+
     def close(self) -> None:
         self.parts.close()
+        if self.tiers is not None:
+            self.tiers.close()
+
+
+_END_OF_TIME_S = 1e12

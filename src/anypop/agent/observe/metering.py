@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from itertools import chain
+from typing import Any
 
 from anypop.agent.act.network import guard, traffic
 from anypop.agent.act.network.guard import Carried
@@ -29,12 +30,14 @@ from anypop.model.metrics import (
     AGENT_MEMORY,
     AGENT_TIERS,
     ANYCAST,
+    CPU,
     INSTANCE,
     MICROS,
     SESSION_BFD,
     SESSION_FLAPS,
     SESSION_PREFIXES,
     SESSION_UP,
+    THROTTLED,
     SeriesKey,
 )
 from anypop.model.metrics import (
@@ -97,8 +100,33 @@ class Instances:
         self._last: dict[str, dict[tuple[str, int], Figures]] = {}
         self._of: dict[str, tuple[InstanceOrder, Series]] = {}
         self._series: Series = ()
-        self.changed = False
-        """Whether `used` has, since somebody last looked."""
+        self._before: dict[str, tuple[frozenset[tuple[str, int]], int, int]] = {}
+        self._changed = False
+
+    def restore(self, lives: Mapping[str, Any], last: Mapping[SeriesKey, int]) -> None:
+        """What `news` of an agent before this one said, and the last row that it kept."""
+        told = {
+            (dict(key.labels).get("incarnation"), key.name): value
+            for key, value in last.items()
+            if key.name in (CPU, THROTTLED)
+        }
+        for uid, life in lives.items():
+            with suppress(LookupError, TypeError, ValueError):
+                cpu, throttled = life["used"]
+                places = frozenset((str(id_), int(pid)) for id_, pid in life["places"])
+                if cpu or throttled:
+                    self.used[uid] = int(cpu), int(throttled)
+                self._before[uid] = places, told.get((uid, CPU), 0), told.get((uid, THROTTLED), 0)
+
+    def news(self) -> dict[str, Any] | None:
+        """What an agent after this one has to know; None: the same as the last time."""
+        if not self._changed:
+            return None
+        self._changed = False
+        uids = self.used.keys() | self._last.keys()
+        return {
+            uid: {"used": self.used.get(uid, (0, 0)), "places": sorted(self._last.get(uid, ()))} for uid in sorted(uids)
+        }
 
     def read(self, known: Known, links: Mapping[str, Passed]) -> tuple[Series, list[int | None]]:
         running = _running(known.containers)
@@ -116,20 +144,23 @@ class Instances:
             values.append(restarts.get(order.uid))
             values.append(known.took_us.get(order.uid))
         uids = {order.uid for order in known.instances}
-        if not self.used.keys() <= uids:
-            self.used, self.changed = {u: used for u, used in self.used.items() if u in uids}, True
-        self._last = {u: last for u, last in self._last.items() if u in uids}
+        if not self.used.keys() | self._last.keys() <= uids:
+            self.used, self._changed = {u: used for u, used in self.used.items() if u in uids}, True
+            self._last = {u: last for u, last in self._last.items() if u in uids}
         return self._series_of(there), values
 
     def _processor(self, uid: str, now: Mapping[tuple[str, int], Figures]) -> list[int | None]:
         """Processor time, waiting, memory; sums over containers, those that are gone too."""
         before = self._last.get(uid, {})
+        self._changed |= before.keys() != now.keys()
+        if uid in self._before:
+            self._make_up(uid, now)
         gone = [figures for place, figures in before.items() if place not in now]
         cpu, throttled = self.used.get(uid, (0, 0))
         if gone:
             cpu += sum(f.cpu_us or 0 for f in gone)
             throttled += sum(f.throttled_us or 0 for f in gone)
-            self.used[uid], self.changed = (cpu, throttled), True
+            self.used[uid] = cpu, throttled
         # one that was read for the last time just before its end tells nothing more
         self._last[uid] = {p: f if f.cpu_us is not None else before.get(p, f) for p, f in now.items()}
         told = [f for f in self._last[uid].values() if f.cpu_us is not None]
@@ -141,6 +172,19 @@ class Instances:
             if any(f.throttled_us is not None for f in told) or (counted and throttled) else None,
             sum(memory) if memory else None,
         ]  # fmt: skip
+
+    def _make_up(self, uid: str, now: Mapping[tuple[str, int], Figures]) -> None:
+        """Where a container has ended while no agent was here, the sum goes on from the last one that was kept."""
+        places, cpu, throttled = self._before.pop(uid)
+        if places <= now.keys():
+            return
+        stay = [figures for place, figures in now.items() if place in places]
+        used = self.used.get(uid, (0, 0))
+        self.used[uid] = (
+            max(used[0], cpu - sum(f.cpu_us or 0 for f in stay)),
+            max(used[1], throttled - sum(f.throttled_us or 0 for f in stay)),
+        )
+        self._changed = True
 
     def _series_of(self, there: Sequence[InstanceOrder]) -> Series:
         self._of = {

@@ -11,13 +11,13 @@ hundredth of that.
 """
 
 import json
+import struct
 import sys
 import zlib
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from operator import sub
-from struct import Struct
 from typing import NamedTuple
 
 from anypop.model.metrics import SeriesKey
@@ -39,9 +39,9 @@ class Kind(IntEnum):
     ROWS = 2
 
 
-_HEADER = Struct("<2sBxII")  # the mark, the kind, the length of what follows, its check sum
+_HEADER = struct.Struct("<2sBxII")  # the mark, the kind, the length of what follows, its check sum
 _MARK = b"aS"
-_SHAPE = Struct("<HIB")  # rows, columns with the time, bytes of a difference that are written
+_SHAPE = struct.Struct("<HIB")  # rows, columns with the time, bytes of a difference that are written
 _LEVEL = 6
 LARGEST = 64 << 20
 """Bytes of a block at most; one that says more is none."""
@@ -158,7 +158,7 @@ def read(data: bytes, wanted: Wanted = Wanted()) -> Iterator[Part]:  # noqa: B00
                 continue
             shape = _Shape(*_SHAPE.unpack_from(payload))
             planes = zlib.decompress(payload[_SHAPE.size :])
-        except (ValueError, zlib.error, TypeError):
+        except (ValueError, TypeError, zlib.error, struct.error):
             return
         if shape.columns != width or len(planes) != shape.rows * shape.columns * shape.used:
             return

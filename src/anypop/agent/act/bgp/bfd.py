@@ -20,6 +20,7 @@ from anypop.agent.bfd.session import Wanted
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.agent.naming import TUNNEL, tunnel_end
 from anypop.host import process
+from anypop.host.recorded import Recorded
 
 INTERVAL_MS, MULTIPLIER = 100, 3  # a silent loss is seen in 0.3 s
 
@@ -64,6 +65,8 @@ class Bfd:
     def __init__(self, folder: Path, control: Path) -> None:
         self._folder, self._control = folder, control
         self._pid = folder / "bfd.pid"
+        self._process, self._worker = Recorded(self._pid), (0, process.StoppedOrNot(0))
+        self._told = files.Kept(folder)
 
     def set(self, wanted: Collection[Wanted]) -> None:
         """Have exactly these. Where there are none, there is no process."""
@@ -80,7 +83,7 @@ class Bfd:
 
     def keep(self) -> None:
         """Start it anew if it has died."""
-        if self.pid() is None and files.read_wanted(self._folder)[1]:
+        if self.pid() is None and self._told.wanted():
             argv = [sys.executable, "-m", "anypop.agent.bfd", str(self._folder)]
             with contextlib.suppress(OSError):  # a full disk: what stands goes on, and nobody else can take its place
                 process.spawn(argv, pid_file=self._pid, log=self._folder / "bfd.out")
@@ -88,27 +91,32 @@ class Bfd:
     def end_stopped(self) -> None:
         """End it where a signal has stopped it, so that it can be started anew."""
         pid = self.pid()
-        worker = files.read_told(self._folder).worker
-        if pid is not None and (process.is_stopped(pid) or process.is_stopped(worker)):
+        if pid is None:
+            return
+        worker = self._told.told().worker
+        if worker != self._worker[0]:
+            self._worker[1].close()
+            self._worker = worker, process.StoppedOrNot(worker)
+        if self._process.stopped_pid() is not None or self._worker[1].is_stopped():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # the next one ends its worker
 
     def troubles(self) -> str:
         """Why neighbours may not be watched; empty where nothing is wrong."""
-        if not files.read_wanted(self._folder)[1]:
+        if not self._told.wanted():
             return ""
         if self.pid() is None:
             return "BFD does not run"
-        return "; ".join(f"BFD: {each}" for each in files.read_told(self._folder).troubles)
+        return "; ".join(f"BFD: {each}" for each in self._told.told().troubles)
 
     def states(self) -> dict[str, bool]:
         """Whether each session is up, by its name in BIRD; none while the process does not run."""
         if self.pid() is None:
             return {}
-        return {name: state == "up" for name, state in files.read_told(self._folder).states.items()}
+        return {name: state == "up" for name, state in self._told.told().states.items()}
 
     def pid(self) -> int | None:
-        return process.alive(self._pid)
+        return self._process.pid()
 
     def end(self) -> None:
         """Neighbours are told that this is no failure."""

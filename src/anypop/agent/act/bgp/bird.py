@@ -31,6 +31,7 @@ from anypop.agent.act.bgp.tunnels import tunnel_name
 from anypop.agent.act.bgp.words import session_name
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.host import birdc, process
+from anypop.host.recorded import Recorded
 from anypop.model.announce import Prefix
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
@@ -71,10 +72,12 @@ class Bird:
         self._folder = folder
         self._control = folder / "bird.ctl"
         self._pid = folder / "bird.pid"
+        self._daemon = Recorded(self._pid)
         self._log = folder / "bird.log"
         self._last: SpeakerConfig | None = None
         self._left: dict[str, str] = {}
         self._passwords: Passwords = {}
+        self._digested: tuple[SpeakerConfig, Passwords, str] | None = None
         self._silent_since: float | None = None
         self._stopped: int | None = None  # the daemon that was seen to be stopped by the look before this one
         self._ended: tuple[float, str] = (0.0, "")
@@ -123,7 +126,7 @@ class Bird:
         """Sessions of a daemon that runs, as an older version of this program began them: they stay so until the
         daemon is started anew.
         """
-        if process.alive(self._pid) is None:
+        if self._daemon.pid() is None:
             return frozenset()
         asked = {n for n, (u, _) in sessions_of(self._last).items() if u.graceful_restart} if self._last else set()
         try:
@@ -132,7 +135,7 @@ class Bird:
             return frozenset()
 
     def _load(self, file: Path, config: SpeakerConfig, passwords: Passwords, left: Collection[str]) -> None:
-        if process.alive(self._pid) is None:
+        if self._daemon.pid() is None:
             self._start(file)
             return
         others = {name for name, secret in passwords.items() if self._passwords.get(name) != secret}
@@ -155,7 +158,7 @@ class Bird:
     def look(self) -> SpeakerSeen:
         """Ask the daemon. Never raises: a silent daemon is a fact like any other."""
         self._bfd.keep()
-        pid = process.alive(self._pid)
+        pid = self._daemon.pid()
         if pid is None:
             return SpeakerSeen(config=None, fallen=self._last, error=self._lately())
         begun = time.monotonic()
@@ -194,15 +197,14 @@ class Bird:
     def end_stopped(self) -> None:
         """End the daemon when two looks in a row find it stopped. Waits for nothing: call it from any thread."""
         self._bfd.end_stopped()
-        pid = process.alive(self._pid)
-        stopped = pid if pid is not None and process.is_stopped(pid) else None
+        stopped = self._daemon.stopped_pid()
         if stopped is not None and stopped == self._stopped:
             self._end("BIRD was stopped by a signal: it was ended, and is started anew")
         self._stopped = stopped
 
     def _end(self, why: str) -> None:
         """Its pid file stays: it died, and its neighbours may keep what they know of it."""
-        pid, self._silent_since = process.alive(self._pid), None
+        pid, self._silent_since = self._daemon.pid(), None
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -214,7 +216,7 @@ class Bird:
 
     def refill(self) -> None:
         """Put what was learnt into the kernel once more: somebody has taken some of it out."""
-        if process.alive(self._pid) is not None:
+        if self._daemon.pid() is not None:
             birdc.ask(self._control, *(f"reload out kernel{family}" for family in (4, 6)), timeout_s=_ASK_S)
 
     def _admit_again(self, config: SpeakerConfig, told: str) -> None:
@@ -229,7 +231,7 @@ class Bird:
 
     def pid(self) -> int | None:
         """The daemon's process; None when it does not run."""
-        return process.alive(self._pid)
+        return self._daemon.pid()
 
     def bfd_pid(self) -> int | None:
         """The process that has the BFD of its sessions; None when it does not run."""
@@ -246,7 +248,7 @@ class Bird:
             try:
                 birdc.ask(self._control, "show status", timeout_s=_ASK_S)
             except WorldError as error:
-                if process.alive(self._pid) is None or time.monotonic() > deadline:
+                if self._daemon.pid() is None or time.monotonic() > deadline:
                     raise WorldError(
                         "start BIRD", f"it does not answer; see {self._folder}/bird.out ({error.why})"
                     ) from error
@@ -273,7 +275,11 @@ class Bird:
         return config
 
     def _digest(self, config: SpeakerConfig) -> str:
-        return digest(config, log=self._log, passwords=read_passwords(config)[0])
+        passwords = read_passwords(config)[0]
+        known = self._digested
+        if known is None or known[0] is not config or known[1] != passwords:  # it is asked for at each look
+            known = self._digested = config, passwords, digest(config, log=self._log, passwords=passwords)
+        return known[2]
 
     def _exported(self, config: SpeakerConfig, sessions: tuple[SessionReport, ...]) -> frozenset[tuple[Prefix, str]]:
         """What is really sent. The daemon's own count settles the usual case; where it differs, each prefix is asked
