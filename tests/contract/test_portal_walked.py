@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -131,6 +132,44 @@ def test_each_form_of_each_page_has_a_sign_and_leads_to_a_page_of_ours(world: Wo
     assert seen > 25
 
 
+def test_where_nothing_is_a_page_teaches_what_belongs_there(tmp_path: Path) -> None:
+    """Each page of a list, in an account in which nobody has done anything."""
+    with World(tmp_path) as world:
+        quick(world)
+        accounts = world.platform.accounts
+        fresh = accounts.create_account("fresh").id
+        accounts.create_stack(fresh, "fresh", "fresh")
+        a_user(world, fresh, "new", Role.OWNER, PASSWORD)
+        new = Visitor(world).sign_in("new")
+        stack = "/portal/stacks/fresh"
+        lists = (
+            f"{stack}/workloads",
+            f"{stack}/map",
+            "/portal/costs",
+            "/portal/activity",
+            "/portal/access/credentials",
+        )
+        for path in lists:
+            shown = new.get(path)
+            assert 'class="teach"' in shown and "<tbody>" not in shown.partition('class="teach"')[0], path
+
+
+def test_one_silent_pop_stops_no_page_and_is_told_as_unknown(world: World) -> None:
+    """Its instances are never shown as well; every page is there as before."""
+    ada = Visitor(world).sign_in("ada")
+    before = {path: ada.ask("GET", path).status_code for path in walked.addresses("GET")}
+    quiet, *others = world.agents()
+    for agent in others:
+        agent.obey()
+    world.clock.now += 60
+    for agent in others:
+        agent.report()
+    shown = ada.get("/portal/stacks/default/workloads/fun")
+    row = shown.partition(f"fun-eu-{quiet.host.lower()}-0</td>")[2].partition("</tr>")[0]
+    assert "Unknown" in row and "state good" not in row
+    assert {path: ada.ask("GET", path).status_code for path in walked.addresses("GET")} == before
+
+
 def test_no_text_becomes_markup_on_any_page(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Of names, labels, env, notes, error words of hosts and registries, and of whatever is in a query or a form."""
     with World(tmp_path_factory.mktemp("nasty")) as world:
@@ -205,7 +244,7 @@ async def _socket(app: Any, path: str, cookie: str) -> list[str]:
         "type": "websocket", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "scheme": "wss",
         "path": path, "raw_path": path.encode(), "query_string": b"command=sh", "root_path": "", "subprotocols": [],
         "headers": [(b"host", b"control"), (b"cookie", cookie.encode())], "client": ("127.0.0.1", 1),
-        "server": ("control", 443), "state": {},
+        "server": ("control", 443), "state": {}, "extensions": {"websocket.http.response": {}},
     }  # fmt: skip
     async with asyncio.timeout(20):
         await app(scope, receive, send)

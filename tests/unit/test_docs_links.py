@@ -26,3 +26,12 @@ def test_every_decision_is_listed_and_has_the_same_headings() -> None:
     assert {name: re.findall(r"^## (.+)$", text, re.MULTILINE) for name, text in pages.items()} == dict.fromkeys(
         pages, headings
     )
+
+
+def test_every_page_is_reached_from_the_first_one() -> None:
+    """docs/README.md leads to each document; what it shows of the portal is small."""
+    folder = ROOT / "docs"
+    led = {(folder / link).resolve() for link in LINK.findall((folder / "README.md").read_text())}
+    assert [p.name for p in sorted(folder.glob("*.md")) if p.name != "README.md" and p.resolve() not in led] == []
+    pictures = sorted((folder / "images").glob("*.png"))
+    assert len(pictures) == 2 and all(p.resolve() in led and p.stat().st_size < 150_000 for p in pictures)

@@ -50,6 +50,19 @@ def test_the_wheel_tells_type_checkers_that_it_is_typed(site: Path) -> None:
     assert (site / "anypop" / "py.typed").read_bytes() == b""
 
 
+def test_the_wheel_has_all_that_the_portal_shows(site: Path) -> None:
+    """Its templates, and each file that it serves: nothing is built or fetched by whoever installs it."""
+    here = ROOT / "src" / "anypop" / "portal"
+    shown = sorted(p.relative_to(here) for kind in ("assets", "templates") for p in (here / kind).iterdir())
+    assert len(shown) > 40
+    assert [p for p in shown if (site / "anypop" / "portal" / p).read_bytes() != (here / p).read_bytes()] == []
+    served = (
+        "from anypop.portal import files; print(sum(len(files.file(n).content) for n in files.TYPES), files.__file__)"
+    )
+    size, where = _asked(site, served).split()
+    assert int(size) > 100_000 and Path(where).is_relative_to(site)
+
+
 def test_the_version_of_the_wheel_is_the_one_in_pyproject(site: Path) -> None:
     """It is written in one place."""
     assert [folder.name for folder in site.glob("*.dist-info")] == [f"anypop-{VERSION}.dist-info"]

@@ -31,6 +31,7 @@ TARGETS = ("na1=JFK,LAX", "eu1=AMS,LHR")
 # what to look at in the portal, in this order
 CLICKS = (
     f"Workloads, {WORKLOAD}: its instances by city, as they are now. Set na1 to 3 under Scale, and watch them start.",
+    "Map: which PoP each vantage reaches, and why. Test now asks them anew.",
     "Restart all: city by city, and no request is lost.",
     "Create: click cities on the map, and see the price before the button.",
     "Costs: what it costs so far, and at the end of the month.",

@@ -21,7 +21,7 @@ _OF_WORKLOADS = (
 # and of these operations'
 _WORKLOAD_ACTS = (
     "create_workload", "replace_workload", "merge_workload", "apply_workloads", "roll_back", "restart_workload",
-    "replace_strategy",
+    "replace_strategy", "run_test",
 )  # fmt: skip
 _ACCESS = {
     "users": ("set_role", "remove_user", "join_account", "accept_invitation", "reset_password"),
