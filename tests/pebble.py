@@ -62,8 +62,10 @@ def running(folder: Path) -> Iterator[Pebble]:
     names = ["pebble-challtestsrv", "-management", f"127.0.0.1:{ports['names']}", "-dns01", f"127.0.0.1:{ports['dns']}"]
     names += ["-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", ""]
     own = ["pebble", "-config", str(folder / "config.json"), "-dnsserver", f"127.0.0.1:{ports['dns']}"]
-    # without a rest of seconds before each look; and every order is looked at, also where one before was good
+    # without a rest of seconds before each look; every order is looked at, also where one before was good; and every
+    # fifth good nonce is refused, so that each run sees what real authorities do seldom
     environment = {"PATH": os.environ["PATH"], "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0"}
+    environment["PEBBLE_WFE_NONCEREJECT"] = "20"
     found = Pebble(
         directory=f"https://localhost:{ports['directory']}/dir",
         ca=folder / "ca.pem",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import requests
 from acme import challenges, client, errors, messages
@@ -23,6 +23,7 @@ from josepy.jwk import JWK, JWKEC
 from anypop.control.ca import write_whole
 from anypop.model.errors import WorldError
 
+NONCES = 4  # times that a request is sent, and sent once more by the library, when its nonce is refused
 PATIENCE_S = 180.0  # for the authority to look from several places and to sign
 ACCOUNT_KEY = "account.key"
 
@@ -78,7 +79,7 @@ def obtain(authority: Authority, folder: Path, names: tuple[str, ...], answers: 
 
 def _obtained(authority: Authority, folder: Path, names: tuple[str, ...], answers: Answers) -> Signed:
     account = JWKEC(key=_account_key(folder / ACCOUNT_KEY))
-    net = client.ClientNetwork(account, alg=ES256, user_agent=f"anypop/{version('anypop')}", timeout=30)
+    net = _Network(account, alg=ES256, user_agent=f"anypop/{version('anypop')}", timeout=30)
     if authority.ca is not None:
         net.verify_ssl = str(authority.ca)  # type: ignore[assignment]  # `requests` takes a file as well
     try:
@@ -97,6 +98,21 @@ def _obtained(authority: Authority, folder: Path, names: tuple[str, ...], answer
         return Signed(chain=done.fullchain_pem.encode(), key=_pem(key))
     finally:
         net.session.close()
+
+
+class _Network(client.ClientNetwork):
+    """An authority may forget a nonce at any time (RFC 8555, section 6.5): the library asks once more, this one a few
+    times, since an order of many requests would otherwise be begun again minutes later.
+    """
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        for _ in range(NONCES - 1):
+            try:
+                return super().post(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **kwargs)
 
 
 def _sign_on(asking: client.ClientV2, email: str) -> None:
