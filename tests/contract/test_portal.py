@@ -541,3 +541,12 @@ def test_everything_that_is_missing_is_said_at_once_and_what_was_typed_stays(ada
         assert said in answer.text, said
     bad = ada.ask("POST", f"{STACK}/create", name="Not A Slug", image="x y", city="AMS", size="SP-1")
     assert bad.status_code == 400 and 'class="wrong"' in bad.text
+
+
+def test_a_part_that_a_page_asks_for_while_its_workload_goes_is_no_error_of_the_page(ada: Visitor) -> None:
+    """The stream tells that it is gone. Whoever asks for such a page by its address hears that there is none."""
+    for part in ("events", "revisions"):
+        gone = f"{STACK}/workloads/gone/{part}"
+        asked = ada.ask("GET", gone, headers={"hx-request": "true"})
+        assert (asked.status_code, asked.content) == (204, b""), part
+        assert ada.ask("GET", gone).status_code == 404, part

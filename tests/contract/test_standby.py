@@ -211,7 +211,7 @@ def _reads_of_a_standby(standby: Control, token: dict[str, str], active: str) ->
             answer = client.get(f"{BASE}/first/instances", headers=token)
             return answer.status_code == 200 and len(answer.json()["results"]) == 1
 
-    wait_until(sees, timeout_s=10, reason=f"the standby shows what the active one stored: {standby.log()}")
+    wait_until(sees, timeout_s=30, reason=f"the standby shows what the active one stored: {standby.log()}")
     with standby.client() as client:
         answer = client.post(BASE, json=a_body("no"), headers=token)
         assert answer.status_code == 503 and active in answer.json()["message"]

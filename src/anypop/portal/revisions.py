@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from anypop.portal.calls import Refused
-from anypop.portal.visit import Page, Visit
+from anypop.portal.visit import Page, Visit, asked_again
 
 MOST_SHOWN = 40  # fields that differ; the command line has all
 
@@ -45,6 +45,6 @@ async def _or_none(visit: Visit, *path: str, **query: str) -> Any:
 
 
 PAGES: tuple[tuple[str, str, Page], ...] = (
-    ("GET", "/portal/stacks/{stack}/workloads/{workload}/revisions", listed),
+    ("GET", "/portal/stacks/{stack}/workloads/{workload}/revisions", asked_again(listed)),
     ("GET", "/portal/stacks/{stack}/workloads/{workload}/revisions/{revision}/changes", changes),
 )

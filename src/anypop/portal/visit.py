@@ -125,6 +125,22 @@ def signed_in(api: ASGIApp, endpoint: Page) -> Callable[[Request], Awaitable[Res
     return page
 
 
+def asked_again(endpoint: Page) -> Page:
+    """A part that an open page asks for by itself whenever something happens, also while its workload goes. The stream
+    tells that it is gone, so that is no error of the page; for everybody else there is no such page.
+    """
+
+    async def part(visit: Visit) -> Response:
+        try:
+            return await endpoint(visit)
+        except Refused as refused:
+            if refused.status != 404 or "hx-request" not in visit.request.headers:
+                raise
+            return Response(status_code=204)
+
+    return part
+
+
 async def _or_refused(visit: Visit, endpoint: Page) -> Response:
     try:
         return await endpoint(visit)

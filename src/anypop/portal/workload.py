@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from anypop.portal import summary, workloads
 from anypop.portal.calls import Refused
-from anypop.portal.visit import Page, Visit
+from anypop.portal.visit import Page, Visit, asked_again
 
 PAGE = 100  # instances
 NUMBER = re.compile(r"[0-9]{1,9}")
@@ -175,5 +175,5 @@ def done(visit: Visit, word: str = "", *, way_back: Mapping[str, str] | None = N
 
 PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/portal/stacks/{stack}/workloads/{workload}", shown),
-    ("GET", "/portal/stacks/{stack}/workloads/{workload}/events", events),
+    ("GET", "/portal/stacks/{stack}/workloads/{workload}/events", asked_again(events)),
 )
