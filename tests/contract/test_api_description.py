@@ -659,6 +659,10 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("DELETE", f"{ipam}/operations/{told}")
     own.get("/anypop/v1/addresses/198.18.0.1")
     own.get("/anypop/v1/stacks/default/logs")
+    sinks = {"sinks": [{"name": "a", "kind": "loki", "address": "https://logs.example.net/loki/api/v1/push"}]}
+    for where in ("/anypop/v1", "/anypop/v1/stacks/default"):
+        own.send("PUT", f"{where}/log-sinks", sinks)
+        own.get(f"{where}/log-sinks")
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})
     asked = {"csr": ask(second["name"]).request}

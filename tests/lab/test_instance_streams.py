@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from anypop.host import netns, process
+from anypop.lab.address import host_netns
 from anypop.lab.platform import Platform
 from tests.lab.story import Shell
 from tests.wait import wait_until
@@ -315,3 +317,37 @@ def _in_turn(said: str, private: dict[str, str]) -> list[str]:
     return [
         line.split()[-1] for line in said.splitlines() if line.split()[-1:] and line.split()[-1] in private.values()
     ]
+
+
+def test_lines_are_sent_to_a_receiver_by_the_host_itself(shell: Shell, place: Platform) -> None:
+    """By a process of its own, which is there as long as there is a receiver; real lines of a real container."""
+    with netns.inside(host_netns(place.prefix, "AMS")):
+        receiver = socket.create_server(("127.0.0.1", 0))
+    port = receiver.getsockname()[1]
+    pid = place.home("AMS") / "shipping" / "shipping.pid"
+    try:
+        receiver.settimeout(30)
+        shell.json("log-sink", "set", "near", f"tcp://127.0.0.1:{port}", "--platform")
+        wait_until(lambda: process.alive(pid), timeout_s=20, reason="the process is there")
+        connected: list[socket.socket] = []
+
+        def arrives() -> bytes:
+            assert anypop(place, "exec", "talker-eu1-ams-0", "sh", "-c", "echo sent on > /proc/1/fd/1").returncode == 0
+            if not connected:
+                receiver.settimeout(2)
+                with contextlib.suppress(TimeoutError):
+                    connected.append(receiver.accept()[0])
+            return connected[0].recv(1 << 16) if connected else b""
+
+        said = wait_until(arrives, timeout_s=40, reason="a line came").decode()
+        assert "talker-eu1-ams-0" in said and 'workload="talker"' in said and said.rstrip().endswith("sent on")
+
+        def counted() -> bool:
+            (sink,) = shell.json("log-sink", "list", "--platform")
+            return any(row["sent"] >= 1 for row in sink["hosts"] if row["host"] == "AMS")
+
+        wait_until(counted, timeout_s=20, reason="it is counted")
+    finally:
+        shell.json("log-sink", "remove", "near", "--platform", "--yes")
+        receiver.close()
+    wait_until(lambda: process.alive(pid) is None, timeout_s=20, reason="nothing is left of it")

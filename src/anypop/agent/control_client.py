@@ -73,7 +73,7 @@ class ControlClient:
         address = self._path(what).replace("http", "ws", 1)
         return connect(
             address, ssl=self._context() if address.startswith("wss:") else None,
-            additional_headers=self._credentials(), compression=None, max_size=1 << 20, open_timeout=10, proxy=None,
+            additional_headers=self._credentials(), compression=None, max_size=16 << 20, open_timeout=10, proxy=None,
         )  # fmt: skip
 
     async def join(self) -> None:

@@ -51,6 +51,7 @@ from anypop.agent.decide.turn import turn_of
 from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
+from anypop.agent.log_shipping import LogShipping
 from anypop.agent.naming import short
 from anypop.agent.observe.ask import ask
 from anypop.agent.observe.deaths import DeathWatch
@@ -129,12 +130,14 @@ class Agent:
         )
         self._lanes = Lanes(executor, self)
         self._meter = Meter(pop=pop, host=host, prefix=prefix, known=self._known, clock=clock, folder=state / SAMPLES)
+        self._shipping = LogShipping(state / "shipping", self._observer.log_of)
         self._streams = Streams(
             control,
             runtime,
             containers=lambda: self._observer.containers or (),
             logs_in=self._observer.log_of,
             kept=state / KEPT_LOGS,
+            shipping=self._shipping,
             usage=Usage(processes=self._observer.processes, clock=clock, monotonic=time.monotonic),
             metrics=self._meter.text,
             samples=self._meter.samples,
@@ -185,6 +188,7 @@ class Agent:
                 group.create_task(self._meter.run())
                 group.create_task(metrics_socket.serve(self._state / METRICS_SOCKET, self._meter.text))
                 group.create_task(self._resolving.run(self._wake.set))
+                group.create_task(self._shipping.run())
                 group.create_task(self._observer.arrivals.follow(self._standing_order))
                 group.create_task(self._measured.follow(self._standing_order))
         finally:
@@ -256,6 +260,7 @@ class Agent:
         if steps:
             self._lanes.run(steps)
         self._resolving.set(turn.facts)
+        self._shipping.set(page.order, self._observer.containers or ())
         for uid in turn.gone:
             self._observer.probes.forget(uid)
             kept_logs.forget(self._state / KEPT_LOGS, uid)

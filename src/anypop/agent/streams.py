@@ -25,6 +25,7 @@ from anypop.agent.act.network.forward import PortConnection
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.log_names import LOG
+from anypop.agent.log_shipping import LogShipping
 from anypop.agent.naming import namespace_of
 from anypop.agent.observe.log_reader import read_log
 from anypop.agent.observe.usage import Usage
@@ -43,6 +44,8 @@ from anypop.model.streams import (
     PortRequest,
     Refusal,
     SamplesRequest,
+    ShippingRequest,
+    ShippingTold,
     StreamRequest,
     Used,
     UseRequest,
@@ -74,8 +77,8 @@ class Dials(Protocol):
 
 class Streams:
     """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
-    the logs of earlier lives. `usage`: tells what incarnations use; `metrics`: the text of all
-    metrics; `samples`: those that are kept. `prefix`: of the names of their namespaces.
+    the logs of earlier lives. `usage`: tells what incarnations use; `shipping`: sends logs to receivers; `metrics`: the
+    text of all metrics; `samples`: those that are kept. `prefix`: of the names of their namespaces.
     """
 
     def __init__(
@@ -87,13 +90,14 @@ class Streams:
         logs_in: Callable[[str], Path | None],
         kept: Path,
         usage: Usage,
+        shipping: LogShipping,
         metrics: Callable[[], Awaitable[bytes]],
         samples: Callable[[SamplesRequest], Awaitable[list[Points]]],
         prefix: str,
     ) -> None:
         self._control, self._runtime, self._prefix = control, runtime, prefix
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
-        self._usage, self._metrics, self._samples = usage, metrics, samples
+        self._usage, self._metrics, self._samples, self._shipping = usage, metrics, samples, shipping
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -142,6 +146,8 @@ class Streams:
                     await self._send_all(stream, pieces_of(used))
                 case FindRequest():
                     await self._send_all(stream, log_streams.find(asked.wanted, self._folders))
+                case ShippingRequest():
+                    await self._send_all(stream, _cut(ShippingTold(sinks=self._shipping.asked(asked.wanted))))
                 case WatchLogsRequest():
                     await self._send_all(stream, log_streams.watch(asked.wanted, self._folders))
                 case SamplesRequest():
@@ -245,6 +251,12 @@ class Streams:
         if found is None:
             raise Refused(Refusal.NOT_YET, f"container {name} is not there yet, or not any more")
         return found
+
+
+async def _cut(told: ShippingTold) -> AsyncGenerator[bytes, None]:
+    text = to_json(told)
+    for first in range(0, len(text), LARGEST_FRAME):
+        yield text[first : first + LARGEST_FRAME]
 
 
 async def pieces_of(used: Used) -> AsyncGenerator[bytes, None]:

@@ -59,6 +59,7 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         process.end(state / "bird" / "bfd" / "bfd.pid")
         orphans.end(state / "bird" / "bfd")
         process.end(state / "names" / "resolver.pid", grace_s=1)
+        process.end(state / "shipping" / "shipping.pid", grace_s=2)
         if podman.exists():
             with _tell(troubles):
                 _remove_containers(prefix, pop, podman)

@@ -71,6 +71,7 @@ async def get_order(
     issued = await platform.core.order_after(own, after, float(min(wait, LONGEST_WAIT_S)), digest)
     if (shown := shown_by(request)) is not None:
         platform.joins.check(shown)  # it may have been revoked while it waited
+    platform.log_sinks.news(own)
     if issued is None:
         return Response(status_code=204)
     difference = platform.core.difference(issued, after, digest) if accept == "delta" else None

@@ -38,6 +38,7 @@ from anypop.api import (
     landing_tests,
     links,
     log_search,
+    log_sinks,
     logs,
     metrics,
     metrics_query,
@@ -78,7 +79,8 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, links, oidc, accounts, users, invitations,
-        stacks, workloads, logs, log_search, metrics, images, network_policies, networks, subnets, gateway_routes,
+        stacks, workloads, logs, log_search, log_sinks, metrics, images, network_policies, networks, subnets,
+        gateway_routes,
         allocations, addresses, prices, usage, costs, plans, sets, changes, rollouts, scaling, volumes, watch,
         summaries, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, exposition,

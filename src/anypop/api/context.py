@@ -28,6 +28,7 @@ from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
 from anypop.control.links import Links
 from anypop.control.log_search import LogSearch
+from anypop.control.log_sinks import LogSinks
 from anypop.control.metrics.hosts import MeasuredHosts
 from anypop.control.oidc_waiting import Waiting
 from anypop.control.passwords import Passwords
@@ -102,6 +103,7 @@ class Platform:
     held_open: HeldOpen = field(init=False)
     links: Links = field(init=False)
     log_search: LogSearch = field(init=False)
+    log_sinks: LogSinks = field(init=False)
     measured: MeasuredHosts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class Platform:
         self.held_open = HeldOpen(self.accounts, self.core.store, self.clock, entitlements.check)
         self.links = Links(self.clock)
         self.log_search = LogSearch(self.streams)
+        self.log_sinks = LogSinks(self.core.store, self.streams, lambda: self.core.state)
         self.measured = MeasuredHosts(core=self.core, streams=self.streams)
         self.core.on_publish.append(self.measured.lives.published)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)

@@ -96,6 +96,7 @@ async def _answered(
 async def _listen(platform: Platform, socket: WebSocket) -> None:
     host = await _own(platform, socket)
     await socket.accept()
+    asyncio.get_running_loop().call_soon(lambda: platform.log_sinks.news(host, came=True))
     await platform.streams.listen(host, WebSocketEnd(socket))
 
 

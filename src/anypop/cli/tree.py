@@ -38,6 +38,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
             ("top", ("top",), "register", "what instances use now"),
             ("usage", ("usage",), "register", "what ran, and what it costs so far"),
             ("logs", ("instances",), "register", "what containers say"),
+            ("log-sink", ("log_sinks",), "app", "where lines of logs are sent"),
             ("exec", ("instances",), "register", "a command in an instance"),
             ("port-forward", ("forwarding",), "register", "a port of an instance, reached from here"),
             ("cp", ("copying",), "register", "files to and from an instance"),

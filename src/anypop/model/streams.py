@@ -13,8 +13,10 @@ after the other, and a long series is in several of them, in order.
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
+from anypop.model.log_sinks import LogSink, Shipped
 from anypop.model.log_text import Level
 
 LARGEST_FRAME = 32 << 10
@@ -169,6 +171,24 @@ class Samples:
     series: tuple[Series, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippingRequest:
+    """The receivers of logs that this host has to know from now on, in place of those that it knew; it answers with a
+    `ShippingTold`. `forbidden`: networks of the platform, where no receiver of a stack may be.
+    """
+
+    kind: Literal["shipping"] = "shipping"
+    sinks: tuple[LogSink, ...]
+    forbidden: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippingTold:
+    """Cut into frames anywhere."""
+
+    sinks: tuple[Shipped, ...]
+
+
 Wanted = (
     LogRequest
     | CommandRequest
@@ -178,6 +198,7 @@ Wanted = (
     | WatchLogsRequest
     | MetricsRequest
     | SamplesRequest
+    | ShippingRequest
 )
 
 

@@ -1,0 +1,158 @@
+"""All receivers of a host at work: what each gets, when it is tried again, and how far it has come.
+
+In: receivers and containers, from the files of the agent. Out: lines, sent in turn from each container so that none
+waits for another's flood; positions and counters, written about once a second and at the end. It keeps no line in
+memory but those that are on their way.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from anypop.agent.decide.log_choice import Choice
+from anypop.agent.shipping import files
+from anypop.agent.shipping.formats import Sent
+from anypop.agent.shipping.reading import Position, Reader
+from anypop.agent.shipping.sending import NotNow, Sender
+from anypop.model.log_sinks import LogSink, Places, Shipped
+from anypop.model.log_text import RANKS, level_of
+
+LOOK_S = 0.5  # files are looked at so often: a log may be full and begun anew in between
+KEPT_EVERY_S = 1.0
+MOST_LINES = 2000  # on their way at once
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+
+
+@dataclass(slots=True)
+class _Work:
+    sink: LogSink
+    sender: Sender
+    readers: dict[str, Reader] = field(default_factory=dict)
+    told: Shipped = field(init=False)
+    task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.told = Shipped(id=self.sink.id)
+
+
+class Shipper:
+    """`folder`: what `files` says."""
+
+    def __init__(self, folder: Path, version: str) -> None:
+        self._folder, self._version = folder, version
+        kept = files.read(folder, files.Positions)
+        self._kept: dict[str, dict[str, Position]] = dict(kept.of) if kept is not None else {}
+        self._works: dict[str, _Work] = {}
+        before = files.read(folder, files.Told)
+        self._before = {one.id: one for one in before.sinks} if before is not None else {}
+
+    async def run(self, news: asyncio.Event) -> None:
+        """Until cancelled. `news`: the agent has written something."""
+        try:
+            while True:
+                await self._look()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(KEPT_EVERY_S):
+                        await news.wait()
+                news.clear()
+                self._keep()
+        finally:
+            for work in self._works.values():
+                await self._end(work)
+            self._keep()
+
+    async def _look(self) -> None:
+        wanted = files.read(self._folder, files.Receivers) or files.Receivers()
+        sources = (files.read(self._folder, files.Sources) or files.Sources()).containers
+        sinks = {sink.id: sink for sink in wanted.sinks}
+        for gone in self._works.keys() - sinks.keys():
+            await self._end(self._works.pop(gone))
+            self._kept.pop(gone, None)
+        for sink in sinks.values():
+            work = self._works.get(sink.id)
+            if work is None:
+                work = self._works[sink.id] = self._begun(sink, wanted.forbidden)
+            first = sink.id not in self._kept
+            kept = self._kept.setdefault(sink.id, {})
+            mine = {one.key: one for one in sources if sink.stack in ("", one.stack)}
+            for key, source in mine.items():
+                if key in work.readers and work.readers[key].source.folder == source.folder:
+                    continue
+                if key in work.readers:  # started anew: what it said before is elsewhere now
+                    work.readers.pop(key).close()
+                    kept.pop(key, None)
+                work.readers[key] = reader = Reader(source, kept.get(key))
+                if first:
+                    reader.begin_at_end()
+                    if reader.position is not None:
+                        kept[key] = reader.position
+            for key in work.readers.keys() - mine.keys():
+                if not work.readers[key].behind():
+                    work.readers.pop(key).close()
+                    kept.pop(key, None)
+            if work.task is None or work.task.done():
+                work.task = asyncio.create_task(self._ship(work))
+
+    def _begun(self, sink: LogSink, forbidden: Places) -> _Work:
+        work = _Work(sink, Sender(sink, forbidden))
+        work.told = replace(self._before.get(sink.id, work.told), error="")
+        return work
+
+    async def _ship(self, work: _Work) -> None:
+        """For ever."""
+        wait = FIRST_WAIT_S
+        choice = Choice()
+        while True:
+            lines, positions = self._taken(work, choice)
+            if not positions:
+                await asyncio.sleep(LOOK_S)
+                continue
+            try:
+                refused = await work.sender.send(lines) if lines else 0
+            except NotNow as error:
+                work.told = replace(work.told, error=str(error)[:300])
+                await asyncio.sleep(max(wait, min(error.wait_s, LONGEST_WAIT_S)))
+                wait = min(2 * wait, LONGEST_WAIT_S)
+                continue
+            wait = FIRST_WAIT_S
+            sent = len(lines) - refused
+            work.told = replace(work.told, sent=work.told.sent + sent, lost=work.told.lost + refused, error="")
+            for reader, position in positions:
+                # unless the log has gone on without us meanwhile, and what was lost has been counted
+                if reader.position is None or reader.position.inode in reader._files:
+                    reader.position = position
+                if reader.source.key in work.readers:
+                    self._kept[work.sink.id][reader.source.key] = position
+
+    def _taken(self, work: _Work, choice: Choice) -> tuple[list[Sent], list[tuple[Reader, Position]]]:
+        """Some lines of each container, and the positions behind them."""
+        lines: list[Sent] = []
+        positions = []
+        for reader in list(work.readers.values()):
+            reader.follow()
+            if reader.lost:
+                work.told = replace(work.told, lost=work.told.lost + reader.lost)
+                reader.lost = 0
+            if len(lines) >= MOST_LINES:
+                continue
+            some, position = reader.next(choice)
+            if position is None:
+                continue
+            rank = RANKS[work.sink.level]
+            lines += [one for one in some if rank < 0 or (level := level_of(one.text)) is None or RANKS[level] >= rank]
+            positions.append((reader, position))
+        return lines, positions
+
+    def _keep(self) -> None:
+        files.write(self._folder, files.Positions(of=self._kept))
+        told = [replace(w.told, behind=sum(r.behind() for r in w.readers.values())) for w in self._works.values()]
+        files.write(self._folder, files.Told(version=self._version, sinks=tuple(told)))
+
+    async def _end(self, work: _Work) -> None:
+        if work.task is not None:
+            work.task.cancel()
+            await asyncio.gather(work.task, return_exceptions=True)
+        await work.sender.close()
+        for reader in work.readers.values():
+            reader.close()
