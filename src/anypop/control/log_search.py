@@ -154,11 +154,12 @@ class LogSearch:
                         if silent:
                             await news.put(Silent(host=host, why=""))
                         silent = False
-                        async for one in _rows(there.receive, asked.uids):
-                            if isinstance(one, Row):
-                                since[host] = max(since.get(host) or 0, one.at + 1)
-                            if not isinstance(one, _End):
-                                await news.put(one)
+                        async for frame in _rows(there.receive, asked.uids):
+                            for one in frame:
+                                if isinstance(one, Row):
+                                    since[host] = max(since.get(host) or 0, one.at + 1)
+                                if not isinstance(one, _End):
+                                    await news.put(one)
                 except (Refused, WorldError, Invalid) as error:
                     why = str(error)
             if not silent:
@@ -187,13 +188,19 @@ class _Host:
         self.name, self.why = host, ""
         self.head: Row | None = None
         self.end: _End | None = None
-        self._rows = _asked(streams, host, wanted, account)
+        self._frames = _asked(streams, host, wanted, account)
+        self._held: list[Row | Skipped | _End] = []  # of the last frame, the next one last
 
     async def advance(self, longest_s: float) -> None:
         self.head = None
         try:
-            async with asyncio.timeout(longest_s):
-                one = await anext(self._rows, None)
+            while not self._held:
+                async with asyncio.timeout(longest_s):
+                    frame = await anext(self._frames, None)
+                if frame is None:
+                    break
+                self._held = frame[::-1]
+            one = self._held.pop() if self._held else None
         except (Refused, WorldError, Invalid) as error:
             self.why = str(error)
             return
@@ -208,7 +215,7 @@ class _Host:
             self.why = f"host {self.name} ended its answer early"
 
     async def close(self) -> None:
-        await self._rows.aclose()
+        await self._frames.aclose()
 
 
 async def _merged(hosts: list[_Host], most: int, found: Found) -> None:
@@ -247,14 +254,14 @@ async def _batch(news: "asyncio.Queue[Row | Skipped | Silent]") -> list[Row | Sk
 
 async def _asked(
     streams: Streams, host: HostName, wanted: FindRequest, account: str
-) -> AsyncGenerator[Row | Skipped | _End, None]:
+) -> AsyncGenerator[list[Row | Skipped | _End], None]:
     async with streams.ask(host, wanted, account, one_of_many=True) as there:
-        async for one in _rows(there.receive, wanted.uids):
-            yield one
+        async for frame in _rows(there.receive, wanted.uids):
+            yield frame
 
 
-async def _rows(receive: Callable[[], Any], uids: tuple[str, ...]) -> AsyncIterator[Row | Skipped | _End]:
-    """What a host sends, row by row; raises `Invalid` for what it must not send, whatever it is."""
+async def _rows(receive: Callable[[], Any], uids: tuple[str, ...]) -> AsyncIterator[list[Row | Skipped | _End]]:
+    """What a host sends, the rows of each frame; raises `Invalid` for what it must not send, whatever it is."""
     rest, known = b"", frozenset(uids)
     while (frame := await receive()) is not None:
         if not isinstance(frame, bytes) or len(frame) > LARGEST_FRAME:
@@ -262,8 +269,7 @@ async def _rows(receive: Callable[[], Any], uids: tuple[str, ...]) -> AsyncItera
         *whole, rest = (rest + frame).split(b"\n")
         if len(rest) > LONGEST_ROW:
             raise _WRONG
-        for line in whole:
-            yield _row(line, known)
+        yield [_row(line, known) for line in whole]
 
 
 _WRONG: Final = Invalid.one("logs", "what the host answers is no log")
