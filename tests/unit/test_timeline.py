@@ -5,6 +5,7 @@ from dataclasses import replace
 from anypop.agent.decide import memory, milestones
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.report import decides, report_of
+from anypop.cli import waterfall
 from anypop.cli.screen import Shown
 from anypop.cli.table import Table
 from anypop.cli.timeline import shown
@@ -108,3 +109,39 @@ def test_a_timeline_is_a_table_of_milliseconds() -> None:
     assert list(table.rows[0])[:5] == ["web-eu-lhr-0", "LHR", "0", "3", "22"]
     assert "LHR -2 ms" in str(lines[-1])
     assert "not reached yet" in str(lines[-2])
+
+
+FOUND = {
+    "workload": "web", "revision": 2, "acceptedAt": "2026-01-31T10:00:00.500000Z",
+    "instances": [
+        {"name": "web-0", "uid": "u", "host": "AMS", "complete": True,
+         "steps": [{"step": "accepted", "after_ms": 0.0}, {"step": "planned", "after_ms": 100.0},
+                   {"step": "created", "after_ms": 350.5}, {"step": "told", "after_ms": 400.0}]},
+        {"name": "web-1", "uid": "v", "host": "LHR", "complete": False, "steps": []},
+    ],
+}  # fmt: skip
+
+
+def test_a_waterfall_has_a_bar_from_each_step_to_the_next() -> None:
+    head, planned, created, told, other = list(waterfall.lines(FOUND))
+    assert (head, other) == ("web-0 at AMS: 400 ms", "web-1 at LHR: nothing yet, not complete")
+    assert [line.count("█") for line in (planned, created, told)] == [12, 30, 6]
+    assert created.index("█") == planned.rindex("█") + 1 and "250 ms" in created
+
+
+def test_a_trace_has_the_deploy_its_instances_and_their_steps() -> None:
+    """As OTLP says: ids as hexadecimal, times as text in nanoseconds, the parent of each."""
+    (resource,) = waterfall.trace(FOUND, map(str, range(100)))["resourceSpans"]
+    root, one, *steps = resource["scopeSpans"][0]["spans"]
+    assert (root["name"], root["traceId"], root["spanId"], "parentSpanId" in root) == ("deploy web", "0", "1", False)
+    assert (one["name"], one["parentSpanId"], one["startTimeUnixNano"]) == (
+        "instance web-0",
+        "1",
+        root["startTimeUnixNano"],
+    )
+    assert root["startTimeUnixNano"] == "1769853600500000000"
+    assert [(s["name"], s["parentSpanId"]) for s in steps] == [
+        (n, one["spanId"]) for n in ("planned", "created", "told")
+    ]
+    assert steps[0]["endTimeUnixNano"] == steps[1]["startTimeUnixNano"] == "1769853600600000000"
+    assert one["endTimeUnixNano"] == root["endTimeUnixNano"] == steps[-1]["endTimeUnixNano"]
