@@ -337,8 +337,8 @@ class FakeHost:
                 pass  # what follows from it is remembered
             case BeginDrain():
                 assert self.links.get(short(step.uid)), "a pin needs its link"
-                assert step.behind
-                self.pins.setdefault(short(step.uid), self.now)
+                if step.behind:  # one without public addresses has nothing to pin
+                    self.pins.setdefault(short(step.uid), self.now)
             case EndDrain():
                 if self._is_leaving(step.uid) and step.drained:
                     self.let_go.add(step.uid)

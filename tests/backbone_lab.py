@@ -140,6 +140,11 @@ class Host:
         return order
 
     @property
+    def ordered(self) -> int:
+        """The generation of its newest order."""
+        return self._generation
+
+    @property
     def report(self) -> Report | None:
         return self.control.report
 

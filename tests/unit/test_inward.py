@@ -6,14 +6,15 @@ from anypop.agent.act.network.firewall_rules import digest, elements, render
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.decide.inside import inside_for
 from anypop.model import codec
-from anypop.model.order import InstanceOrder, Order
+from anypop.model.order import InstanceOrder, Order, Removal
 from anypop.model.order_read import OrderReader
 from anypop.model.order_text import OrderWriter
+from anypop.model.reasons import Reason
 from anypop.model.workload import Port, Protocol
 from anypop.plan.fields import instance_fields
 from anypop.plan.planner import plan
 from anypop.plan.template import template_of
-from tests.agent_world import instance, order, web
+from tests.agent_world import FakeHost, instance, order, settle, web
 from tests.unit.test_parse import put, read, terraform
 from tests.unit.test_plan_hosts import announced, world
 from tests.worlds import KEY, LHR, workload
@@ -50,6 +51,21 @@ def test_orders_travel_with_it() -> None:
     text = OrderWriter().order(ordered)
     assert text.encode() == codec.to_json(ordered)
     assert OrderReader().order(text) == ordered == codec.from_json(Order, text)
+
+
+def test_it_is_taken_down_though_no_address_leads_to_it() -> None:
+    """There is nothing to pin: others of its network have as long as they would have with it."""
+    one = replace(inward(instance(0)), anycast=())
+    host = FakeHost()
+    host.obey(replace(order(1), instances=(one,)))
+    settle(host)
+    assert host.links and not host.pins
+    gone = Removal(name=one.name, uid=one.uid, reason=Reason.WORKLOAD_DELETED)
+    host.obey(replace(order(2), removed=(gone,)))
+    settle(host)
+    assert not host.links and not host.pins
+    words = [type(step).__name__ for step in host.applied]
+    assert words.count("BeginDrain") == 1 and words.index("BeginDrain") < words.index("DeleteNamespace")
 
 
 def test_what_it_sends_from_its_private_address_stays_inside() -> None:

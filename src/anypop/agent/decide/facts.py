@@ -360,7 +360,8 @@ class Facts:
 
     def is_pinned(self, uid: str) -> bool:
         """Whether the live flows of an incarnation would stay with it when its addresses lead elsewhere. True as well
-        when there is no hope for that: its addresses are not known, or pinning has failed again and again.
+        when there is nothing to pin, since it has none but private addresses, and when there is no hope for that: its
+        addresses are not known, or pinning has failed again and again.
         """
         memory = self.observed.memory
         if self.observed.pins.get(short(uid), False):
@@ -368,7 +369,9 @@ class Facts:
         if uid not in memory.draining_since:
             return False
         instance = self.known.get(short(uid))
-        return instance is None or memory.failures.get(instance_lane(instance.name, uid), 0) >= PIN_TRIES
+        if instance is None or not (instance.anycast or any(True for _ in instance.externals())):
+            return True
+        return memory.failures.get(instance_lane(instance.name, uid), 0) >= PIN_TRIES
 
     @cached_property
     def external_owners(self) -> Mapping[Prefix, InstanceOrder]:

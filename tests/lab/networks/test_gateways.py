@@ -38,7 +38,7 @@ from anypop.model.workload import Port
 from tests.agent_lab import external, tokens
 from tests.backbone_lab import CLIENT4, CLIENT6, BackboneLab, Host, container_pids
 from tests.family_lab import talker
-from tests.lab.test_interfaces import BLUE, RED, inside, link
+from tests.lab.networks.conftest import BLUE, RED, emptied, inside, link
 from tests.lab.wrapped import Wire
 
 pytestmark = pytest.mark.lab
@@ -55,13 +55,13 @@ class Far:
 
     def __init__(self, lab: BackboneLab) -> None:
         self.lab = lab
-        self.one, self.two = lab.hosts
-        self.asker = inward(self.made(self.one, 0, "blue"))
-        self.red = self.made(self.one, 1, "red")
-        self.other = replace(inward(self.made(self.one, 2, "blue")), stack_id=StackId("other"))
-        self.near = gateway(self.made(self.one, 3, "blue", "red"))
-        self.gate = gateway(self.made(self.two, 0, "blue", "red"))
-        self.red_far = self.made(self.two, 1, "red")
+        self.one, self.two, _ = lab.hosts
+        self.asker = inward(self.made(self.one, 30, "blue"))
+        self.red = self.made(self.one, 31, "red")
+        self.other = replace(inward(self.made(self.one, 32, "blue")), stack_id=StackId("other"))
+        self.near = gateway(self.made(self.one, 33, "blue", "red"))
+        self.gate = gateway(self.made(self.two, 30, "blue", "red"))
+        self.red_far = self.made(self.two, 31, "red")
         self.at_one = [self.asker, self.red, self.other]
         self.homes = {i.uid: self.one for i in (*self.at_one, self.near)} | {
             i.uid: self.two for i in (self.gate, self.red_far)
@@ -120,12 +120,9 @@ def gateway(one: InstanceOrder) -> InstanceOrder:
 
 
 @pytest.fixture(scope="module")
-def far() -> Iterator[Far]:
-    lab = BackboneLab("gf", [("LHR", 0), ("LHR", 0)])
-    try:
-        yield Far(lab)
-    finally:
-        lab.close()
+def far(lab: BackboneLab) -> Iterator[Far]:
+    yield Far(lab)
+    emptied(lab)
 
 
 def test_a_gateway_serves_instances_of_another_host(far: Far) -> None:
@@ -142,6 +139,8 @@ def test_a_gateway_serves_instances_of_another_host(far: Far) -> None:
         Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
         assert [far.says(far.asker, inside(one, "red", 4), timeout_s=0.5) for one in (far.red, far.red_far)] == [[], []]
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    for v in (4, 6):
+        far.lab.wait(lambda v=v: longest(far, v) == 1300, f"what routers out there say comes back in IPv{v}")  # type: ignore[misc]
     tries = [inside(one, "red", v) for one in (far.red, far.red_far) for v in (4, 6)]
     assert [far.says(far.other, address, timeout_s=0.5) for address in tries] == [[]] * 4
 
@@ -265,6 +264,24 @@ def seen_as(far: Far, version: int) -> str:
     with suppress(OSError), closing(far.connect(far.asker, CLIENTS[version], OUT_PORT, 1)) as flow:
         return flow.recv(100).decode().strip()
     return ""
+
+
+def longest(far: Far, version: int) -> int:
+    """What the asker knows of how long a packet to the client behind the small line may be, after one that is longer:
+    the router in front of it said so, and no route of the network leads to that one.
+    """
+    client = "203.0.113.62" if version == 4 else "2001:db8:f00:1::2"
+    family, level, mode, known = (
+        (socket.AF_INET, socket.IPPROTO_IP, 10, 14) if version == 4 else (socket.AF_INET6, socket.IPPROTO_IPV6, 23, 24)
+    )  # IP_MTU_DISCOVER and IP_MTU, IPV6_MTU_DISCOVER and IPV6_MTU
+    with netns.inside(namespace_of(far.one.prefix, far.asker.uid)):
+        asks = socket.socket(family, socket.SOCK_DGRAM)
+    with closing(asks):
+        asks.setsockopt(level, mode, 2)
+        asks.connect((client, 9))
+        with suppress(OSError):
+            asks.send(bytes(1350))
+        return asks.getsockopt(level, known)
 
 
 def lives(flow: socket.socket) -> bool:

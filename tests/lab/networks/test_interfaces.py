@@ -19,19 +19,16 @@ import pytest
 from anypop.agent.decide.gateways import routed
 from anypop.agent.naming import GATEWAY_SLOTS, GATEWAY_TABLES, device_group_of, link_of, namespace_of
 from anypop.host import ip, netns, process
-from anypop.model.announce import Address, Prefix
+from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.names import StackId
-from anypop.model.order import InstanceLink, InstanceOrder, LinkAddress
-from anypop.model.subnets import address_in
+from anypop.model.order import InstanceOrder
 from anypop.model.workload import Port
 from tests.agent_lab import external, tokens
 from tests.backbone_lab import CLIENT4, BackboneLab, Host, container_pids
 from tests.family_lab import talker
+from tests.lab.networks.conftest import BLUE, RED, emptied, inside, link
 
-BLUE: tuple[Prefix, ...] = (ip_network("10.0.0.0/9"), ip_network("fd00:b::/32"))
-RED: tuple[Prefix, ...] = (ip_network("10.128.0.0/9"), ip_network("fd00:c::/32"))
-SUBNETS = {"blue": BLUE, "red": RED}
 ELSEWHERE = ip_network("198.18.77.0/24")
 
 
@@ -42,7 +39,7 @@ class Two:
 
     def __init__(self, lab: BackboneLab) -> None:
         self.lab = lab
-        self.here, self.there = lab.hosts
+        self.here, _, self.there = lab.hosts
         self.both, self.blue, self.red, self.spare = self.in_london = [
             self.made(self.here, i, *n) for i, n in enumerate(_NETWORKS)
         ]
@@ -112,38 +109,10 @@ def led(instance: InstanceOrder) -> InstanceOrder:
     return replace(instance, links=links)
 
 
-def link(host: Host, network: str, number: int, first: InstanceOrder | None) -> InstanceLink:
-    """An interface by the numbers of its host. `first`: whose external addresses it has."""
-    four, six = host.private4, host.private6
-    plain = (
-        LinkAddress(gateway=four[2 * number], private=four[2 * number + 1], external=None),
-        LinkAddress(gateway=six[2 * number], private=six[2 * number + 1], external=None),
-    )
-    found = tuple(first.addresses()) if first is not None else plain
-    return InstanceLink(
-        network=network,
-        addresses=tuple(
-            replace(a, vpc=address_in(s, host.n, number)) for a, s in zip(found, SUBNETS[network], strict=True)
-        ),
-        reach=SUBNETS[network],
-    )
-
-
-def inside(instance: InstanceOrder, network: str, version: int) -> Address:
-    """Its address in a network's subnet."""
-    (mine,) = [one for one in instance.links if one.network == network]
-    address = mine.of(version)
-    assert address is not None and address.vpc is not None
-    return address.vpc
-
-
 @pytest.fixture(scope="module")
-def two() -> Iterator[Two]:
-    lab = BackboneLab("if", [("LHR", 0), ("AMS", 357)])
-    try:
-        yield Two(lab)
-    finally:
-        lab.close()
+def two(lab: BackboneLab) -> Iterator[Two]:
+    yield Two(lab)
+    emptied(lab)
 
 
 def test_each_interface_reaches_its_own_network_in_all_pops(two: Two) -> None:
@@ -267,7 +236,7 @@ def test_routes_lead_through_gateways_and_die_with_them(two: Two) -> None:
     for asker, asked, address, own in pairs:
         two.lab.wait(lambda a=asker, t=address, s=[asked.name, own]: two.says(a, t) == s, f"{asked.name} is reached")  # type: ignore[misc]
     two.there.give(*two.in_amsterdam)
-    two.lab.wait(lambda: trouble(two, two.blue, inside(two.red, "red", 4)) in UNREACHABLE, "it is told so", 40)
+    two.lab.wait(lambda: trouble(two, two.blue, inside(two.red, "red", 4)) in UNREACHABLE, "it is told so", 60)
     two.here.give(two.blue, two.red)
     two.lab.wait(lambda: not rules(two), "without routes there is nothing of them")
 
