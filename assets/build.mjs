@@ -35,6 +35,9 @@ const terminal = [
 ];
 writeFileSync(join(out, "terminal.js"), terminal.join(";\n"));
 writeFileSync(join(out, "terminal.css"), text(modules, "@xterm/xterm/css/xterm.css") + text(here, "terminal.css"));
+// loaded where there are charts
+writeFileSync(join(out, "charts.js"), [bare(text(modules, "uplot/dist/uPlot.iife.min.js")), text(here, "charts.js")].join(";\n"));
+writeFileSync(join(out, "charts.css"), text(modules, "uplot/dist/uPlot.min.css") + text(here, "charts.css"));
 
 // 960 x 480, without the Antarctic, where nobody has a site; a tenth of a unit is less than a pixel
 const world = require("world-atlas/land-110m.json");
@@ -49,6 +52,6 @@ writeFileSync(
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 480"><path id="land" d="${outline}"/></svg>\n`,
 );
 
-const names = ["htmx.org", "world-atlas", "@xterm/xterm", "@xterm/addon-fit"];
+const names = ["htmx.org", "world-atlas", "@xterm/xterm", "@xterm/addon-fit", "uplot"];
 const licenses = names.map((name) => `${name} ${require(`${name}/package.json`).version}\n\n${text(modules, name, "LICENSE")}`);
 writeFileSync(join(out, "licenses.txt"), licenses.join("\n----\n\n") + "\nCoastlines: Natural Earth, public domain.\n");

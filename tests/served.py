@@ -22,7 +22,7 @@ from websockets.sync.connection import Connection
 from anypop.api.serve import server_config
 from anypop.control.ends import End
 from anypop.model.codec import from_json, to_json
-from anypop.model.streams import Frame, LogRequest, Opened, StreamRequest
+from anypop.model.streams import CommandRequest, Frame, LogRequest, Opened, StreamRequest
 from tests.control_world import World
 from tests.wait import wait_until
 
@@ -91,6 +91,7 @@ class PlayedAgent:
         self._logs: list[Connection] = []
         self.asked: list[Any] = []
         self._streams: list[Connection] = []
+        self.commands: list[Connection] = []
         self.over: queue.Queue[Any] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -127,6 +128,8 @@ class PlayedAgent:
         ):
             stream.send(to_json(Opened()), text=True)
             self._streams.append(stream)
+            if isinstance(asked.wanted, CommandRequest):
+                self.commands.append(stream)
             self.asked.append(asked.wanted)
             if isinstance(asked.wanted, LogRequest):
                 self._logs.append(stream)

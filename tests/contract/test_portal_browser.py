@@ -135,7 +135,7 @@ def test_the_articles_workload_is_made_by_clicks_and_lives_on_the_screen(place: 
 
     page.get_by_role("spinbutton", name="na1").fill("1")
     page.get_by_role("button", name="Scale").click()
-    page.wait_for_url("**?done=scaled")
+    page.wait_for_url("**?done=scaled&**")
     place.settle()
     expect(page.locator("#live")).to_contain_text("6 of 6 running")
     expect(page.locator("#revisions")).to_contain_text("Go back to 1")

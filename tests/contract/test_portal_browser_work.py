@@ -4,6 +4,7 @@ One control, with a host whose commands a test plays, and one Chromium for all o
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,11 +12,13 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Browser, expect
 
+from anypop.control.metrics.charts import CHARTS
 from anypop.control.roles import Role
-from anypop.model.streams import Frame
+from anypop.model.streams import Frame, SamplesRequest, Series
 from tests.browsed import chromium
 from tests.contract.test_portal_browser import LIST, Place
 from tests.control_world import World
+from tests.measured import labels_on, measuring
 from tests.people import PASSWORD, a_user, quick
 from tests.served import PlayedAgent, served
 from tests.wait import wait_until
@@ -100,7 +103,7 @@ def test_a_terminal_obeys_who_types_and_steers_nothing_else(place: Place) -> Non
         title, address = page.title(), page.url
         page.keyboard.type("hello")
         expect(page.locator(".xterm-rows")).to_contain_text("HELLO")
-        told = agent._streams[-1]
+        (told,) = agent.commands
         told.send(bytes([Frame.OUTPUT]) + STEALING + b"\r\nafter that\r\n")
         expect(page.locator(".xterm-rows")).to_contain_text("after that")
         expect(page.locator(".xterm-rows")).to_contain_text("<img src=x onerror=alert(1)>")
@@ -114,7 +117,45 @@ def test_a_terminal_obeys_who_types_and_steers_nothing_else(place: Place) -> Non
         expect(page.locator("#terminal-status")).to_contain_text("ended with code 3")
         page.get_by_role("button", name="Connect again").click()
         expect(page.locator("#terminal-status")).to_have_text("Connected")
-        wait_until(lambda: len(agent._streams) == 2, timeout_s=60, reason="a second shell")
+        wait_until(lambda: len(agent.commands) == 2, timeout_s=60, reason="a second shell")
         page.close()
         agent.close()
+    assert not place.complaints, place.complaints
+
+
+def test_a_chart_moves_under_load_and_is_read_by_keyboard_and_as_a_table(place: Place) -> None:
+    """What is old says how old it is, and what no host tells is told."""
+    world, cpu = place.world, CHARTS["cpu"].name
+    load = [(0.0, 0.25)]  # since when each instance of Amsterdam uses how much
+
+    def used(at: float) -> float:
+        ends = [*(since for since, _ in load[1:]), float("inf")]
+        return sum(rate * max(0.0, min(at, end) - since) for (since, rate), end in zip(load, ends, strict=True))
+
+    def kept(wanted: SamplesRequest) -> Iterator[Series]:
+        count = int((wanted.until - wanted.since) / wanted.step_s)
+        moments = [wanted.since + wanted.step_s * n for n in range(count + 1)]
+        for labels in labels_on(world, "AMS"):
+            yield Series(name=cpu, labels=tuple(sorted(labels.items())), points=tuple((at, used(at)) for at in moments))
+
+    with served(world) as there, measuring(there, "AMS", kept=kept):
+        page = place.page(place.ada, f"{LIST}/fun")
+        chart = page.locator("figure[data-chart=cpu]")
+        expect(chart.locator(".legend")).to_contain_text("AMS0.5 cores")
+        expect(chart.locator("canvas")).to_be_visible()
+        expect(chart.locator(".chart-note")).to_contain_text("LHR")
+        load.append((world.clock.now, 1.0))
+        world.clock.now += 60
+        expect(chart.locator(".legend")).to_contain_text("AMS2 cores")  # by itself
+        page.locator(".chart-choice").get_by_text("Instance").click()
+        expect(chart.locator(".legend")).to_contain_text("fun-eu-ams-11 core")
+        expect(chart.get_by_role("table")).to_contain_text("fun-eu-ams-0")
+        chart.locator(".plot").focus()
+        page.keyboard.press("Home")
+        page.keyboard.press("End")
+        expect(chart.locator("[aria-live]")).to_contain_text("fun-eu-ams-0 1 core, fun-eu-ams-1 1 core")
+        expect(chart.get_by_role("img")).to_have_attribute("aria-label", re.compile("CPU: fun-eu-ams-0 1 core"))
+        page.evaluate("{ const now = Date.now; Date.now = () => now() + 600_000; }")
+        expect(chart.locator(".chart-note")).to_contain_text("old: how it is now is unknown")
+        page.close()
     assert not place.complaints, place.complaints

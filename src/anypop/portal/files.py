@@ -21,6 +21,8 @@ TYPES = {
     "portal.css": "text/css",
     "logs.js": "text/javascript",
     "logs.css": "text/css",
+    "charts.js": "text/javascript",
+    "charts.css": "text/css",
     "terminal.js": "text/javascript",
     "terminal.css": "text/css",
     "land.svg": "image/svg+xml",

@@ -22,6 +22,8 @@ from anypop.portal.workload import declared_of, place
 SHELL = ("sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash || exec sh")
 PATH = "/portal/terminal"
 SIDES = ("rows", "columns")
+# what a server can do that answers with more than that there is none; and the code for those that cannot
+DENIAL, NOT_ALLOWED = "websocket.http.response", 1008
 PLACE = ("stack", "workload", "instance")
 
 
@@ -62,7 +64,10 @@ class Terminal:
             inner = _asked(socket, self._api)
         except Refused as refused:
             await receive()  # the question for a connection, which is answered as a request is
-            await socket.send_denial_response(PlainTextResponse(refused.message, status_code=refused.status))
+            if DENIAL in scope.get("extensions", {}):
+                await socket.send_denial_response(PlainTextResponse(refused.message, status_code=refused.status))
+            else:
+                await socket.close(NOT_ALLOWED, refused.message)
             return
         await self._api(inner, receive, send)
 

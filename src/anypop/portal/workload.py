@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anypop.portal import summary, workloads
+from anypop.portal import measured, summary, workloads
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit, asked_again
 
@@ -69,6 +69,7 @@ async def page(visit: Visit, *, refused: Refused | None = None) -> Response:
         drains=[d for d in drains if str(d["target"]).startswith(_beginnings(declared))],
         targets=summary.targets(declared),
         ports=summary.ports(declared),
+        **measured.room(measured.OF_WORKLOAD, by="pop", only=("pop", "instance")),
         **told(
             declared, seen["results"], counted=summaries["results"][0], status=status, rollout=rollout, begin=begin
         ),
