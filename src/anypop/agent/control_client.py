@@ -25,6 +25,7 @@ from anypop.model.report import Report
 
 WAIT_S = 25.0
 HEARTBEAT_S = 5.0
+KEPT_S = 60.0  # a connection lives from heartbeat to heartbeat, or each would be a handshake; control keeps it longer
 COALESCE_S = 0.02  # changes come in bursts: one report tells of them together
 UNHURRIED_S = 0.1  # nothing follows from these at control: they go with what does, or after this time
 _REST = BackOff(first_s=0.1, longest_s=5)
@@ -65,7 +66,7 @@ class ControlClient:
         return context
 
     def _opened(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=4)
+        limits = httpx.Limits(max_connections=4, keepalive_expiry=KEPT_S)
         return httpx.AsyncClient(verify=self._context(), limits=limits, timeout=10, trust_env=False)
 
     def connect(self, what: str) -> connect:

@@ -1,0 +1,15 @@
+"""`script/bench metrics`: what it costs to measure, and how much is missing afterwards. Each part of it has its scenes
+in a file of its own; this one puts their rows together.
+"""
+
+from collections.abc import Iterable
+
+from bench import metering_scenes
+from bench.harness import Row
+
+
+def rows() -> Iterable[Row]:
+    """Of agents: what they take with nothing to do and with 100 instances, and how small samples are."""
+    yield from metering_scenes.idle()
+    yield from metering_scenes.hundred()
+    yield from metering_scenes.small()
