@@ -8,12 +8,15 @@ import re
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from anypop.agent.naming import link_of, traffic_table
+from anypop.agent.samples.rows import Wanted
+from anypop.agent.samples.tiers import Tiers
 from anypop.host import birdc, process
 from anypop.model.metrics import METRICS
 from tests.agent_lab import ANYCAST4, ANYCAST6, PopLab, external, instance
@@ -195,3 +198,17 @@ def test_processor_time_goes_on_when_a_container_is_started_anew(pop: PopLab) ->
         lambda: (value(pop, name, OF_ONE) or 0) >= before + processor_s(pid) / 2, timeout_s=20,
         reason="the sum of both lives is told",
     )  # fmt: skip
+    known = value(pop, name, OF_ONE) or 0
+    pop.kill_agent()
+    pop.start_agent()
+    again = wait_until(lambda: value_or_none(pop, name), timeout_s=30, reason="the next agent tells it")
+    assert known <= again < known + 10 and pid_of(pop, ONE.uid) == pid
+    kept = Tiers(pop.state / "samples").ask(0, 10**15, 1000, Wanted(names=(name,), uids=(ONE.uid,)))
+    values = [v for points in kept for v in points.values]
+    assert len(values) > 3 and values == sorted(values) and values[-1] <= again
+
+
+def value_or_none(pop: PopLab, name: str) -> float | None:
+    with suppress(OSError):  # its socket is not there yet
+        return value(pop, name, OF_ONE)
+    return None

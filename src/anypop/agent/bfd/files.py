@@ -45,19 +45,19 @@ class Kept:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._wanted_file, self._told_file = folder, folder / _WANTED, folder / _TOLD
         self._wanted: tuple[object, bool] = (None, False)
         self._told: tuple[object, Told] = (None, Told(worker=0))
 
     def wanted(self) -> bool:
         """Whether there shall be any session."""
-        sign = sign_of(self._folder / _WANTED)
+        sign = sign_of(self._wanted_file)
         if sign is None or sign != self._wanted[0]:
             self._wanted = sign, bool(read_wanted(self._folder)[1])
         return self._wanted[1]
 
     def told(self) -> Told:
-        sign = sign_of(self._folder / _TOLD)
+        sign = sign_of(self._told_file)
         if sign is None or sign != self._told[0]:
             self._told = sign, read_told(self._folder)
         return self._told[1]

@@ -90,14 +90,14 @@ class Bfd:
 
     def end_stopped(self) -> None:
         """End it where a signal has stopped it, so that it can be started anew."""
-        pid = self.pid()
-        if pid is None:
-            return
         worker = self._told.told().worker
         if worker != self._worker[0]:
             self._worker[1].close()
             self._worker = worker, process.StoppedOrNot(worker)
-        if self._process.stopped_pid() is not None or self._worker[1].is_stopped():
+        pid = self._process.stopped_pid()
+        if pid is None and self._worker[1].is_stopped():
+            pid = self.pid()
+        if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # the next one ends its worker
 
