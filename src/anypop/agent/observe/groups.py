@@ -97,6 +97,10 @@ class Group:
             memory = max(0, memory - self._idle)
         return Figures(cpu, throttled, memory if self._idle is not None else None)
 
+    def cpu_us(self) -> int | None:
+        """Its processor time alone."""
+        return self._figure("cpu", {})
+
     def close(self) -> None:
         for file in self._files.values():
             os.close(file)

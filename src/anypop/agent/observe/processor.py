@@ -6,12 +6,10 @@ have, tells nothing.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 
 from anypop.agent.decide.elements import Key
-
-ROOT = Path("/sys/fs/cgroup")
+from anypop.agent.observe.groups import Group
+from anypop.model.metrics import MICROS
 
 
 class Processor:
@@ -34,16 +32,5 @@ class Processor:
 
 def used_s(pid: int) -> float | None:
     """Seconds of processor time of the control group in which a process lives; None where that is not counted."""
-    with suppress(OSError, ValueError, KeyError):
-        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if "cpuacct" in controllers.split(","):  # version 1; where the two are mounted as one, and where not
-                for name in dict.fromkeys((controllers, "cpuacct")):
-                    file = ROOT / name / path.lstrip("/") / "cpuacct.usage"
-                    if file.exists():
-                        return int(file.read_text()) / 1e9
-            elif not controllers:  # version 2
-                file = ROOT / path.lstrip("/") / "cpu.stat"
-                if file.exists():
-                    return int(dict(row.split() for row in file.read_text().splitlines())["usage_usec"]) / 1e6
-    return None
+    used_us = Group(pid).cpu_us()
+    return used_us / MICROS if used_us is not None else None

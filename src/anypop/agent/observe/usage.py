@@ -7,18 +7,17 @@ A group or a link that is gone, or that this machine does not count, tells nothi
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from anypop.agent.naming import link_of
-from anypop.agent.observe.processor import ROOT, used_s
+from anypop.agent.observe import interfaces
+from anypop.agent.observe.groups import Group
+from anypop.agent.observe.processor import used_s
 from anypop.model.streams import InstanceUse, Used
 from anypop.model.subnets import MOST_INTERFACES
 
 LEAST_S = 1.0  # what a rate is taken over, at least: control groups count their processor time in ticks of some ms
 MOST_S = 30.0  # a rate over more is no news of now
-_LINKS = Path("/proc/thread-self/net/dev")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,29 +95,11 @@ def _rate(before: float | None, now: float | None, over_s: float) -> float | Non
 
 def link_bytes() -> dict[str, tuple[int, int]]:
     """What each interface of this network namespace has received and sent."""
-    found = {}
-    with suppress(OSError):
-        for line in _LINKS.read_text().splitlines()[2:]:
-            name, _, counters = line.partition(":")
-            numbers = counters.split()
-            found[name.strip()] = int(numbers[0]), int(numbers[8])
-    return found
+    return {name: (passed.received, passed.sent) for name, passed in interfaces.read().items()}
 
 
 def memory_bytes(pid: int) -> int | None:
     """What the control group of a process holds, less the part of its file cache that the kernel could take back at
     once; None where that is not counted.
     """
-    with suppress(OSError, ValueError, KeyError):
-        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if "memory" in controllers.split(","):  # version 1
-                folder, held, idle = ROOT / "memory" / path.lstrip("/"), "memory.usage_in_bytes", "total_inactive_file"
-            elif not controllers:  # version 2
-                folder, held, idle = ROOT / path.lstrip("/"), "memory.current", "inactive_file"
-            else:
-                continue
-            if (folder / held).exists():
-                parts = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
-                return max(0, int((folder / held).read_text()) - int(parts[idle]))
-    return None
+    return Group(pid).read().memory
