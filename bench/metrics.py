@@ -4,12 +4,15 @@ in a file of its own; this one puts their rows together.
 
 from collections.abc import Iterable
 
-from bench import metering_scenes
+from bench import logs, metering_scenes
 from bench.harness import Row
 
 
 def rows() -> Iterable[Row]:
-    """Of agents: what they take with nothing to do and with 100 instances, and how small samples are."""
+    """Of agents: what they take with nothing to do and with 100 instances, how small samples are; and how fast a log is
+    followed, which is a row of `logs` too.
+    """
     yield from metering_scenes.idle()
     yield from metering_scenes.hundred()
     yield from metering_scenes.small()
+    yield from (found for found in logs.reading() if found.name == "log_lines_per_s")
