@@ -325,11 +325,11 @@ def test_lines_are_sent_to_a_receiver_by_the_host_itself(shell: Shell, place: Pl
         receiver = socket.create_server(("127.0.0.1", 0))
     port = receiver.getsockname()[1]
     pid = place.home("AMS") / "shipping" / "shipping.pid"
+    connected: list[socket.socket] = []
     try:
         receiver.settimeout(30)
         shell.json("log-sink", "set", "near", f"tcp://127.0.0.1:{port}", "--platform")
         wait_until(lambda: process.alive(pid), timeout_s=20, reason="the process is there")
-        connected: list[socket.socket] = []
 
         def arrives() -> bytes:
             assert anypop(place, "exec", "talker-eu1-ams-0", "sh", "-c", "echo sent on > /proc/1/fd/1").returncode == 0
@@ -349,5 +349,6 @@ def test_lines_are_sent_to_a_receiver_by_the_host_itself(shell: Shell, place: Pl
         wait_until(counted, timeout_s=20, reason="it is counted")
     finally:
         shell.json("log-sink", "remove", "near", "--platform", "--yes")
-        receiver.close()
+        for one in (*connected, receiver):
+            one.close()
     wait_until(lambda: process.alive(pid) is None, timeout_s=20, reason="nothing is left of it")
