@@ -461,27 +461,60 @@ def test_an_allocation_and_a_claim_are_planned_empty_and_destroyed(
     assert world.call("GET", f"{base}/{slug}").status_code == 404
 
 
-def test_assignments_are_planned_empty(world: World) -> None:
-    """The four of the provider's example, which are those that there would be without any."""
+def assignment(mode: str, kind: str, family: str) -> dict[str, Any]:
+    length = 32 if family == "IPv4" else 128
+    base = {"ipFamily": family, "prefixLength": length, "reclaimPolicy": {"action": "DELETE"}}
+    template = {"name": "", "slug": "", "spec": {**base, "allocationClass": f"stackpath-edge/{kind}"}}
+    claimed = {"name": "", "slug": "", "metadata": {}, "spec": {**base, "allocation": {"template": template}}}
+    slug = f"{mode.lower().replace('_', '-')}-{family[2:].lower()}"
+    return {"slug": slug, "mode": mode, "allocationClaimTemplate": claimed}
 
-    def assignment(mode: str, kind: str, family: str) -> dict[str, Any]:
-        length = 32 if family == "IPv4" else 128
-        base = {"ipFamily": family, "prefixLength": length, "reclaimPolicy": {"action": "DELETE"}}
-        template = {"name": "", "slug": "", "spec": {**base, "allocationClass": f"stackpath-edge/{kind}"}}
-        claimed = {"name": "", "slug": "", "metadata": {}, "spec": {**base, "allocation": {"template": template}}}
-        slug = f"{mode.lower().replace('_', '-')}-{family[2:].lower()}"
-        return {"slug": slug, "mode": mode, "allocationClaimTemplate": claimed}
 
-    four = [
-        assignment(mode, kind, family)
-        for family in ("IPv4", "IPv6")
-        for mode, kind in (("PRIMARY", "private"), ("ONE_TO_ONE_NAT", "unicast"))
-    ]
-    sent = workload(
+FOUR = [
+    assignment(mode, kind, family)
+    for family in ("IPv4", "IPv6")
+    for mode, kind in (("PRIMARY", "private"), ("ONE_TO_ONE_NAT", "unicast"))
+]
+"""Those of the provider's example, which are those that there are without any."""
+
+
+def assigned(*assignments: dict[str, Any]) -> dict[str, Any]:
+    return workload(
         containers={"app": container(ports=HTTP)},
         targets={"us": target(1)},
-        networkInterfaces=[interface(ipFamilies=["IPv4", "IPv6"], assignments=four)],
+        networkInterfaces=[interface(ipFamilies=["IPv4", "IPv6"], assignments=list(assignments))],
     ) | {"name": "assigned", "slug": "assigned"}
+
+
+def test_without_assignments_an_instance_has_the_four_implicit_ones(world: World) -> None:
+    """They are not written into the document, or the next plan would not be empty. To declare them afterwards is to say
+    what is so already: nobody is made anew, and no address changes.
+    """
+    sent = assigned()
+    world.send("POST", BASE, {"workload": copy.deepcopy(sent)})
+    wanted, shown = drift(sent, read(world, "assigned"))
+    assert shown == wanted
+    world.settle()
+    (before,) = world.instances("assigned")
+    addresses = ("ipAddress", "externalIpAddress", "ipv6Address", "externalIpv6Address")
+    assert all(before[one] for one in addresses)
+    assert not world.get(f"{IPAM}/allocation_claims")["results"], "what goes with its instance needs no claim"
+    version = read(world, "assigned")["metadata"]["version"]
+    said = assigned(*FOUR) | {"metadata": {"version": version}}
+    world.send("PUT", f"{BASE}/assigned", {"workload": said})
+    world.settle()
+    (after,) = world.instances("assigned")
+    assert [after[one] for one in ("id", *addresses)] == [before[one] for one in ("id", *addresses)]
+    claims = world.get(f"{IPAM}/allocation_claims")["results"]
+    assert {c["status"]["prefix"].partition("/")[0] for c in claims} == {before[one] for one in addresses}
+    assert {c["spec"]["reclaimPolicy"]["action"] for c in claims} == {"DELETE"}
+    assert world.call("DELETE", f"{BASE}/assigned").status_code == 204
+    world.settle()
+    assert not world.get(f"{IPAM}/allocation_claims")["results"]
+
+
+def test_assignments_are_planned_empty(world: World) -> None:
+    sent = assigned(*FOUR)
     world.send("POST", BASE, {"workload": copy.deepcopy(sent)})
     wanted, shown = drift(sent, read(world, "assigned"))
     assert shown == wanted
