@@ -129,6 +129,18 @@ def test_a_stack_is_found_by_id_and_by_slug_and_comes_bare(world: World) -> None
     assert [s["slug"] for s in listed["results"]] == ["default"]
 
 
+def test_what_cannot_be_changed_of_a_stack_and_what_nobody_knows_is_refused(world: World) -> None:
+    """What was read may be sent back; a wish that nobody would hear is told, of lists as well."""
+    one = world.get("/stack/v1/stacks/default")
+    assert world.send("PATCH", "/stack/v1/stacks/default", one)["stack"]["slug"] == "default"
+    for wish, path in (({"slug": "other"}, "slug"), ({"status": "SUSPENDED"}, "status"), ({"colour": "red"}, "colour")):
+        refused = world.call("PATCH", "/stack/v1/stacks/default", json={"name": "Default", **wish})
+        assert refused.status_code == 400 and f'"field":"{path}"' in refused.text.replace(" ", "")
+    assert world.call("POST", "/stack/v1/stacks", json={"name": "n", "colour": "red"}).status_code == 400
+    refused = world.call("GET", f"{BASE}?page_request.frist=5")
+    assert refused.status_code == 400 and "page_request.first" in refused.text
+
+
 def test_nobody_sees_the_stack_of_another_account(world: World) -> None:
     """A stranger's stack answers exactly like one that does not exist."""
     accounts = world.platform.accounts

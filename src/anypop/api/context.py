@@ -42,6 +42,7 @@ from anypop.control.streams import Streams
 from anypop.control.usage import Metering
 from anypop.model import limits
 from anypop.model.confinement import InstanceRules
+from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.plan.price import PriceBook
 
@@ -372,6 +373,14 @@ async def _joining(request: Request, host: str, platform: Platform) -> tuple[Hos
 JoiningHost = Annotated[tuple[HostName, str], Depends(joining_host_of)]
 
 
+_PAGE = "page_request."
+_OF_PAGES = tuple(f"{_PAGE}{word}" for word in ("first", "after", "filter", "sort_by"))
+
+
 async def check_query(request: Request) -> None:
-    """Texts of the path and of the query have a limit of their own, else that of bodies. Raises `Invalid`."""
+    """Texts of the path and of the query have a limit of their own, else that of bodies; and what is asked of a list is
+    known. Raises `Invalid`.
+    """
     limits.check({**request.path_params, **request.query_params}, longest=limits.LONGEST_PARAMETER)
+    if wrong := [name for name in request.query_params if name.startswith(_PAGE) and name not in _OF_PAGES]:
+        raise Invalid(Problem(path=name, message=f"is not known; there are {', '.join(_OF_PAGES)}") for name in wrong)

@@ -15,9 +15,11 @@ from anypop.api.context import AskingCaller, CallerAccount, CallerStack, Platfor
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.identity import Stack, StackAnswer, StackPage, StackPatch, StackRequest
-from anypop.model.errors import Invalid
+from anypop.model.errors import Invalid, Problem
 
 router = APIRouter(tags=["stacks"])
+
+_LASTING = ("id", "accountId", "slug", "status")
 
 
 @router.get("/stack/v1/stacks")
@@ -56,5 +58,8 @@ async def rename_stack(
     body: Annotated[StackPatch, Depends(JsonBody(StackPatch))],
 ) -> dict[str, Any]:
     """Give a stack another name."""
+    shown, sent = shapes.stack(stack), body.model_dump(by_alias=True)
+    if lasting := [name for name in _LASTING if sent[name] not in ("", shown[name])]:
+        raise Invalid(Problem(path=name, message=f"cannot be changed (it is {shown[name]})") for name in lasting)
     renamed = await asyncio.to_thread(platform.accounts.rename_stack, account.id, stack.id, body.name)
     return {"stack": shapes.stack(renamed)}

@@ -66,15 +66,25 @@ class CredentialPage(Page):
 class StackRequest(CamelRequest):
     """A new stack. Without a slug one is made from the name and six hex digits."""
 
+    model_config = ConfigDict(extra="forbid")
+
     name: Name
     slug: Slug = ""
     account_id: Annotated[Word, Field(description="the caller's own account, or nothing")] = ""
 
 
 class StackPatch(CamelRequest):
-    """What can be changed of a stack."""
+    """What can be changed of a stack: its name. What else was read of it may be sent back as it is."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: Name
+    id: Word = ""
+    account_id: Word = ""
+    slug: Word = ""
+    status: Word = ""
+    created_at: Word = ""
+    updated_at: Word = ""
 
 
 class Stack(CamelAnswer):
