@@ -27,17 +27,17 @@ NOBODY = {"url": "https://127.0.0.1:9", "ca_pem": "", "client_id": "0" * 32, "cl
 
 @contextmanager
 def prometheus(
-    folder: Path, *, credential: Mapping[str, str] | None = None, interval: float = 15.0
+    folder: Path, *, credential: Mapping[str, str] | None = None, interval: float = 15.0, port: int = 0
 ) -> Iterator[StoreSettings]:
     """By the program that control's package has for it."""
     folder.mkdir(exist_ok=True)
+    port = port or free_port()
     if credential is None:
         authority = ca.ensure(folder, ["127.0.0.1"], now=datetime.now(UTC)).ca.read_text()
         credential = {**NOBODY, "ca_pem": authority}
     for name, text in (("scrape.json", json.dumps(dict(credential))), ("password", PASSWORD)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o600)
-    port = free_port()
     argv = [sys.executable, "-m", "anypop.control.metrics.prometheus", f"--config.file={folder}/prometheus.yml"]
     argv += ["--client-file", str(folder / "scrape.json"), "--password-file", str(folder / "password")]
     argv += ["--listen", f"127.0.0.1:{port}", "--interval", f"{interval:g}"]

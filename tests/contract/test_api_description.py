@@ -680,6 +680,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     assert own.call("GET", "/anypop/v1/metrics").status_code == 200
     own.get("/anypop/v1/metrics/targets")
     own.get("/anypop/v1/metrics/query?chart=cpu")
+    own.get("/anypop/v1/metrics/slo")
     people(own, account)
 
     in_the_log = {entry["operation"] for entry in own.get("/anypop/v1/audit?limit=1000")["results"]}

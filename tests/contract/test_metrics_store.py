@@ -7,6 +7,7 @@ real one would.
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -349,3 +350,35 @@ def test_while_the_store_is_away_the_hosts_themselves_are_asked(stored: Stored) 
 
 async def _store_of(url: str) -> MetricsStore:
     return MetricsStore(StoreSettings(url=url))
+
+
+def test_the_workload_apis_call_answers_of_the_past_from_the_store(filled: Stored) -> None:
+    """In its own form and words: cores of each instance each minute; a tenant's own alone; a window without samples
+    says so, one with too many values is refused.
+    """
+    begin = datetime.fromtimestamp(filled.begin, UTC).isoformat()
+    end = datetime.fromtimestamp(filled.begin + 1800, UTC).isoformat()
+    path = "/workload/v1/stacks/default/metrics"
+
+    def ask(**query: str) -> Any:
+        window = {"start_date": begin, "end_date": end, "type": "INSTANCE", "granularity": "PT1M"}
+        return filled.world.call("GET", path, params=window | query, headers=filled.signed_in())
+
+    found = ask(group_by="INSTANCE_NAME", pop="ams").json()
+    assert found.get("warnings", []) == []
+    series = {one["metric"]["instance_name"]: one for one in found["data"]["matrix"]["results"]}
+    names = [labels["instance"] for labels in labels_on(filled.world, "AMS")]
+    assert set(series) == {name for name in names if name.startswith("fun-")}
+    for name, one in series.items():
+        assert one["metric"] | {"name": "cpu", "unit": "cores", "pop": "AMS", "workload": "fun"} == one["metric"]
+        rates = {float(value["value"]) for value in one["values"][5:]}
+        assert rates == {pytest.approx((names.index(name) + 1) / 10, abs=0.01)}
+        moments = [int(value["unixTime"]) for value in one["values"]]
+        assert {b - a for a, b in pairwise(moments)} == {60}
+    (together,) = ask(workload_id="fun", region="EUROPE").json()["data"]["matrix"]["results"]
+    assert "instance_name" not in together["metric"]
+    none = ask(region="ASIA").json()
+    assert none["data"]["matrix"]["results"] == [] and "no history" in none["warnings"][0]
+    assert ask(start_date="2023-01-01T00:00:00Z").status_code == 400
+    other = filled.world.call("GET", "/workload/v1/stacks/theirs/metrics", headers=filled.signed_in())
+    assert other.status_code == 404

@@ -104,6 +104,10 @@ class Place:
                 ("GET", f"{root}/metrics/query?chart=cpu&workload={workload}", None),
                 ("GET", f"{root}/metrics/query?chart=cpu&stack={slug}", None),
             ],
+            "get_objectives": [
+                ("GET", f"{root}/metrics/slo?workload={workload}", None),
+                ("GET", f"{root}/metrics/slo?stack={slug}", None),
+            ],
             "get_address_owner": [("GET", f"{root}/addresses/{address}", None)],
         }  # fmt: skip
         return found[operation]

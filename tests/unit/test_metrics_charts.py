@@ -74,8 +74,9 @@ def test_steps_and_tiers_follow_what_is_kept() -> None:
 def test_holes_are_what_lies_between_samples_and_nothing_else() -> None:
     """One late sample is none."""
     times = [0.0, 15.0, 40.0, 55.0, 155.0]
-    assert holes_in(times, since=0.0, until=160.0, interval=15) == [Hole(start=55.0, end=155.0)]
-    assert holes_in([], since=0.0, until=160.0, interval=15) == [Hole(start=0.0, end=160.0)]
+    assert holes_in(times, since=0.0, until=160.0, now=200.0, interval=15) == [Hole(start=55.0, end=155.0)]
+    assert holes_in(times, since=0.0, until=155.0, now=90_000.0, interval=15) == []  # of a day ago there are minutes
+    assert holes_in([], since=0.0, until=160.0, now=200.0, interval=15) == [Hole(start=0.0, end=160.0)]
 
 
 @given(st.floats(60, 40 * 86_400), st.floats(0, 3 * 86_400), st.sampled_from([1.0, 15.0, 60.0]))

@@ -45,6 +45,7 @@ from anypop.api import (
     network,
     network_policies,
     networks,
+    objectives,
     oidc,
     openapi,
     plans,
@@ -84,7 +85,7 @@ ROUTERS = tuple(
         allocations, addresses, prices, usage, costs, plans, sets, changes, rollouts, scaling, volumes, watch,
         summaries, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, exposition,
-        metrics_query, backbone, drains, dials, events, audit, quotas, network, agents,
+        metrics_query, objectives, backbone, drains, dials, events, audit, quotas, network, agents,
         landing_tests, repairs,
     )
 )  # fmt: skip

@@ -30,6 +30,7 @@ from anypop.control.links import Links
 from anypop.control.log_search import LogSearch
 from anypop.control.log_sinks import LogSinks
 from anypop.control.metrics.hosts import MeasuredHosts
+from anypop.control.metrics.slo import Objective
 from anypop.control.oidc_waiting import Waiting
 from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
@@ -94,6 +95,7 @@ class Platform:
     # where samples are kept; None: hosts alone keep some, for a month
     metrics_store: "MetricsStore | None" = None
     filling: "Filling | None" = None
+    objective: Objective = field(default_factory=Objective)
     certificate_life_s: float = CERTIFICATE_LIFE_S
     streams: Streams = field(default_factory=Streams)
     quotas: Quotas = field(init=False)

@@ -228,6 +228,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "get_host_metrics": _SEE,
     "list_metrics_targets": _SEE,
     "query_metrics": _SEE_NARROWED,
+    "get_objectives": _SEE_NARROWED,
     "get_network": _SEE,
     "replace_network": _OWN,
     # agents show a certificate or a token of their own

@@ -91,6 +91,7 @@ def own_text(platform: Platform) -> bytes:
             connected=platform.streams.connected,
             streams=platform.streams.open,
             dropped=platform.measured.dropped,
+            objective=platform.objective,
         )
     )
 

@@ -1,8 +1,8 @@
-"""/workload/v1/.../metrics: what the instances of a stack use now.
+"""/workload/v1/.../metrics: what the instances of a stack use, now or over time.
 
-In: the parameters of the Workload API. Out: series of one value each, asked of the hosts when the call comes, so that
-nobody counts while nobody asks. No history is kept: of another time the answer has no values, and says so. A host that
-does not answer is named; where none does, there are no metrics.
+In: the parameters of the Workload API. Out: of now series of one value each, asked of the hosts when the call comes; of
+a time that has passed what the store of metrics or the hosts have kept (`metrics_history`). A host that does not answer
+is named; where none does, there are no metrics.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, Query
 from anypop.api import shapes
 from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
+from anypop.api.metrics_history import Window, history, number
 from anypop.api.models.metrics import Metrics
 from anypop.api.regions import PLACES, Region, lies_in
 from anypop.control.accounts import Stack
@@ -34,7 +35,7 @@ router = APIRouter(prefix="/workload/v1", tags=["workloads"])
 UNABLE = "Unable to get metrics at this time"  # the words that the API's clients know
 AT_ONCE = 16  # hosts asked side by side: half of the streams that an account may have open
 OF_NOW_S = 60.0  # so far a window may end before now, or after it, and still mean now: clients' clocks differ
-NO_HISTORY = "no history is kept here yet: there are values of now alone"
+NO_HISTORY = "no history of this time is kept"
 
 Words = Mapping[str, Sequence[str]]
 WORDS: Words = {
@@ -81,6 +82,9 @@ class Asked:
     instance: str
     now: bool
     before: bool
+    since: float
+    until: float
+    granularity: str
 
 
 @router.get("/stacks/{stack_id}/metrics")
@@ -92,17 +96,27 @@ async def get_metrics(
     platform: PlatformDep,
     query: Annotated[dict[str, str], Depends(parameters)],
 ) -> dict[str, Any]:
-    """Get what instances use now.
+    """Get what instances use, now or from `start_date` to `end_date`.
 
     `BANDWIDTH`: bits in a second, by PoP and direction. `INSTANCE`: processor in cores, memory in bytes. With
     `INSTANCE_NAME` of each instance, else of all of a workload in a PoP together.
     """
     asked = read(query, platform.clock())
     declared = [platform.workload(stack, query["workload_id"])] if query["workload_id"] else None
-    wanted = list(_lives(platform, stack, declared, asked)) if asked.now else []
-    warnings = [NO_HISTORY] if asked.before or not asked.now else []
+    warnings: list[str] = []
     if asked.region not in PLACES:
         warnings.append(f"region {asked.region} is no place, and no PoP lies in it")
+    if asked.before or not asked.now:
+        window = Window(
+            since=asked.since, until=asked.until, granularity=asked.granularity, bandwidth=asked.bandwidth,
+            each=asked.each, region=asked.region, pop=asked.pop, instance=asked.instance,
+        )  # fmt: skip
+        past, missing = await history(platform, stack, declared[0] if declared else None, window, account.id)
+        if missing and not past:
+            raise WorldError(UNABLE, "; ".join(missing))
+        warnings = [*([] if past else [NO_HISTORY]), *warnings, *missing]
+        return shapes.filled({"status": "SUCCESS", "data": {"matrix": {"results": past}}, "warnings": warnings})
+    wanted = list(_lives(platform, stack, declared, asked))
     used, silent = await _asked_of_hosts(platform, wanted, account.id)
     if silent and not used:
         raise WorldError(UNABLE, "; ".join(silent))
@@ -131,6 +145,9 @@ def read(query: Mapping[str, str], now: float) -> Asked:
         instance=query["instance_name"],
         now=end is None or end >= now - OF_NOW_S,
         before=start is not None and start < now - OF_NOW_S,
+        since=start if start is not None else (end if end is not None else now) - OF_NOW_S,
+        until=min(end, now) if end is not None else now,
+        granularity=said["granularity"],
     )
 
 
@@ -223,8 +240,7 @@ def _series(
             if value is not None:
                 sums[(*what, *place)] += max(0.0, value)
     for metric, value in sorted(sums.items()):
-        text = f"{value:.3f}".rstrip("0").rstrip(".")
-        yield {"metric": dict(metric), "values": [{"unixTime": str(int(now)), "value": text}]}
+        yield {"metric": dict(metric), "values": [{"unixTime": str(int(now)), "value": number(value)}]}
 
 
 Measured = tuple[tuple[tuple[str, str], ...], float | None]

@@ -227,7 +227,7 @@ def _goal(platform: Platform, caller: Caller, asked: Goal) -> _Served:
         if caller.stack_id not in (None, owner_of(platform.core.state, asked.address).stack_id):
             raise NotFound(f"no address {asked.address} of this stack")
         owner = _owner(platform.core.state, asked.address)
-        pops = _pops_of(platform, owner) if owner is not None else tuple(platform.cities())
+        pops = pops_of(platform, owner) if owner is not None else tuple(platform.cities())
         whose = owner.id if owner is not None else None
         return _Served(
             address=asked.address,
@@ -244,7 +244,7 @@ def _goal(platform: Platform, caller: Caller, asked: Goal) -> _Served:
     return _Served(
         address=address,
         port=asked.port or _first_port(declared),
-        pops=_pops_of(platform, declared),
+        pops=pops_of(platform, declared),
         workload=declared.id,
         carried=is_carried(platform.core.state, declared.id),
     )
@@ -274,7 +274,8 @@ def is_carried(state: State, workload: WorkloadId) -> bool:
     return state.plan is not None and not state.plan.carried.isdisjoint(state.plan.prefixes_of(workload))
 
 
-def _pops_of(platform: Platform, declared: Declaration) -> tuple[CityCode, ...]:
+def pops_of(platform: Platform, declared: Declaration) -> tuple[CityCode, ...]:
+    """The PoPs that may serve its anycast address: where instances are, or where it is announced and carried on."""
     state = platform.core.state
     if state.plan is not None and is_carried(state, declared.id):
         telling = (h for prefix in state.plan.prefixes_of(declared.id) for h in state.plan.tellers(prefix))

@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from anypop.api.context import Platform
+from anypop.api.objectives import keep_measuring
 from anypop.control.metrics.settings import MetricsSettings
 
 log = logging.getLogger("anypop.api")
@@ -29,6 +30,8 @@ def begin(platform: Platform, settings: MetricsSettings | None) -> list[asyncio.
     filling = platform.filling = Filling(platform.measured, store, platform.clock)
     platform.streams.on_arrival.append(filling.arrived)
     tasks = [asyncio.create_task(filling.run())]
+    if platform.vantages is not None:
+        tasks.append(asyncio.create_task(keep_measuring(platform)))
     if settings.webhook is not None:
         alerts = Alerts(store, settings.webhook, platform.clock, active=lambda: platform.standby is None)
         tasks.append(asyncio.create_task(alerts.run()))

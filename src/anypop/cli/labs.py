@@ -87,6 +87,9 @@ def register(root: typer.Typer) -> None:
             Path | None,
             typer.Option("--key", metavar="FILE", help="Of a new platform: the private key of --certificate."),
         ] = None,
+        no_store: Annotated[
+            bool, typer.Option("--no-store", help="Of a new platform: without a store of metrics (Prometheus).")
+        ] = False,
     ) -> None:
         """Start an internet and the platform on this machine (as root); what runs already is left alone."""
         from anypop.control import public_certificate  # noqa: PLC0415 - see above
@@ -107,8 +110,11 @@ def register(root: typer.Typer) -> None:
             supervised=not unsupervised,
             public_names=names,
             certificate=(files.certificate, files.key) if files is not None else None,
+            store=not no_store,
             progress=lambda step: call.screen.note(f"starting: {step}"),
         )
+        if not place.metrics_port and not no_store:
+            call.screen.note("no store of metrics: charts come from the hosts (apt-get install prometheus)")
         again = called() + (f" --state {place.state}" if place.state != platform.DEFAULT_STATE else "")
         targets = f"--target all={','.join(place.cities)}"
         data = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(place).items()} | {

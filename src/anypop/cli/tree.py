@@ -73,6 +73,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
             ("pops", ("listings",), "register", "sites: known, healthy, their sessions"),
             ("host", ("hosts",), "app", "machines: room, joining, giving up"),
             ("backbone", ("backbone",), "register", "tunnels between hosts"),
+            ("metrics", ("metrics",), "app", "charts, what is scraped, where people land"),
             ("events", ("listings",), "register", "what happened, and happens (-f)"),
             ("audit", ("audit",), "register", "who did what"),
             ("audit-prune", ("audit",), "register", "let old entries of that go"),

@@ -23,7 +23,7 @@ class Platform:
 
     `hosts`: by their names; the only host of a PoP is called like its city. `supervised`: a supervisor starts anew what
     dies. `public_names`: further ones for control's certificate; `certificate` and `key`: files for those that are real
-    (empty: none).
+    (empty: none). `metrics_port`: where the store of metrics listens (0: there is none).
     """
 
     state: Path
@@ -37,6 +37,7 @@ class Platform:
     public_names: tuple[str, ...] = ()
     certificate: str = ""
     key: str = ""
+    metrics_port: int = 0
 
     @property
     def api(self) -> str:
@@ -85,6 +86,7 @@ class Platform:
         return (
             "registry",
             "control",
+            *(("metrics",) if self.metrics_port else ()),
             *(f"{kind}-{host.lower()}" for host in self.hosts for kind in ("podman", "agent")),
             *(("supervisor",) if self.supervised else ()),
         )

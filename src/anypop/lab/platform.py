@@ -18,7 +18,7 @@ from pathlib import Path
 
 from anypop.host import netns, process
 from anypop.host.lock import alone
-from anypop.lab import address, build, folder, podman, preflight, programs, registry
+from anypop.lab import address, build, folder, metrics, podman, preflight, programs, registry
 from anypop.lab.address import INSTANCES, MANAGEMENT
 from anypop.lab.place import RECORD, Platform, find
 from anypop.lab.topology import Topology
@@ -50,10 +50,11 @@ def up(
     supervised: bool = True,
     public_names: tuple[str, ...] = (),
     certificate: tuple[Path, Path] | None = None,
+    store: bool = False,
 ) -> Platform:
     """Start everything that does not run yet. Of a new platform: `supervised`, whether what dies is started anew;
     `public_names`, further names that control's certificate has; `certificate`: files for the real ones, and of their
-    key. Raises `Invalid` with every problem found,
+    key; `store`: with a store of metrics. Raises `Invalid` with every problem found,
     `WorldError` when a part does not start.
     """
     topology = load(topology_file.read_text(), name=str(topology_file))
@@ -72,6 +73,7 @@ def up(
             place = _claim(
                 topology_file, topology, state=state, prefix=prefix, api_port=api_port,
                 registry_port=registry_port, supervised=supervised, public_names=public_names, certificate=certificate,
+                store=store,
             )  # fmt: skip
         elif not place.dead() and build.attach(state / "lab").whole() and _has_image(place):
             raise WorldError(
@@ -93,6 +95,8 @@ def up(
             programs.start(place, f"podman-{host.lower()}")
 
         progress("control")
+        if place.metrics_port:
+            metrics.prepare(place)
         programs.start(place, "control")
         registry_url = f"http://127.0.0.1:{place.registry_port}/v2/"
         until(lambda: _answers(registry_url), timeout_s=15, what="the registry", log=place.log("registry"))
@@ -106,6 +110,9 @@ def up(
             log=place.log("control"),
         )
 
+        if place.metrics_port:
+            progress("store of metrics")
+            programs.start(place, "metrics")  # nothing waits for it: control runs without
         progress("an agent on each host")
         for host in place.hosts:
             programs.start(place, f"agent-{host.lower()}")
@@ -150,6 +157,8 @@ def _take_down(place: Platform, *, progress: Progress, purge: bool) -> None:
     for host in place.hosts:
         programs.end(place, f"agent-{host.lower()}")
     programs.end(place, "control")
+    if place.metrics_port:
+        programs.end(place, "metrics")
     progress("instances")
     for host in place.hosts:  # a Podman that was killed is needed once more to remove its containers
         with contextlib.suppress(WorldError, OSError):  # on a full disk it does not start; an agent does without
@@ -173,7 +182,7 @@ def _take_down(place: Platform, *, progress: Progress, purge: bool) -> None:
 
 def _claim(
     topology_file: Path, topology: Topology, *, state: Path, prefix: str, api_port: int, registry_port: int,
-    supervised: bool, public_names: tuple[str, ...], certificate: tuple[Path, Path] | None,
+    supervised: bool, public_names: tuple[str, ...], certificate: tuple[Path, Path] | None, store: bool,
 ) -> Platform:  # fmt: skip
     """Write down what is about to be started, before anything is, so that `down` can find it whatever happens."""
     ports = {"port": api_port, "registry_port": registry_port}
@@ -198,6 +207,7 @@ def _claim(
         public_names=public_names,
         certificate=str(certificate[0].absolute()) if certificate else "",
         key=str(certificate[1].absolute()) if certificate else "",
+        metrics_port=preflight.free_port() if store and metrics.is_here() else 0,
     )
     for part in ("run", "log", "pops"):
         (state / part).mkdir(exist_ok=True, mode=0o700)

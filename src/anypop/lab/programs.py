@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from anypop.host import inventory, netns, process
-from anypop.lab import address, daemons, podman, registry
+from anypop.lab import address, daemons, metrics, podman, registry
 from anypop.lab.build import attach
 from anypop.lab.place import WIRE, Platform
 from anypop.model.errors import WorldError
@@ -24,7 +24,7 @@ CONTROL_PORT = 8443  # inside the management namespace, where nobody else listen
 
 GRACE_S = 5.0  # for one whose record was lost, before it is killed
 LATE_S = 3.0  # Podman's clean-up after a container's end takes a fraction of a second
-_LATE = frozenset({b"podman", b"conmon", b"crun", b"bird", b"unshare", b"nsenter"})
+_LATE = frozenset({b"podman", b"conmon", b"crun", b"bird", b"unshare", b"nsenter", b"prometheus"})
 _OURS = frozenset({b"anypop.api", b"anypop.agent", b"anypop.lab.wire", b"anypop.lab.supervisor"})
 
 
@@ -57,6 +57,8 @@ def start(place: Platform, program: str) -> None:
         podman.start(place.podman(host), pid_file=place.pid_file(program), log=place.log(program))
     elif kind == "agent":
         _start_agent(place, program, _named(place, host))
+    elif kind == "metrics":
+        process.spawn(metrics.command(place), pid_file=place.pid_file(program), log=place.log(program))
     elif kind == "supervisor":
         argv = [sys.executable, "-m", "anypop.lab.supervisor", "--state", str(place.state)]
         process.spawn(argv, pid_file=place.pid_file(program), log=place.log(program))
@@ -132,6 +134,7 @@ def _marks(place: Platform, program: str) -> frozenset[bytes]:
     words: dict[str, Callable[[], tuple[str, ...]]] = {
         "control": lambda: ("anypop.api", str(place.state / "control")),
         "registry": lambda: ("serve", str(place.state / "registry" / "config.yml")),
+        "metrics": lambda: (metrics.mark(place),),
         "supervisor": lambda: ("anypop.lab.supervisor", str(place.state)),
         "podman": lambda: ("service", f"unix://{place.podman(host).socket}"),
         "agent": lambda: ("anypop.agent", str(place.home(host))),
@@ -149,6 +152,8 @@ def _control(place: Platform) -> list[str]:
     argv += [part for name in place.public_names for part in ("--public-name", name)]
     if place.certificate:
         argv += ["--certificate", place.certificate, "--key", place.key]
+    if place.metrics_port:
+        argv += ["--metrics", str(metrics.settings_file(place)), "--scrape-file", str(metrics.scrape_file(place))]
     return [*argv, "--client-file", str(state / "client.json")]
 
 

@@ -30,7 +30,7 @@ class MetricsData(CamelAnswer):
 
 
 class Metrics(CamelAnswer):
-    """What was measured now. `warnings`: what is missing, and why."""
+    """What was measured. `warnings`: what is missing, and why."""
 
     status: Literal["SUCCESS"]
     data: MetricsData

@@ -16,6 +16,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 from prometheus_client.registry import Collector
 
 from anypop.control.metrics.counts import Counts, Histogram
+from anypop.control.metrics.slo import Objective
 from anypop.control.state import State
 from anypop.model.names import HostName
 
@@ -27,7 +28,7 @@ OF_HOST = ("pop", "host")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What control is asked to tell. `now`: of control's clock; `moment`: of the event loop's, by which steps wait.
-    `slugs`: of each stack, by its id. `more`: families of others.
+    `slugs`: of each stack, by its id. `objective`: what vantages saw.
     """
 
     counts: Counts
@@ -38,7 +39,7 @@ class Told:
     connected: frozenset[HostName] = frozenset()
     streams: int = 0
     dropped: Mapping[HostName, int] = field(default_factory=dict)
-    more: Iterable[Metric] = field(default_factory=tuple)
+    objective: Objective = field(default_factory=Objective)
 
 
 def text_of(told: Told) -> bytes:
@@ -68,7 +69,7 @@ def _families(told: Told) -> Iterator[Metric]:
     yield from _hosts(told)
     yield from _requests(told.counts)
     yield from _platform(told)
-    yield from told.more
+    yield from _objective(told)
 
 
 def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
@@ -156,6 +157,36 @@ def _platform(told: Told) -> Iterator[Metric]:
         stack = str(declared.stack_id)
         named.add_metric((stack, str(key), told.slugs.get(stack, ""), declared.workload.slug), 1.0)
     yield named
+
+
+def _objective(told: Told) -> Iterator[Metric]:
+    """Of workloads that are declared; a vantage that could not ask has no series."""
+    names = ("stack", "workload", "vantage")
+    landed = GaugeMetricFamily(
+        "anypop_vantage_landed", "Whether a vantage landed in the PoP where it should", labels=names
+    )
+    extra = GaugeMetricFamily(
+        "anypop_vantage_extra_seconds", "How much longer light takes to where it landed, there and back", labels=names
+    )
+    flips = CounterMetricFamily("anypop_vantage_flips", "How often it changed to another PoP", labels=names)
+    shares = GaugeMetricFamily(
+        "anypop_anycast_expected_share",
+        "Of the vantages, how many should land here",
+        labels=("stack", "workload", "pop"),
+    )
+    for workload, seen in told.objective.each():
+        if (declared := told.state.workloads.get(workload)) is None:
+            continue
+        values = (str(declared.stack_id), str(workload), seen.vantage)
+        landed.add_metric(values, float(seen.landed))
+        if seen.pop is not None:
+            extra.add_metric(values, seen.extra_s)
+        flips.add_metric(values, seen.flips)
+    for workload in sorted(told.objective.seen):
+        if (declared := told.state.workloads.get(workload)) is not None:
+            for pop, share in told.objective.shares(workload).items():
+                shares.add_metric((str(declared.stack_id), str(workload), str(pop)), share)
+    yield from (landed, extra, flips, shares)
 
 
 def _histogram(name: str, words: str, seen: Histogram) -> HistogramMetricFamily:

@@ -33,6 +33,7 @@ NOTHING_FOR_S = (
 SPARE_S = 600.0  # the store refuses all of a write of which one sample is too old
 IN_WRITE = 5000  # samples
 AT_ONCE = 4  # hosts
+SWEPT = 20  # intervals: so often each host is looked at though nothing happened
 AGAIN_S = 5.0  # after the store did not answer
 AGAIN_AT_MOST_S = 120.0
 
@@ -45,10 +46,19 @@ class Hole:
     end: float
 
 
-def holes_in(times: Sequence[float], *, since: float, until: float, interval: float) -> list[Hole]:
-    """Where samples are missing; `times`: of those that are there, ascending."""
+def kept_step(age_s: float, interval: float) -> float:
+    """How far apart samples are that hosts have of a time so long ago, and that a store needs."""
+    return 60.0 if age_s >= DAY_S else 10.0 if age_s >= HOUR_S or interval >= 10 else 1.0
+
+
+def holes_in(times: Sequence[float], *, since: float, until: float, now: float, interval: float) -> list[Hole]:
+    """Where samples are missing that hosts could have; `times`: of those that are there, ascending."""
     marks = [since, *(at for at in times if since < at < until), until]
-    return [Hole(start=a, end=b) for a, b in pairwise(marks) if b - a > LATE * interval]
+    return [
+        Hole(start=a, end=b)
+        for a, b in pairwise(marks)
+        if b - a > LATE * interval and b - a > LATE * kept_step(now - a, interval)
+    ]
 
 
 def pieces(hole: Hole, *, now: float, interval: float) -> Iterator[tuple[Hole, float]]:
@@ -58,7 +68,7 @@ def pieces(hole: Hole, *, now: float, interval: float) -> Iterator[tuple[Hole, f
     end = hole.end
     while end > hole.start:
         age = now - end
-        step = 60.0 if age >= DAY_S else 10.0 if age >= HOUR_S or interval >= 10 else 1.0
+        step = kept_step(age, interval)
         limit = now - (DAY_S if step == 10.0 else HOUR_S) if step < 60 else hole.start
         start = max(hole.start, end - ROWS * step, limit if limit < end else hole.start)
         yield Hole(start=start, end=end), step
@@ -92,7 +102,12 @@ class Filling:
         """For ever."""
         wait_s = AGAIN_S
         while True:
-            await self._rung.wait()
+            try:
+                async with asyncio.timeout(SWEPT * self._store.interval):
+                    await self._rung.wait()
+            except TimeoutError:
+                # a scrape that was answered too late is lost, and nothing tells
+                self._due |= self._hosts.streams.connected
             self._rung.clear()
             due, self._due = self._due, set()
             failed = await self._fill_all(due)
@@ -152,7 +167,7 @@ class Filling:
         while end > floor:
             start = max(floor, end - DAY_S)
             times = await self._times(host, until=end, span_s=end - start)
-            found += reversed(holes_in(times, since=start, until=end, interval=interval))
+            found += reversed(holes_in(times, since=start, until=end, now=now, interval=interval))
             if times and times[0] - start <= LATE * interval:
                 break
             end = start
