@@ -249,3 +249,10 @@ async def _socket(app: Any, path: str, cookie: str) -> list[str]:
     async with asyncio.timeout(20):
         await app(scope, receive, send)
     return said
+
+
+def test_the_part_of_a_page_whose_workload_went_leaves_what_stands_there(world: World) -> None:
+    """It is asked for as the last news comes, and the workload may be gone by then: no error of the page's."""
+    ada, gone = Visitor(world).sign_in("ada"), "/portal/stacks/default/workloads/gone/events"
+    assert ada.ask("GET", gone, headers={"hx-request": "true"}).status_code == 204
+    assert ada.ask("GET", gone).status_code == 404

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anypop.portal import measured, summary, workloads
+from anypop.portal import measured, shields, summary, workloads
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit, asked_again
 
@@ -133,7 +133,13 @@ async def _drains(visit: Visit) -> list[Any]:
 
 async def events(visit: Visit) -> Response:
     """The part of the page that tells what happened to it, the newest first."""
-    declared = await declared_of(visit)
+    try:
+        declared = await declared_of(visit)
+    except Refused as refused:
+        if refused.status != 404 or "hx-request" not in visit.request.headers:
+            raise
+        # it went while its page was asking: what stands there last stays
+        return Response(status_code=204, headers=shields.of_page(visit.nonce))
     found = await visit.api.get("anypop/v1/events", limit=LOOKED_THROUGH)
     slug, beginnings = declared["slug"], _beginnings(declared)
     own = [
