@@ -37,6 +37,10 @@ def pop() -> Iterator[PopLab]:
         pop.give(ONE, TWO)
         pop.start_agent()
         pop.wait_running(ONE.name, TWO.name)
+        wait_until(
+            lambda: all(pop.get(a) for a in (external(ONE), ANYCAST4, ANYCAST6)), timeout_s=30,
+            reason="the upstream has heard of all of it",
+        )  # fmt: skip
         yield pop
     finally:
         pop.close()
@@ -112,7 +116,7 @@ def test_processor_time_and_links_are_the_kernels(pop: PopLab) -> None:
     """Of an instance that was just asked a lot; its links as it sees them itself."""
     pid = pid_of(pop, ONE.uid)
     for _ in range(20):
-        assert pop.get(external(ONE)) == ONE.name
+        assert pop.get(external(ONE), timeout_s=10) == ONE.name
     assert is_the_kernels(pop, "anypop_instance_cpu_seconds_total", OF_ONE, lambda: processor_s(pid)) > 0
 
     def link(way: str, what: str) -> Callable[[], float]:
@@ -142,9 +146,9 @@ def test_each_flow_to_an_anycast_address_is_counted_once(pop: PopLab, address: o
 
     before, got = flows(), dict[str, int]()
     for _ in range(12):
-        name = pop.get(address)
+        name = pop.get(address, timeout_s=10)
         got[name] = got.get(name, 0) + 1
-        assert pop.get(external(ONE)) == ONE.name
+        assert pop.get(external(ONE), timeout_s=10) == ONE.name
     wanted = {name: before.get(name, 0) + n for name, n in got.items()}
     wait_until(lambda: (before | wanted) == flows(), timeout_s=20, reason=f"flows by member are {wanted}")
     ruleset = json.loads(
