@@ -20,6 +20,10 @@ from tests.contract.test_api_predictions import CITIES, NETWORK, graph_in
 from tests.control_world import FakeAgent, World, a_network
 from tests.unit.test_routing_explain import article
 
+# what a router prints
+PASTED = (
+    "BIRD 2.0.12 ready.\n198.51.100.0/24      unicast [up 10:00:00] * (100) [AS64500i]\n\tBGP.as_path: 3356 64500\n"
+)
 HOMES = {"amsterdam": ("AMS", 64496), "london": ("LHR", 3356), "new-york": ("JFK", 64498), "seattle": ("SEA", 64499)}
 LANDS = {"amsterdam": "AMS", "new-york": "JFK", "seattle": "LAX"}
 

@@ -33,6 +33,7 @@ from tests.contract.test_api_predictions import graph_in
 from tests.contract.test_volumes import with_volume
 from tests.control_world import FakeAgent, World, a_body
 from tests.fake_provider import Fake, signed
+from tests.london_world import PASTED
 from tests.people import PASSWORD, a_user, quick
 from tests.unit.test_routing_explain import article
 
@@ -96,7 +97,7 @@ def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
 # They answer a question; and a report of a host is no act of anybody.
 CHANGE_NOTHING = {
     "quote_workload", "preview_change", "plan_workload", "plan_workloads", "probe", "predict_landings",
-    "propose_repairs", "plan_repair", "take_report",
+    "propose_repairs", "plan_repair", "explain_routes", "take_report",
 }  # fmt: skip
 
 # Who asks has not said yet who it is.
@@ -553,6 +554,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", "/anypop/v1/predictions", {"workload": "fun", "what_if": ["withhold:LHR:1299"]})
     own.send("POST", "/anypop/v1/proposals", {"workload": "fun"})
     own.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 2})
+    own.send("POST", "/anypop/v1/routes/explain", {"text": PASTED})
     first, second = (own.send("POST", f"{anypop}/tests", {"requests": 2})["test"]["id"] for _ in range(2))
     own.get(f"{anypop}/tests")
     own.get(f"{anypop}/tests/{second}?against={first}")
@@ -690,5 +692,6 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     streams = {
         "watch_instances", "watch_summaries", "watch_events", "watch_announcements", "watch_drain", "watch_dials",
         "watch_volumes", "read_logs", "watch_logs", "download_logs", "get_host_metrics",
+        "look_at_routes",
     }  # fmt: skip
     assert {route.name for route in documented.routes()} - seen == streams

@@ -2,15 +2,18 @@
 rollout with the model's expectations.
 """
 
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anypop.control import kept_tests
 from anypop.control.roles import Role
-from tests.contract.test_api_predictions import CITIES
+from tests.cli_calls import Caller
+from tests.contract.test_api_predictions import CITIES, ToWorld
 from tests.control_world import FakeAgent, World
 from tests.london_world import fun, go_on, london_world
 from tests.people import somebody
@@ -110,6 +113,30 @@ def test_the_oldest_go_and_all_go_with_their_workload(asked: Asked, monkeypatch:
     world.settle(asked.agents)
     assert workload not in world.state.workloads
     assert kept_tests.KeptTests(world.platform.core.store).listed(workload) == []
+
+
+def test_the_command_line_tests_lists_and_compares(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept is the same by either way."""
+    call = command_line(asked.world, tmp_path, monkeypatch)
+    ran = call("test", "-w", "fun", "-n", "4")
+    assert ran.code == 0, ran.err
+    newest = asked.world.get(f"{FUN}/tests")["results"][0]
+    assert f"kept as {newest['id'][:8]}" in ran.out and "5,540 km" in ran.out and "4/4" in ran.out
+    ran = call("test", "-w", "fun", "--list", "-o", "json")
+    assert newest["id"] in [one["id"] for one in json.loads(ran.out)]
+    ran = call("test", "-w", "fun", "--show", newest["id"][:8], "--against", newest["id"][:8])
+    assert ran.code == 0 and "beside" in ran.out, ran.err
+
+
+def command_line(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """The operator's."""
+    made = Caller(folder, ToWorld(world), monkeypatch)
+    client = {"url": "https://control", "ca": "", "stack": "default"}
+    client |= {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
+    (folder / "client.json").write_text(json.dumps(client))
+    return made
 
 
 def test_a_repair_is_a_rollout_with_what_the_model_expects(asked: Asked) -> None:

@@ -15,7 +15,7 @@ from anypop.control.roles import Role
 from tests.browsed import chromium, complaints, serving
 from tests.contract.test_portal_browser import AXE, LOOKS, WAIT_MS
 from tests.control_world import FakeAgent, World
-from tests.london_world import fun, go_on, london_world
+from tests.london_world import PASTED, fun, go_on, london_world
 from tests.people import PASSWORD, a_user, quick
 
 STACK = "/portal/stacks/default"
@@ -104,6 +104,51 @@ def test_londons_red_arc_is_explained_repaired_and_green(place: Place) -> None:
     page.close()
 
 
+def test_two_tests_lie_beside_each_other(place: Place) -> None:
+    """By the one button; London has moved home in between."""
+    page = place.page(place.ada, f"{STACK}/map/tests?workload=fun")
+    place.world.clock.now += 60
+    page.get_by_role("button", name="Test now").click()
+    page.wait_for_url("**&done=tested")
+    expect(page.locator("#t-london")).to_contain_text("LHR")
+    assert page.locator(".hits tr").count() == 8
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator(".compared tr", has_text="london")).to_contain_text("Moved")
+    expect(page.locator(".compared tr", has_text="london")).to_contain_text("-5,540 km")
+    expect(page.locator(".compared tr", has_text="seattle")).to_contain_text("the same")
+    assert not place.complaints, place.complaints
+    page.close()
+
+
+def test_routing_shows_and_explains_and_drains(place: Place) -> None:
+    """Sessions, what upstreams received, a drain begun and ended, a pasted route; a viewer has no button."""
+    page = place.page(place.ada, f"{STACK}/routing")
+    expect(page.locator(".announced tr", has_text="as209").first).to_contain_text("209:7100")
+    assert page.locator(".hosts tbody tr").count() == 4 and page.locator(".sessions tbody tr").count() > 8
+    page.get_by_label("Drain").select_option("AMS")
+    page.get_by_role("button", name="Begin").click()
+    page.wait_for_url("**?done=drained")
+    page.get_by_role("button", name="Bring it back").click()
+    page.wait_for_url("**?done=undrained")
+    page.get_by_label("What a router printed").fill(PASTED)
+    page.get_by_role("button", name="Explain").click()
+    expect(page.locator(".explained")).to_contain_text("3356")
+    page.get_by_label("What a router printed").fill("no route at all")
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Question").select_option("sessions")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    place.complaints.clear()  # the browser tells of answers that are refusals
+    page.close()
+    vic, _ = place.signed_in("vic")
+    page = place.page(vic, f"{STACK}/routing")
+    assert page.get_by_role("button", name="Begin").count() == 0
+    page.goto(f"{place.url}{MAP}&why=london")
+    assert page.get_by_role("button", name="Make this repair").count() == 0
+    page.close()
+
+
 def test_the_model_draws_where_no_vantage_stands(place: Place) -> None:
     page = place.page(place.ada, f"{MAP}&by=model")
     expect(page.locator("#picture figcaption")).to_contain_text("as-rel.txt with cities.csv")
@@ -116,7 +161,7 @@ def test_nothing_of_the_map_is_in_the_way_of_anybody(place: Place) -> None:
     """axe, light and dark, wide and narrow; no page is wider than the screen."""
     context, _ = place.signed_in("ada", bypass_csp=True)
     page = context.new_page()
-    for path in (f"{MAP}&why=london",):
+    for path in (f"{MAP}&why=london", f"{STACK}/routing"):
         page.goto(f"{place.url}{path}")
         page.evaluate(AXE.read_text(encoding="utf-8"))
         for theme, width in LOOKS:

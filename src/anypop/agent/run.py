@@ -141,6 +141,7 @@ class Agent:
             usage=Usage(processes=self._observer.processes, clock=clock, monotonic=time.monotonic),
             metrics=self._meter.text,
             samples=self._meter.samples,
+            routes=self._speaker.answer,
             prefix=prefix,
         )
         self._keeper = keeper

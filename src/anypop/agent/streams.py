@@ -43,6 +43,7 @@ from anypop.model.streams import (
     Opened,
     PortRequest,
     Refusal,
+    RoutesRequest,
     SamplesRequest,
     ShippingRequest,
     ShippingTold,
@@ -78,7 +79,8 @@ class Dials(Protocol):
 class Streams:
     """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
     the logs of earlier lives. `usage`: tells what incarnations use; `shipping`: sends logs to receivers; `metrics`: the
-    text of all metrics; `samples`: those that are kept. `prefix`: of the names of their namespaces.
+    text of all metrics; `samples`: those that are kept; `routes`: what the speaker
+    answers. `prefix`: of the names of their namespaces.
     """
 
     def __init__(
@@ -93,11 +95,13 @@ class Streams:
         shipping: LogShipping,
         metrics: Callable[[], Awaitable[bytes]],
         samples: Callable[[SamplesRequest], Awaitable[list[Points]]],
+        routes: Callable[[RoutesRequest], Awaitable[str]],
         prefix: str,
     ) -> None:
         self._control, self._runtime, self._prefix = control, runtime, prefix
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
         self._usage, self._metrics, self._samples, self._shipping = usage, metrics, samples, shipping
+        self._routes = routes
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -150,6 +154,8 @@ class Streams:
                     await self._send_all(stream, _cut(ShippingTold(sinks=self._shipping.asked(asked.wanted))))
                 case WatchLogsRequest():
                     await self._send_all(stream, log_streams.watch(asked.wanted, self._folders))
+                case RoutesRequest():
+                    await self._send_all(stream, cut(await self._told_of_routes(asked.wanted)))
                 case SamplesRequest():
                     await self._send_all(stream, answer.frames(await self._asked_for(asked.wanted)))
                 case MetricsRequest():
@@ -168,6 +174,12 @@ class Streams:
             return await self._samples(wanted)
         except (TooMuch, WorldError) as error:
             raise Refused(Refusal.BROKEN, str(error)) from error
+
+    async def _told_of_routes(self, wanted: RoutesRequest) -> bytes:
+        try:
+            return (await self._routes(wanted)).encode()
+        except WorldError as error:
+            raise Refused(Refusal.NOT_YET, str(error)) from error
 
     async def _log(self, stream: ClientConnection, wanted: LogRequest) -> None:
         if wanted.previous:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from anypop.advice.graph import Sources
 from anypop.advice.known import Known
 from anypop.advice.waves import Key, Viewpoint
-from anypop.model.announce import Scope
+from anypop.model.announce import Prefix, Scope
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.scopes import scope_data
 from anypop.model.sessions import Announcements
 
 if TYPE_CHECKING:
     from anypop.advice.graph import Graph
+    from anypop.routing.paste.pasted import Style
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,16 @@ class RepairJob:
     scopes: Mapping[Key, Scope]
     places: tuple[Viewpoint, ...]
     seen: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainJob:
+    """What a router printed; of `prefix` alone, where that is given. `style`: None: seen from the text."""
+
+    text: str
+    asn: int | None
+    prefix: Prefix | None
+    style: "Style | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +149,22 @@ def plan_repair(job: RepairJob) -> Outcome:
         "doubts": [doubt.says for doubt in plan.doubts],
     }
     return Outcome(data=data, notes=graph.warnings)
+
+
+def explain(job: ExplainJob) -> Outcome:
+    """As `anypop route explain -o json`."""
+    from anypop.routing.paste import sentences  # noqa: PLC0415 - see the module
+    from anypop.routing.paste.explained import explain as judged  # noqa: PLC0415
+    from anypop.routing.paste.read import read  # noqa: PLC0415
+
+    try:
+        told = judged(read(job.text, style=job.style), asn=job.asn)
+    except Invalid as error:
+        return Outcome(unfit=str(error))
+    found = [one for one in told if job.prefix is None or one.prefix == job.prefix]
+    if not found:
+        return Outcome(unfit=f"no route to {job.prefix} is in it")
+    return Outcome(data={"results": [sentences.data(one) for one in found]})
 
 
 def _loaded(sources: Sources) -> "Graph":

@@ -30,6 +30,7 @@ from anypop.api import (
     events,
     exposition,
     gateway_routes,
+    glass,
     healthz,
     hosts,
     identity,
@@ -86,7 +87,7 @@ ROUTERS = tuple(
         summaries, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, exposition,
         metrics_query, objectives, backbone, drains, dials, events, audit, quotas, network, agents,
-        landing_tests, repairs,
+        landing_tests, repairs, glass,
     )
 )  # fmt: skip
 

@@ -50,6 +50,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
         "Traffic and routes",
         (
             ("probe", ("probes",), "register", "where vantages land, and how quickly"),
+            ("test", ("landing_tests",), "register", "an address from everywhere, kept and compared"),
             ("why", ("probes",), "register", "why a network lands where it lands; who has an address"),
             ("announce", ("announce",), "app", "scope, withhold, prepend announcements"),
             ("network", ("networks",), "network", "which instances are among themselves"),

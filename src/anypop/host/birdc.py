@@ -32,10 +32,30 @@ def ask(control: Path, *commands: str, timeout_s: float = 10) -> str:
         raise WorldError(f"bird at {control}", str(error)) from error
 
 
-def _reply(stream: TextIO, command: str, control: Path) -> str:
+def glance(control: Path, command: str, *, most_lines: int, timeout_s: float) -> str:
+    """The beginning of the reply to one command that can change nothing: the daemon itself refuses any other on this
+    connection. A longer reply is cut, and says so. Raises `WorldError`.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(timeout_s)
+            link.connect(str(control))
+            stream = link.makefile("r", encoding="utf-8", errors="replace")
+            _reply(stream, "greeting", control)
+            link.sendall(b"restrict\n")
+            _reply(stream, "restrict", control)
+            link.sendall(command.encode() + b"\n")
+            return _reply(stream, command, control, most_lines)
+    except OSError as error:
+        raise WorldError(f"bird at {control}", str(error)) from error
+
+
+def _reply(stream: TextIO, command: str, control: Path, most_lines: int | None = None) -> str:
     lines: list[str] = []
     code = _HELLO
     for raw in stream:
+        if most_lines is not None and len(lines) >= most_lines:
+            return "\n".join([*lines, f"... cut after {most_lines} lines"])
         line = raw.rstrip("\n")
         if line[:1] in (" ", "+"):
             lines.append(line[1:])

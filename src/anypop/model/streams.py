@@ -1,5 +1,5 @@
 """What control asks a host for that is no order: the log of a container, a command run in one, a connection to a port
-of an instance, what instances use now, the host's metrics and its samples of them.
+of an instance, what instances use now, the host's metrics and its samples of them, what its router knows.
 
 In: nothing; these are words. Out: a request that control sends to the agent of a host, which answers over a stream of
 its own: first an `Opened`, then frames. Nothing of it is desired state: it is gone with the connection.
@@ -16,6 +16,7 @@ from enum import IntEnum, StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
+from anypop.model.announce import Address
 from anypop.model.log_sinks import LogSink, Shipped
 from anypop.model.log_text import Level
 
@@ -189,6 +190,30 @@ class ShippingTold:
     sinks: tuple[Shipped, ...]
 
 
+class RoutesQuestion(StrEnum):
+    """What a host's speaker can be asked: how its sessions stand, which routes it has for an address, what it tells an
+    upstream, what it hears from one.
+    """
+
+    SESSIONS = "sessions"
+    ROUTE = "route"
+    TOLD = "told"
+    HEARD = "heard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesRequest:
+    """A question to the speaker, which is answered as text, in its own words. `address`: for `ROUTE`; `upstream`, by
+    its name here, and `family`: for `TOLD` and `HEARD`.
+    """
+
+    kind: Literal["routes"] = "routes"
+    question: RoutesQuestion
+    address: Address | None = None
+    upstream: str = ""
+    family: int = 4
+
+
 Wanted = (
     LogRequest
     | CommandRequest
@@ -199,6 +224,7 @@ Wanted = (
     | MetricsRequest
     | SamplesRequest
     | ShippingRequest
+    | RoutesRequest
 )
 
 

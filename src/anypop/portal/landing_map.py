@@ -38,7 +38,7 @@ async def shown(visit: Visit) -> Response:
 async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
     stack = visit.request.path_params["stack"]
     query = visit.request.query_params
-    known, declared = await _workloads(visit, stack)
+    known, declared = await workloads(visit, stack)
     if declared is None:
         return visit.page("map_none.html", stack=stack)
     by_model = query.get("by") == "model"
@@ -98,7 +98,7 @@ async def piece(visit: Visit, stack: str, declared: Any, rollout: Any) -> str:
     return rendered("map_live.html", stack=stack, visit=visit, **await told(visit, stack, declared, rollout=rollout))
 
 
-async def _workloads(visit: Visit, stack: str) -> tuple[list[Any], Any]:
+async def workloads(visit: Visit, stack: str) -> tuple[list[Any], Any]:
     """Those with an anycast address, and the one that is meant: by its slug, or the first one. None: there is none."""
     found = await visit.api.get("workload/v1/stacks", stack, "workloads", **{"page_request.first": MOST_WORKLOADS})
     known = [one for one in found["results"] if summary.anycast(one)]
@@ -139,7 +139,7 @@ async def _why(visit: Visit, stack: str, declared: Any, vantage: str) -> tuple[A
 async def test(visit: Visit) -> Response:
     """Fifteen requests from every vantage; and the map of what they saw."""
     stack = visit.request.path_params["stack"]
-    _, declared = await _workloads(visit, stack)
+    _, declared = await workloads(visit, stack)
     path = ("anypop/v1/stacks", stack, "workloads", visit.form.get("workload", "-"), "tests")
     try:
         await visit.api.send("POST", *path, body={})
@@ -177,7 +177,7 @@ async def _rates(visit: Visit, stack: str) -> dict[str, dict[str, float]]:
 async def model(visit: Visit) -> Response:
     """The picture by the model, which takes a moment."""
     stack = visit.request.path_params["stack"]
-    _, declared = await _workloads(visit, stack)
+    _, declared = await workloads(visit, stack)
     if declared is None:
         raise Refused(404, "there is no such workload")
     body = {"workload": declared["id"], "stack": stack, "top": MOST_NETWORKS}
@@ -196,7 +196,7 @@ async def model(visit: Visit) -> Response:
 async def file(visit: Visit) -> Response:
     """The picture as a file of its own."""
     stack = visit.request.path_params["stack"]
-    _, declared = await _workloads(visit, stack)
+    _, declared = await workloads(visit, stack)
     if declared is None:
         raise Refused(404, "there is no such workload")
     shown = await told(visit, stack, declared, rollout=await _newest(visit, stack, declared))

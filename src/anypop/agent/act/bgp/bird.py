@@ -70,7 +70,7 @@ class Bird:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._control = folder / "bird.ctl"
+        self._control = self.control = folder / "bird.ctl"
         self._pid = folder / "bird.pid"
         self._daemon = Recorded(self._pid)
         self._log = folder / "bird.log"

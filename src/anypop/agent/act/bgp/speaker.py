@@ -10,8 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from anypop.agent.act.bgp import glass
 from anypop.agent.act.bgp.bird import Bird, SpeakerSeen
 from anypop.agent.decide.elements import SpeakerConfig
+from anypop.model.errors import WorldError
+from anypop.model.streams import RoutesRequest
 
 T = TypeVar("T")
 
@@ -40,6 +43,15 @@ class Speaker:
     async def refill(self) -> None:
         """Put what was learnt into the kernel once more."""
         await self._call(self._bird.refill)
+
+    async def answer(self, asked: RoutesRequest) -> str:
+        """What the daemon says to a question of the looking glass. Raises `WorldError`. Not in the thread of the
+        others: whoever asks for much holds up nothing.
+        """
+        config = self.seen.config if self.seen is not None else None
+        if config is None:
+            raise WorldError("ask the speaker", "it does not run")
+        return await asyncio.to_thread(glass.answer, self._bird.control, config, asked)
 
     def pid(self) -> int | None:
         """The daemon's process; None when it does not run."""
