@@ -92,6 +92,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 class Said:
     """A host's end of a stream, which says what it has to and is over."""
 
+    said_all = True
+
     def __init__(self, *messages: bytes) -> None:
         self.messages = list(messages)
 
@@ -104,6 +106,8 @@ class Said:
 
 class Channel:
     """A host's agent that listens, and answers each question with its name."""
+
+    said_all = False
 
     def __init__(self, world: World, host: HostName) -> None:
         self.world, self.host = world, host

@@ -51,7 +51,7 @@ async def answered(wanted: Wanted, **more: Any) -> list[Any]:
     control = Control(wanted)
     plain: dict[str, Any] = {
         "containers": tuple, "logs_in": lambda _: None, "kept": Path("/nowhere"), "usage": None, "prefix": "t",
-        "metrics": None, "samples": None, "routes": None,
+        "metrics": None, "samples": None, "shipping": None, "routes": None,
     }  # fmt: skip
     running = asyncio.create_task(Streams(control, None, **(plain | more)).run())  # type: ignore[arg-type]
     async with asyncio.timeout(10):

@@ -24,7 +24,7 @@ def _prefix(value: Any) -> Any:
 class GlassQuery(Request):
     """The question to a host's router."""
 
-    question: RoutesQuestion
+    question: Annotated[RoutesQuestion, Field(description="which of the closed list")]
     address: Annotated[Address, Field(description="of `route`")] = None
     upstream: Annotated[Word, Field(description="of `told` and `heard`: its name in the PoP")] = ""
     family: Annotated[Family, Field(description="of `told` and `heard`")] = 4
