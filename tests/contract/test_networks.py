@@ -68,6 +68,10 @@ def test_what_does_not_act_is_refused_and_others_see_nothing(world: World) -> No
     assert world.call("GET", f"{BASE}/").status_code == 404
     assert violations(world.call("PATCH", f"{BASE}/default", json={"slug": "other"})).keys() == {"slug"}
     made = world.send("POST", BASE, {"name": "blue"})["network"]
+    number = "virtualNetworkIdentifier"
+    assert violations(world.call("POST", BASE, json={"name": "x", number: 7})).keys() == {number}
+    assert violations(world.call("PATCH", f"{BASE}/blue", json={number: made[number] + 1})).keys() == {number}
+    assert world.send("PATCH", f"{BASE}/blue", made)["network"] == made, "it may be sent back as it was read"
     who = tenant(world)
     theirs = "/ipam/v1/stacks/theirs/networks"
     assert [n["slug"] for n in world.call("GET", theirs, headers=who).json()["results"]] == ["default"]
@@ -107,3 +111,30 @@ def test_instances_without_public_addresses_have_private_ones_alone(world: World
     world.settle()
     after = [i for i in order(world, "LHR").instances if list(i.externals())]
     assert after and after[0].uid != before.uid
+
+
+def test_a_change_made_from_an_older_look_is_refused(world: World) -> None:
+    """Of a network, a subnet and a route: 409, and nothing is changed; no number is told by its path."""
+    parts = "/ipam/v1alpha/stacks/default/networks/blue"
+    world.send("POST", BASE, {"name": "blue", "rootSubnet": "10.7.0.0/16"})
+    subnet = world.send("POST", f"{parts}/subnets", {"subnet": {"name": "wide", "prefix": "11.0.0.0/9"}})["subnet"]
+    gateways = [{"interfaceSelectors": [{"key": "role", "operator": "In", "values": ["gateway"]}]}]
+    sent = {"name": "out", "destinationPrefixes": ["192.0.2.0/24"], "gatewaySelectors": gateways}
+    route = world.send("POST", f"{parts}/routes", {"route": sent})["route"]
+    own = {"prefix": subnet["prefix"]}
+    for method, path, member, same in (
+        ("PATCH", f"{BASE}/blue", "network", {}),
+        ("PUT", f"{parts}/subnets/wide", "subnet", own),
+        ("PUT", f"{parts}/routes/out", "route", {k: v for k, v in route.items() if k != "metadata"}),
+    ):
+
+        def body(name: str, version: object, member: str = member, same: Any = same) -> Any:
+            changed = {**same, "name": name, "metadata": {"version": version}}
+            return changed if member == "network" else {member: changed}
+
+        first = world.send(method, path, body("first", "1"))[member]
+        assert (first["name"], first["metadata"]["version"]) == ("first", "2"), member
+        late = world.call(method, path, json=body("late", 1))
+        assert late.status_code == 409 and "has version 2, not 1" in late.json()["message"], late.text
+        assert violations(world.call(method, path, json=body("late", "two"))).keys() == {"metadata.version"}
+        assert world.get(path)[member] == first

@@ -73,15 +73,17 @@ async def get_network_route(
 
 
 @router.put("/{route_id}")
-@answers(RouteAnswer, Code.FAILED_PRECONDITION)
+@answers(RouteAnswer, Code.ABORTED, Code.FAILED_PRECONDITION)
 async def replace_network_route(
     network_id: NetworkId, route_id: RouteId, stack: CallerStack, platform: PlatformDep, body: Body
 ) -> dict[str, Any]:
     """Replace a route of a network.
 
-    What says the same as before is no new version.
+    `metadata.version`, where it is sent, must be the current one. What says the same as before is no new version.
     """
-    step = gateway_routes.change(stack.id, network_id, route_id, _route(body, "", stack), since=stack.created_at)
+    version = body.route.metadata.version if body.route.metadata else None
+    wanted = _route(body, "", stack)
+    step = gateway_routes.change(stack.id, network_id, route_id, wanted, version=version, since=stack.created_at)
     state = await platform.core.change(step)
     network = networks.of(state, stack.id, network_id, since=stack.created_at)
     return {"route": shown(state, network, gateway_routes.of(network, route_id))}

@@ -45,6 +45,8 @@ async def create_stack_network(stack: CallerStack, platform: PlatformDep, body: 
     """
     if not body.name and not body.slug:
         raise Invalid.one("name", "is required (or slug)")
+    if body.virtual_network_identifier:
+        raise Invalid.one("virtualNetworkIdentifier", "is given by the platform: leave it out")
     identity, metadata = networks.new_id(), body.metadata
     root4, root6 = _roots(body)
     made = StackNetwork(
@@ -70,13 +72,14 @@ async def get_stack_network(network_id: NetworkId, stack: CallerStack, platform:
 
 
 @router.patch("/{network_id}")
-@answers(NetworkAnswer, Code.FAILED_PRECONDITION)
+@answers(NetworkAnswer, Code.ABORTED, Code.FAILED_PRECONDITION)
 async def change_stack_network(
     network_id: NetworkId, stack: CallerStack, platform: PlatformDep, body: Body
 ) -> dict[str, Any]:
     """Change a network's name, labels or annotations, and, while no workload is in it, its own subnets.
 
-    The body is not wrapped. What changes nothing is no new version.
+    The body is not wrapped. `metadata.version`, where it is sent, must be the current one. What changes nothing is no
+    new version.
     """
     metadata = body.metadata
     root4, root6 = _roots(body)
@@ -90,6 +93,8 @@ async def change_stack_network(
         root4=root4,
         root6=root6,
         families=_families(body),
+        version=metadata.version if metadata else None,
+        number=body.virtual_network_identifier,
         since=stack.created_at,
     )
     state = await platform.core.change(step)

@@ -66,15 +66,18 @@ async def get_network_subnet(
 
 
 @router.put("/{subnet_id}")
-@answers(SubnetAnswer, Code.ALREADY_EXISTS, Code.FAILED_PRECONDITION)
+@answers(SubnetAnswer, Code.ABORTED, Code.ALREADY_EXISTS, Code.FAILED_PRECONDITION)
 async def replace_network_subnet(
     network_id: NetworkId, subnet_id: SubnetId, stack: CallerStack, platform: PlatformDep, body: Body
 ) -> dict[str, Any]:
     """Replace a subnet of a network.
 
-    What says the same as before is no new version. The prefix of one that instances have addresses in stays.
+    `metadata.version`, where it is sent, must be the current one. What says the same as before is no new version. The
+    prefix of one that instances have addresses in stays.
     """
-    step = subnets.change(stack.id, network_id, subnet_id, _subnet(body, ""), since=stack.created_at)
+    version = body.subnet.metadata.version if body.subnet.metadata else None
+    wanted = _subnet(body, "")
+    step = subnets.change(stack.id, network_id, subnet_id, wanted, version=version, since=stack.created_at)
     state = await platform.core.change(step)
     network = networks.of(state, stack.id, network_id, since=stack.created_at)
     return {"subnet": shown(network, subnets.of(network, subnet_id))}

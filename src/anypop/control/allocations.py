@@ -5,7 +5,6 @@ and leaves an operation that says what was done. What follows for slots and host
 planner's. Pure.
 """
 
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +15,9 @@ from anypop.control.allocation_book import placed
 from anypop.control.allocation_ends import without_allocation, without_claim
 from anypop.control.allocation_matches import may_hold, resolved
 from anypop.control.allocation_pins import allocation_by_slug, by_slug, claim_on, claim_slug, slots_of
-from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
+from anypop.control.refusals import Exists, NotFound, Precondition
 from anypop.control.state import State
+from anypop.control.versions import check_version
 from anypop.model.allocation import (
     Allocation,
     AllocationClaim,
@@ -283,7 +283,7 @@ def _with_claim(state: State, made: AllocationClaim) -> State:
 
 def _reworded(there: K, change: Change) -> K:
     """With the name and the words that a change brings. Raises `VersionConflict`."""
-    _check_version(change, there.version, there.slug)
+    check_version(change.version, there.version, there.slug)
     return replace(
         there,
         name=change.name or there.name,
@@ -321,12 +321,3 @@ def _noted(state: State, made: Operation) -> State:
 def _check_count(state: State, stack: StackId) -> None:
     if max(len(grouped(state.allocations, "stack", stack)), len(grouped(state.claims, "stack", stack))) >= MOST:
         raise Precondition(f"a stack may have {MOST} allocations and claims")
-
-
-def _check_version(change: Change, version: int, slug: str) -> None:
-    if not change.version:
-        return
-    if not re.fullmatch("[0-9]{1,18}", change.version):
-        raise Invalid.one("metadata.version", "must be a whole number")
-    if int(change.version) != version:
-        raise VersionConflict(f"{slug} has version {version}, not {change.version}")

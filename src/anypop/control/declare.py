@@ -7,12 +7,12 @@ two requests for one slug cannot both win. Nothing here does I/O.
 
 import copy
 import json
-import re
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from anypop.control import versions
 from anypop.control.accounts import Stack
 from anypop.control.allocation_book import bound
 from anypop.control.allocations import check_assignments, check_claimable
@@ -222,19 +222,10 @@ def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule], *, beside: 
 
 
 def check_version(body: Mapping[str, Any], current: Declaration, *, required: bool) -> None:
-    """`metadata.version` of a changing request against what is there. Raises `Invalid` when it is missing and
-    `required`, or no number; `VersionConflict` when it is another.
-    """
-    metadata = body.get("metadata")
-    given = metadata.get("version") if isinstance(metadata, Mapping) else None
-    if given is None or given == "":
-        if required:
-            raise Invalid.one("metadata.version", "is required: the version that this replaces")
-        return
-    if not re.fullmatch("[0-9]{1,18}", str(given)):
-        raise Invalid.one("metadata.version", "must be a whole number")
-    if int(str(given)) != current.version:
-        raise VersionConflict(f"workload {current.workload.slug} has version {current.version}, not {given}")
+    """`metadata.version` of a changing request against what is there, as `versions.check_version`."""
+    versions.check_version(
+        versions.version_in(body), current.version, f"workload {current.workload.slug}", required=required
+    )
 
 
 def merged(current: Declaration, patch: Mapping[str, Any]) -> dict[str, Any]:

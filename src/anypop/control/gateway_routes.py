@@ -6,11 +6,13 @@ its gateways lead; or for each host with instances of the network whether a gate
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from anypop.control import networks
 from anypop.control.in_network import ways_of, with_network
 from anypop.control.network_parts import named, new_slug, refuse_another_slug
 from anypop.control.state import State
+from anypop.control.versions import check_version
 from anypop.model.announce import Address
 from anypop.model.errors import Invalid, Problem
 from anypop.model.gateway_route import GatewayRoute, Way, led_domains, trouble
@@ -42,13 +44,16 @@ def create(stack_id: StackId, ref: str, made: GatewayRoute, *, since: float) -> 
     return alter
 
 
-def change(stack_id: StackId, ref: str, route_ref: str, wanted: GatewayRoute, *, since: float) -> Alter:
-    """Put another route in its place. What changes nothing is no new version. The step raises `NotFound`, `Invalid`."""
+def change(stack_id: StackId, ref: str, route_ref: str, wanted: GatewayRoute, *, version: Any, since: float) -> Alter:
+    """Put another route in its place. What changes nothing is no new version. The step raises `NotFound`, `Invalid` and
+    `VersionConflict`.
+    """
 
     def alter(state: State, now: float) -> State:
         there = networks.of(state, stack_id, ref, since=since)
         route = of(there, route_ref)
         refuse_another_slug(wanted, route, "route")
+        check_version(version, route.version, f"route {route.slug}")
         checked = _checked(state, there, wanted)
         made = replace(
             checked, id=route.id, slug=route.slug, name=wanted.name or route.name, version=route.version,

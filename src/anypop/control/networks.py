@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
+from typing import Any
 
 from anypop.control.in_network import check, refuse_overlaps, with_network
 from anypop.control.refusals import Exists, NotFound, Precondition
 from anypop.control.state import State
+from anypop.control.versions import check_version
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import StackId, is_slug, slug_of
@@ -64,17 +66,22 @@ def change(
     root4: IPv4Network | None,
     root6: IPv6Network | None,
     families: tuple[int, ...] | None,
+    version: Any,
+    number: Any,
     since: float,
 ) -> Alter:
     """Change a network's name, labels or own subnets; what is None stays. What changes nothing is no new version. The
-    step raises `NotFound`, `Invalid` for another slug, and `Precondition` for other own subnets while instances are in
-    it: each keeps its addresses.
+    step raises `NotFound`, `Invalid` for another slug or number, `VersionConflict`, and `Precondition` for other
+    own subnets while instances are in it: each keeps its addresses.
     """
 
     def alter(state: State, now: float) -> State:
         there = of(state, stack_id, ref, since=since)
         if slug and slug != there.slug:
             raise Invalid.one("slug", f"cannot be changed (it is {there.slug})")
+        if number and str(number) != str(there.number):
+            raise Invalid.one("virtualNetworkIdentifier", f"is given by the platform (it is {there.number})")
+        check_version(version, there.version, f"network {there.slug}")
         made = replace(
             there,
             name=name or there.name,

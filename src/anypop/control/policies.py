@@ -4,15 +4,15 @@ In: what a request brings, or two states. Out: the `alter` step for `Core.change
 inside the step; or the table of what hosts hold. Only stacks of which something was touched are worked out anew. Pure.
 """
 
-import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from anypop.control.ground import StateGround
-from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
+from anypop.control.refusals import Exists, NotFound, Precondition
 from anypop.control.state import DeclaredPolicy, RuledKey, State
+from anypop.control.versions import check_version, version_in
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName, StackId, WorkloadId
 from anypop.model.policy import SHARED_PRIORITY, HostRules, NetworkPolicy
@@ -53,7 +53,7 @@ def replace_with(body: Mapping[str, Any], stack_id: StackId, identity: str) -> A
 
     def alter(state: State, now: float) -> State:
         current = of(state, stack_id, identity)
-        _check_version(body, current)
+        check_version(version_in(body), current.version, f"network policy {current.policy.slug}")
         wanted = body if body.get("slug") else {**body, "slug": current.policy.slug}
         made_at = current.policy.created_at
         policy, document = read(wanted, policy_id=current.policy.id, stack_id=stack_id, created_at=made_at)
@@ -163,14 +163,3 @@ def _pieces(policy: NetworkPolicy) -> int:
         1 + len(rule.peers.ranges) + sum(1 + len(t.destination) + len(t.source) for t in rule.traffic)
         for rule in policy.rules
     )
-
-
-def _check_version(body: Mapping[str, Any], current: DeclaredPolicy) -> None:
-    metadata = body.get("metadata")
-    given = metadata.get("version") if isinstance(metadata, Mapping) else None
-    if given in (None, ""):
-        return
-    if not re.fullmatch("[0-9]{1,18}", str(given)):
-        raise Invalid.one("metadata.version", "must be a whole number")
-    if int(str(given)) != current.version:
-        raise VersionConflict(f"network policy {current.policy.slug} has version {current.version}, not {given}")

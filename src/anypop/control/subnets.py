@@ -7,12 +7,14 @@ lasts for an incarnation's life. Pure.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from anypop.control import networks
 from anypop.control.in_network import check, overlap, refuse_in_use, refuse_overlaps, ways_of, with_network
 from anypop.control.network_parts import named, new_slug, refuse_another_slug
 from anypop.control.refusals import Exists
 from anypop.control.state import State
+from anypop.control.versions import check_version
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid
 from anypop.model.names import StackId
@@ -47,15 +49,16 @@ def create(stack_id: StackId, ref: str, made: Subnet, *, since: float) -> Alter:
     return alter
 
 
-def change(stack_id: StackId, ref: str, subnet_ref: str, wanted: Subnet, *, since: float) -> Alter:
+def change(stack_id: StackId, ref: str, subnet_ref: str, wanted: Subnet, *, version: Any, since: float) -> Alter:
     """Put what a subnet is called, and its prefix while nobody has an address in it. What changes nothing is no new
-    version. The step raises `NotFound`, `Invalid`, and `Precondition` where it is in use.
+    version. The step raises `NotFound`, `Invalid`, `VersionConflict`, and `Precondition` where it is in use.
     """
 
     def alter(state: State, now: float) -> State:
         there = networks.of(state, stack_id, ref, since=since)
         subnet = of(there, subnet_ref)
         refuse_another_slug(wanted, subnet, "subnet")
+        check_version(version, subnet.version, f"subnet {subnet.slug}")
         made = replace(
             subnet,
             name=wanted.name or subnet.name,

@@ -32,10 +32,13 @@ AnySubnet = Annotated[Word, Field(min_length=1), _prefix_of(None)]
 
 
 class NetworkMetadataBody(CamelRequest):
-    """Labels, by which policies may know the network, and annotations. What the server adds is not looked at."""
+    """Labels, by which policies may know the network, and annotations. `version`: the one that a change replaces; left
+    out: whichever is there. The rest of what the server adds is not looked at.
+    """
 
     labels: Annotated[dict[Key, ShortText], Field(max_length=256)] | None = None
     annotations: Annotated[dict[Key, Text], Field(max_length=256)] | None = None
+    version: Any = None
 
 
 class NetworkBody(CamelRequest):
