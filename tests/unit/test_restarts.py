@@ -73,14 +73,20 @@ def test_an_agent_that_dies_in_between_asks_nobody_twice_and_no_two_at_once(host
     assert made == [(1, ContainerState.RUNNING)] * 2
 
 
-def test_one_that_does_not_come_back_is_waited_for_a_minute(host: FakeHost) -> None:
-    """Then the other one's owner has what he asked for; who looks at that moment finds something to do."""
+@pytest.mark.parametrize("known", [True, False])
+def test_one_that_does_not_come_back_is_waited_for_a_minute(host: FakeHost, known: bool) -> None:
+    """Then the other one's owner has what he asked for; who looks at that moment finds something to do. So it is where
+    the agent died between its end and its new start, and does not know why there was an end.
+    """
     host.obey(order(2, *asked(*ONES), *OTHERS))
     for _ in range(6):  # its program answers no more from the moment at which it is ended
         for step in converge(host.facts(), host.now):
             host.apply(step)
         host.sick.add(instance(0).uid)
         host.now += 0.3
+    if not known:
+        for key, seen in host.containers.items():
+            host.containers[key] = replace(seen, past=replace(seen.past, last=None))
     assert running(host, instance(0).uid) and not ends(host)
     facts = host.facts()
     assert waits_for(asked(instance(1))[0], facts, host.now) is not None

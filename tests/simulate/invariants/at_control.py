@@ -16,6 +16,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Phase
 from anypop.model.rollout import RolloutKind, RolloutPhase
 from anypop.model.table import differing
+from anypop.plan.scaling import ordinals_of
 from tests.simulate import features
 from tests.simulate.invariants.broken import broken
 from tests.simulate.invariants.carried import holders, new_leaves, no_neighbour_pays
@@ -181,7 +182,9 @@ def loses_nothing_that_is_wanted(platform: "Platform", before: State, after: Sta
         if declared is None or declared.workload.deleting:
             continue
         target = next((t for t in declared.workload.targets if t.name == i.target), None)
-        if target is None or i.pop not in target.cities or i.ordinal >= after.replicas(i.workload_id, target, i.pop):
+        if target is None or i.pop not in target.cities:
+            continue
+        if i.ordinal not in ordinals_of(target, after.scaled.get((i.workload_id, target.name, i.pop))):
             continue
         if not any(p.incarnation.name == i.name for p in after.incarnations_of(i.workload_id).values()):
             raise broken(13, loses_nothing_that_is_wanted, f"{i.name} is declared and has no incarnation any more")

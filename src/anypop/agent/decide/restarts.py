@@ -81,8 +81,8 @@ def _comes_back(mate: InstanceOrder, facts: Facts, now: float) -> bool:
             or seen.asked < mate.restarts
             or (
                 seen.state is ContainerState.RUNNING
-                and seen.past.last is not None
-                and seen.past.last.reason is Reason.RESTART_ASKED
+                # an agent that died between the end and the new start does not know why there was an end
+                and (seen.past.last is None or seen.past.last.reason is Reason.RESTART_ASKED)
                 and now < (seen.started_at or now) + COMES_BACK_S
             )
         ):
