@@ -19,6 +19,8 @@ VALUES = {
 }  # fmt: skip
 # these end what the walk needs: the session itself, or its user's password
 ENDS = ("/portal/sign-out", "/portal/access/password")
+# forms that change nothing: their answers stand on the page from which they are asked
+QUESTIONS = ("/routing/glass#glass", "/routing/explain#explain")
 
 
 def addresses(method: str, *, opened: bool = False, values: Mapping[str, str] = VALUES) -> Iterator[str]:
