@@ -50,6 +50,9 @@ def main() -> int:
 def _of_workload(page: Page, url: str) -> None:
     page.goto(f"{url}{BASE}/workloads/{WORKLOAD}")
     page.get_by_text("of 8 running").first.wait_for()
+    for part in ("#revisions *", "#events *", ".plot canvas"):  # they come after the page
+        page.locator(part).first.wait_for()
+    page.locator("[data-chart=cpu] .legend li").last.wait_for()
 
 
 def _of_map(page: Page, url: str) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from anypop.cli import metrics
@@ -32,12 +33,22 @@ def test_objectives_name_who_lands_elsewhere_and_what_is_not_known() -> None:
     assert row[2:] == ["50.0 %", "95.0 %", "?", "27.7", "?", "?", "london in JFK, not LHR; rio in nowhere, not MIA"]
 
 
-def test_targets_are_listed_by_host() -> None:
-    found = [
+def test_targets_are_listed_by_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list that Prometheus gets; an object would be of another server than control."""
+    found: Any = [
         {"targets": ["c:8443"], "labels": {"__metrics_path__": "/anypop/v1/metrics"}},
         {"targets": ["c:8443"], "labels": {"__metrics_path__": "/x", "pop": "LHR", "host": "LHR-1"}},
     ]
     assert [row[1] for row in metrics.scraped(found).rows] == ["control", "LHR-1"]
+
+    def answer(asked: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"access_token": "t"} if "token" in asked.url.path else found)
+
+    listed = Caller(tmp_path, httpx.MockTransport(answer), monkeypatch)
+    ran = listed("metrics", "targets")
+    assert ran.code == 0 and "LHR-1" in ran.out, ran.err
+    found = {"results": []}
+    assert listed("metrics", "targets").code != 0
 
 
 @pytest.mark.parametrize("argv", [["metrics", "query"], ["metrics", "query", "cpu", "--by"], ["metrics", "moon"]])

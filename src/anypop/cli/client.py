@@ -60,9 +60,10 @@ class Client:
         body: object = None,
         query: dict[str, str | int] | None = None,
         patience_s: float = PATIENCE_S,
+        shape: type[dict[str, Any]] | type[list[Any]] = dict,
     ) -> Any:
         """The parsed answer; None where it has no body. `what` opens the message of a Failure ("create workload
-        web").
+        web"). `shape`: an answer of control is an object, but for what others say the form of.
         """
         response = self._send(method, path, what=what, body=body, query=query, patience_s=patience_s)
         if response.status_code >= 400:
@@ -70,7 +71,7 @@ class Client:
         if not response.content:
             return None
         found = _parsed(response)
-        if not isinstance(found, dict):  # each of control's answers is an object
+        if not isinstance(found, shape):
             raise Failure(
                 f"{what}: this answer is not one of control's", advice="Is ANYPOP_URL the address of a control process?"
             )

@@ -53,7 +53,8 @@ def query(
 @command(app, "targets", stack=False, examples="anypop metrics targets")
 def targets(call: Call) -> None:
     """What there is to scrape: control and each host, for Prometheus's service discovery."""
-    found = call.client.get("/anypop/v1/metrics/targets", what="list what there is to scrape")
+    what = "list what there is to scrape"  # as Prometheus wants it: a list
+    found = call.client.call("GET", "/anypop/v1/metrics/targets", what=what, shape=list)
     call.screen.result(found, lambda: [scraped(found)])
 
 
