@@ -1,8 +1,8 @@
 """The public API, called inside this process: the only way by which a page learns or changes anything.
 
-In: a path of the API, and the token of whoever looks at the page. Out: its answer, or `Refused` with its words; or a
-stream's events one by one. Each call goes through the whole application as a request from outside does: token, role,
-rates, bounds, audit. It knows no store and no control.
+In: a path of the API, and the token of whoever looks at the page. Out: its answer, or `Refused` with its words, or
+`SignedOut`; or a stream's events one by one. Each call goes through the whole application as a request from outside
+does: token, role, rates, bounds, audit. It knows no store and no control.
 """
 
 import asyncio
@@ -40,6 +40,16 @@ class Refused(Exception):  # noqa: N818 - a refusal is no error of ours
         self.wait_s = wait_s
 
 
+class SignedOut(Exception):  # noqa: N818 - it is no error of ours either
+    """The session is over. No `Refused`, since no page has an answer to it: it passes all of them, up to the one place
+    that leads to the sign-in. `refused`: the API's words.
+    """
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message)
+        self.refused = refused
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
     """Who asks, as the API must see it: the other end of the connection, and the token."""
@@ -59,7 +69,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """The API for one asker."""
+    """The API for one asker. Whoever asks with the token of a session that is over gets `SignedOut`."""
 
     app: ASGIApp
     asker: Asker
@@ -80,7 +90,7 @@ class Api:
         """
         status, headers, body = await self._whole(self._scope("GET", path, query, cookie=cookie), b"")
         if status >= 400:
-            raise _refused(status, headers, body)
+            raise self._no(status, headers, body)
         cookies = [value for name, value in headers if name == "set-cookie"]
         return next((value for name, value in headers if name == "location"), ""), cookies
 
@@ -90,7 +100,7 @@ class Api:
         content = json.dumps(body).encode() if body is not None else b""
         status, headers, answer = await self._whole(self._scope(method, path, query or {}), content)
         if status >= 400:
-            raise _refused(status, headers, answer)
+            raise self._no(status, headers, answer)
         return json.loads(answer) if answer else None
 
     async def _whole(self, scope: Scope, content: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -162,11 +172,15 @@ class Api:
                     continue
                 text += message.get("body", b"")
                 if not message.get("more_body", False):
-                    raise _refused(status, headers, text)
+                    raise self._no(status, headers, text)
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
+
+    def _no(self, status: int, headers: list[tuple[str, str]], body: bytes) -> Refused | SignedOut:
+        refused = _refused(status, headers, body)
+        return SignedOut(refused) if status == 401 and self.asker.token else refused
 
     def _scope(self, method: str, path: tuple[str, ...], query: Mapping[str, object], *, cookie: str = "") -> Scope:
         raw = "/" + "/".join(quote(part, safe="") for part in _parts(path))

@@ -33,8 +33,6 @@ async def plan(visit: Visit) -> Response:
         body = {"workload": _wanted(visit.form, declared)}
         planned = await visit.api.send("POST", "anypop/v1/stacks", stack, "plan", body=body)
     except Refused as error:
-        if error.status == 401:
-            raise
         refused = error
     return visit.page("change_plan.html", planned=planned, refused=refused, name=declared["name"])
 
@@ -48,8 +46,6 @@ async def change(visit: Visit) -> Response:
             "PUT", "workload/v1/stacks", stack, "workloads", declared["id"], body={"workload": wanted}
         )  # fmt: skip
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await _page(visit, refused=refused)
     before, after = ({**one, "metadata": {}, "targets": {}} for one in (declared, wanted))
     back = way_back(declared, content=before != after, numbers=declared["targets"] != wanted["targets"])

@@ -49,8 +49,6 @@ async def _quote(visit: Visit, wish: Wish, document: Any) -> tuple[Any, tuple[Pr
     try:
         return await visit.api.send("POST", "anypop/v1/quote", body={"workload": priced}), ()
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return None, refused.problems or (Problem(field="", says=refused.message),)
 
 
@@ -70,8 +68,6 @@ async def plan(visit: Visit) -> Response:
                 taken = Problem(field="slug", says=f"{made.name} is there already: choose another name")
                 planned, refused = None, Refused(409, "The name is taken.", (taken,))
         except Refused as error:
-            if error.status == 401:
-                raise
             refused = error
     places = {one["cityCode"]: one for one in cities}
     return visit.page(
@@ -99,8 +95,6 @@ async def create(visit: Visit) -> Response:
             answer = await visit.api.send("POST", "workload/v1/stacks", stack, "workloads", body=body)
             return visit.to(f"/portal/stacks/{stack}/workloads/{answer['workload']['slug']}", done="created")
         except Refused as error:
-            if error.status == 401:
-                raise
             refused = error
     return await _page(visit, refused=refused)
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from anypop.picture.land import land
 from anypop.picture.landing_map import inside, whole
 from anypop.portal import landings, shields, summary
+from anypop.portal.acting import did
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit, rendered
 
@@ -131,8 +132,6 @@ async def _why(visit: Visit, stack: str, declared: Any, vantage: str) -> tuple[A
     try:
         return await visit.api.get("anypop/v1/why", **query), None
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return None, refused
 
 
@@ -144,8 +143,6 @@ async def test(visit: Visit) -> Response:
     try:
         await visit.api.send("POST", *path, body={})
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await _page(visit, refused=refused)
     return visit.to(f"/portal/stacks/{stack}/map", workload=declared["slug"] if declared else "", done="tested")
 
@@ -162,9 +159,7 @@ async def _rates(visit: Visit, stack: str) -> dict[str, dict[str, float]]:
     query = {"type": "BANDWIDTH", "workload_id": visit.request.query_params.get("workload", "")}
     try:
         found = await visit.api.get("workload/v1/stacks", stack, "metrics", **query)
-    except Refused as refused:
-        if refused.status == 401:
-            raise
+    except Refused:
         return {}
     rates: dict[str, dict[str, float]] = {}
     for one in found.get("data", {}).get("matrix", {}).get("results", ()):
@@ -267,15 +262,10 @@ async def abort(visit: Visit) -> Response:
     return await _did(visit, "aborted", *path, visit.form.get("rollout", "-"), "abort", body={})
 
 
-async def _did(visit: Visit, word: str, *path: str, body: object) -> Response:
-    try:
-        await visit.api.send("POST", *path, body=body)
-    except Refused as refused:
-        if refused.status == 401:
-            raise
-        return await _page(visit, refused=refused)
-    stack = visit.request.path_params["stack"]
-    return visit.to(f"/portal/stacks/{stack}/map", workload=visit.form.get("workload", ""), done=word)
+async def _did(visit: Visit, word: str, *call: str, body: object) -> Response:
+    path = f"/portal/stacks/{visit.request.path_params['stack']}/map"
+    after = visit.to(path, workload=visit.form.get("workload", ""), done=word)
+    return await did(visit, _page, after, "POST", *call, body=body)
 
 
 def _repairs(stack: str, slug: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from starlette.responses import Response, StreamingResponse
 
 from anypop.portal import landing_map, shields, workloads
-from anypop.portal.calls import Refused
+from anypop.portal.calls import Refused, SignedOut
 from anypop.portal.visit import Visit, rendered
 from anypop.portal.workload import PAGE, told
 
@@ -105,11 +105,11 @@ async def _session(visit: Visit, news: News) -> None:
     while True:
         await asyncio.sleep(SIGN_OF_LIFE_S)
         try:
-            await visit.api.get("anypop/v1/who-am-i")
-        except Refused as refused:
-            if refused.status == 401:
-                await news.put(("", ""))
-                return
+            with contextlib.suppress(Refused):  # it is there, and busy
+                await visit.api.get("anypop/v1/who-am-i")
+        except SignedOut:
+            await news.put(("", ""))
+            return
         await news.put(("", "alive"))
 
 
@@ -132,10 +132,10 @@ def _watches(visit: Visit, topics: tuple[str, ...], news: News) -> Iterator[Coro
 async def _guarded(watch: Coroutine[Any, Any, None], news: News) -> None:
     try:
         await watch
-    except Refused as refused:
-        if refused.status == 401:
-            await news.put(("", ""))
-        # else the next look of the page says why
+    except SignedOut:
+        await news.put(("", ""))
+    except Refused:
+        pass  # the next look of the page says why
 
 
 async def _rows(visit: Visit, stack: str, refs: list[str], news: News) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from anypop.portal import landing_map
+from anypop.portal.acting import did
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit
 
@@ -87,8 +88,6 @@ async def glass(visit: Visit) -> Response:
     try:
         answer = await visit.api.get("anypop/v1/hosts", asked["host"], "routes", **query)
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await _page(visit, asked=asked, unanswered=refused)
     return await _page(visit, asked=asked, answer=answer)
 
@@ -103,28 +102,21 @@ async def explain(visit: Visit) -> Response:
     try:
         found = await visit.api.send("POST", "anypop/v1/routes/explain", body=body)
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await _page(visit, pasted=pasted, unread=refused)
     return await _page(visit, pasted=pasted, explained=found["results"])
 
 
 async def drain(visit: Visit) -> Response:
     body = {"drain": {"target": visit.form.get("target", "")}}
-    return await _did(visit, "drained", "anypop/v1/drains", body=body)
+    return await did(visit, _page, _at(visit, "drained"), "POST", "anypop/v1/drains", body=body)
 
 
 async def undrain(visit: Visit) -> Response:
-    return await _did(visit, "undrained", "anypop/v1/drains", visit.form.get("drain", "-"), "undrain", body=None)
+    call = ("anypop/v1/drains", visit.form.get("drain", "-"), "undrain")
+    return await did(visit, _page, _at(visit, "undrained"), "POST", *call)
 
 
-async def _did(visit: Visit, word: str, *path: str, body: object) -> Response:
-    try:
-        await visit.api.send("POST", *path, body=body)
-    except Refused as refused:
-        if refused.status == 401:
-            raise
-        return await _page(visit, refused=refused)
+def _at(visit: Visit, word: str) -> Response:
     return visit.to(f"/portal/stacks/{visit.request.path_params['stack']}/routing", done=word)
 
 

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
 from anypop.portal import cookies, files, shields, words
-from anypop.portal.calls import Api, Asker, Refused
+from anypop.portal.calls import Api, Asker, Refused, SignedOut
 
 LARGEST_FORM = 1 << 18
 MOST_FIELDS = 5000  # a thousand cities
@@ -107,7 +107,7 @@ def signed_in(api: ASGIApp, endpoint: Page) -> Callable[[Request], Awaitable[Res
         own = Api(app=api, asker=asker(request, token))
         try:
             if not token:
-                raise Refused(401, "sign in first")
+                raise SignedOut(Refused(401, "sign in first"))
             form = await form_of(request, token)
             who = await own.get("anypop/v1/who-am-i")
             stacks = await own.get("stack/v1/stacks", **{"page_request.first": 1000})
@@ -116,9 +116,9 @@ def signed_in(api: ASGIApp, endpoint: Page) -> Callable[[Request], Awaitable[Res
             if stack is not None and not any(stack in (one["slug"], one["id"]) for one in visit.stacks):
                 await own.get("stack/v1/stacks", stack)  # more than are listed, or nobody's: the API says
             return await _or_refused(visit, endpoint)
+        except SignedOut:
+            return led_to_sign_in(request)
         except Refused as refused:
-            if refused.status == 401:
-                return led_to_sign_in(request)
             bare = Visit(request=request, api=own, secret=token)
             return bare.page("refused.html", status=refused.status, refused=refused)
 
@@ -145,8 +145,6 @@ async def _or_refused(visit: Visit, endpoint: Page) -> Response:
     try:
         return await endpoint(visit)
     except Refused as refused:
-        if refused.status == 401:
-            raise
         part = "hx-request" in visit.request.headers
         template = "refused_part.html" if part else "refused.html"
         return visit.page(template, status=refused.status, refused=refused)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from anypop.portal import summary
+from anypop.portal.acting import did
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit
 from anypop.portal.workload import NUMBER, declared_of, done, page, place, way_back, workload
@@ -72,8 +73,6 @@ async def undo(visit: Visit) -> Response:
             path = ("anypop/v1/stacks", *workload(visit), "rollback")
             await visit.api.send("POST", *path, body={"revision": int(revision)})
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await page(visit, refused=refused)
     return done(visit, "undone")
 
@@ -104,16 +103,10 @@ async def rollout(visit: Visit) -> Response:
 
 
 async def _did(
-    visit: Visit, word: str, method: str, *path: str, body: object = None, back: Mapping[str, str] | None = None
+    visit: Visit, word: str, method: str, *call: str, body: object = None, back: Mapping[str, str] | None = None
 ) -> Response:
-    """The page again: with what is under way, or with the API's words where it refused."""
-    try:
-        await visit.api.send(method, *path, body=body)
-    except Refused as refused:
-        if refused.status == 401:
-            raise
-        return await page(visit, refused=refused)
-    return done(visit, word, way_back=back)
+    """The page of the workload again; `back`: the way back, where there is one."""
+    return await did(visit, page, done(visit, word, way_back=back), method, *call, body=body)
 
 
 _AT = "/portal/stacks/{stack}/workloads/{workload}"

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from anypop.portal import cookies
 from anypop.portal.access import limits
-from anypop.portal.access.asked import ACCOUNTS, BASE, did, is_operator, is_owner, typed
+from anypop.portal.access.asked import ACCOUNTS, BASE, is_operator, is_owner, typed
+from anypop.portal.acting import did
 from anypop.portal.calls import Problem, Refused
 from anypop.portal.visit import SIGN_IN, Page, Visit
 
@@ -76,10 +77,9 @@ async def _id(visit: Visit) -> str:
 
 
 async def _did(visit: Visit, word: str, method: str, *call: str, body: Mapping[str, Any]) -> Response:
-    answer = await did(visit, page, HERE, word, method, *call, body=body)
-    if answer.status_code == 303 and (ref := visit.form.get("account", "")):
-        return visit.to(HERE, account=ref, done=word)
-    return answer
+    ref = visit.form.get("account", "")
+    after = visit.to(HERE, account=ref, done=word) if ref else visit.to(HERE, done=word)
+    return await did(visit, page, after, method, *call, body=body)
 
 
 async def delete(visit: Visit) -> Response:
@@ -89,8 +89,6 @@ async def delete(visit: Visit) -> Response:
     try:
         await visit.api.send("DELETE", ACCOUNTS, account["id"], query={"confirm": account["name"]})
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await page(visit, refused=refused)
     if account["id"] != visit.who["account"]["id"]:
         return visit.to(ALL, done="deleted")
@@ -115,15 +113,19 @@ async def listed(visit: Visit, *, refused: Refused | None = None) -> Response:
 
 async def create(visit: Visit) -> Response:
     body = {"name": visit.form.get("name", "").strip()}
-    return await did(visit, listed, ALL, "created", "POST", ACCOUNTS, body=body)
+    return await did(visit, listed, visit.to(ALL, done="created"), "POST", ACCOUNTS, body=body)
 
 
 async def suspend(visit: Visit) -> Response:
-    return await did(visit, listed, ALL, "suspended", "POST", ACCOUNTS, visit.form.get("account", ""), "suspend")
+    return await did(
+        visit, listed, visit.to(ALL, done="suspended"), "POST", ACCOUNTS, visit.form.get("account", ""), "suspend"
+    )
 
 
 async def resume(visit: Visit) -> Response:
-    return await did(visit, listed, ALL, "resumed", "POST", ACCOUNTS, visit.form.get("account", ""), "resume")
+    return await did(
+        visit, listed, visit.to(ALL, done="resumed"), "POST", ACCOUNTS, visit.form.get("account", ""), "resume"
+    )
 
 
 PAGES: tuple[tuple[str, str, Page], ...] = (

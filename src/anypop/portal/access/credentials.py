@@ -9,7 +9,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anypop.portal.access.asked import BASE, did, is_owner, own_id, typed
+from anypop.portal.access.asked import BASE, is_owner, own_id, typed
+from anypop.portal.acting import did
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit
 
@@ -69,7 +70,7 @@ async def delete(visit: Visit) -> Response:
     found, whose = await _named(visit)
     if wrong := typed(visit, called(found), what="delete this credential"):
         return await page(visit, refused=wrong)
-    return await did(visit, page, HERE, "deleted", "DELETE", USERS, whose, "credentials", found["id"])
+    return await did(visit, page, visit.to(HERE, done="deleted"), "DELETE", USERS, whose, "credentials", found["id"])
 
 
 def called(found: Any) -> str:
@@ -87,8 +88,6 @@ async def _secret(visit: Visit, *call: str, body: object = None) -> Response:
     try:
         made = await visit.api.send("POST", *call, body=body)
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await page(visit, refused=refused)
     if visit.who.get("client_id") == made["clientId"]:
         return visit.page("access_secret.html", made=made)  # this session is over: no page can be asked for any more

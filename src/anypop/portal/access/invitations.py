@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from anypop.portal.access.asked import ACCOUNTS, BASE, did, is_operator, is_owner
+from anypop.portal.access.asked import ACCOUNTS, BASE, is_operator, is_owner
 from anypop.portal.access.users import ROLES
+from anypop.portal.acting import did
 from anypop.portal.calls import Refused
 from anypop.portal.visit import SIGN_IN, Page, Visit
 
@@ -69,24 +70,24 @@ async def _made(visit: Visit, *call: str, body: object) -> Response:
     try:
         made = (await visit.api.send("POST", *call, body=body))["invitation"]
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await page(visit, refused=refused)
     return await page(visit, made=made)
 
 
 async def withdraw(visit: Visit) -> Response:
     call = (ACCOUNTS, "mine", "invitations", visit.form.get("invitation", ""))
-    return await did(visit, page, HERE, "withdrawn", "DELETE", *call)
+    return await did(visit, page, visit.to(HERE, done="withdrawn"), "DELETE", *call)
 
 
 async def approve(visit: Visit) -> Response:
-    return await did(visit, page, HERE, "approved", "POST", OPEN, visit.form.get("invitation", ""), "approve")
+    return await did(
+        visit, page, visit.to(HERE, done="approved"), "POST", OPEN, visit.form.get("invitation", ""), "approve"
+    )
 
 
 async def refuse(visit: Visit) -> Response:
     word = "withdrawn" if visit.form.get("kind") != "request" else "refused"
-    return await did(visit, page, HERE, word, "DELETE", OPEN, visit.form.get("invitation", ""))
+    return await did(visit, page, visit.to(HERE, done=word), "DELETE", OPEN, visit.form.get("invitation", ""))
 
 
 PAGES: tuple[tuple[str, str, Page], ...] = (

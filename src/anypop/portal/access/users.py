@@ -9,8 +9,9 @@ from typing import Any
 from starlette.responses import Response
 
 from anypop.portal import cookies
-from anypop.portal.access.asked import ACCOUNTS, BASE, did, is_operator, is_owner, own_id, typed
-from anypop.portal.calls import Refused
+from anypop.portal.access.asked import ACCOUNTS, BASE, is_operator, is_owner, own_id, typed
+from anypop.portal.acting import did
+from anypop.portal.calls import Refused, SignedOut
 from anypop.portal.visit import SIGN_IN, Page, Visit
 
 ROLES = {
@@ -47,7 +48,9 @@ async def set_role(visit: Visit) -> Response:
     if user["id"] == own_id(visit) and (wrong := typed(visit, user["name"], what="change your own role")):
         return await page(visit, refused=wrong)
     body = {"role": visit.form.get("role", "")}
-    return await did(visit, page, BASE, "role", "PATCH", ACCOUNTS, "mine", "users", user["id"], body=body)
+    return await did(
+        visit, page, visit.to(BASE, done="role"), "PATCH", ACCOUNTS, "mine", "users", user["id"], body=body
+    )
 
 
 async def remove(visit: Visit) -> Response:
@@ -55,7 +58,7 @@ async def remove(visit: Visit) -> Response:
     own = user["id"] == own_id(visit)
     if wrong := typed(visit, user["name"], what=f"remove {'yourself' if own else user['name']} from this account"):
         return await page(visit, refused=wrong)
-    return await did(visit, page, BASE, "removed", "DELETE", ACCOUNTS, "mine", "users", user["id"])
+    return await did(visit, page, visit.to(BASE, done="removed"), "DELETE", ACCOUNTS, "mine", "users", user["id"])
 
 
 async def reset(visit: Visit) -> Response:
@@ -64,8 +67,6 @@ async def reset(visit: Visit) -> Response:
     try:
         made = await visit.api.send("POST", "anypop/v1/users", user["id"], "reset")
     except Refused as refused:
-        if refused.status == 401:
-            raise
         return await page(visit, refused=refused)
     return await page(
         visit, name=user["name"], token=made["invitation"]["token"], ends=made["invitation"]["expires_at"]
@@ -84,6 +85,8 @@ async def change_password(visit: Visit) -> Response:
     body = {"password": visit.form.get("password", ""), "new": visit.form.get("new", "")}
     try:
         await visit.api.send("POST", "anypop/v1/password", body=body)
+    except SignedOut as out:  # so the API calls a wrong password too; if the session is over, the page finds out
+        return await page(visit, refused=out.refused)
     except Refused as refused:
         return await page(visit, refused=refused)
     answer = visit.to(SIGN_IN, changed="yes")
