@@ -7,17 +7,15 @@ says of them.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from anypop.control.roles import Role
 from anypop.control.secret_files import secret_in
-from anypop.model.errors import Invalid, Problem, WorldError
-
-Text = Annotated[str, Field(min_length=1, max_length=512)]
+from anypop.control.settings_files import Given, Text, checked, loaded
+from anypop.model.errors import Invalid, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,45 +50,32 @@ class OidcSettings:
         return f"{self.url}/anypop/v1/sign-in/oidc/callback"
 
 
-class _Given(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Rule(_Given):
+class _Rule(Given):
     claim: Text
     value: Text
     account: Text
     role: Role
 
 
-class _File(_Given):
+class _File(Given):
     issuer: Text
     client_id: Text
     client_secret_file: Path
     url: Text
-    scopes: list[Text] = ["openid", "profile", "email"]
-    names: list[Text] = ["preferred_username", "email", "name"]
+    scopes: list[Text] = Field(default=["openid", "profile", "email"])
+    names: list[Text] = Field(default=["preferred_username", "email", "name"])
     ca: Path | None = None
-    rules: list[_Rule] = []
+    rules: list[_Rule] = Field(default=[])
 
 
 def read(path: Path) -> OidcSettings:
     """Raises `WorldError` for a file that cannot be read, and `Invalid` with all that is wrong in it."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorldError(f"read {path}", error.strerror or str(error)) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise WorldError(f"read {path}", f"it is not YAML: {error}") from error
-    return settings_from(found)
+    return settings_from(loaded(path))
 
 
 def settings_from(data: Any) -> OidcSettings:
     """Raises `Invalid` with all that is wrong."""
-    try:
-        given = _File.model_validate(data if data is not None else {})
-    except ValidationError as error:
-        raise Invalid(Problem(path=_path(e["loc"]), message=e["msg"]) for e in error.errors()) from error
+    given = checked(_File, data, "oidc")
     problems = [*_address("issuer", given.issuer), *_address("url", given.url)]
     if urlsplit(given.url).path not in ("", "/"):
         problems.append(Problem(path="oidc.url", message="is control's own address, with nothing behind the port"))
@@ -111,10 +96,6 @@ def settings_from(data: Any) -> OidcSettings:
         ca=given.ca,
         rules=tuple(Rule(claim=r.claim, value=r.value, account=r.account, role=r.role) for r in given.rules),
     )
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return "oidc" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
 
 
 def _address(name: str, text: str) -> list[Problem]:

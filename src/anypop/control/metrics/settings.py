@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from anypop.control.secret_files import secret_in
-from anypop.model.errors import Invalid, Problem, WorldError
+from anypop.control.settings_files import Given, Text, checked, loaded
+from anypop.model.errors import Invalid, Problem
 
-Text = Annotated[str, Field(min_length=1, max_length=512)]
 INTERVAL_S = 15.0
 WINDOW_S = 31 * 86_400.0  # as long as agents keep samples
 
@@ -48,11 +47,7 @@ class MetricsSettings:
     webhook: WebhookSettings | None = None
 
 
-class _Given(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Store(_Given):
+class _Store(Given):
     url: Text
     user: str = ""
     password_file: Path | None = None
@@ -60,33 +55,24 @@ class _Store(_Given):
     window_s: Annotated[float, Field(ge=3600, le=400 * 86_400)] = WINDOW_S
 
 
-class _Webhook(_Given):
+class _Webhook(Given):
     url: Text
     secret_file: Path
 
 
-class _File(_Given):
+class _File(Given):
     store: _Store
     webhook: _Webhook | None = None
 
 
 def read(path: Path) -> MetricsSettings:
     """Raises `WorldError` for a file that cannot be read, and `Invalid` with all that is wrong in it."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorldError(f"read {path}", error.strerror or str(error)) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise WorldError(f"read {path}", f"it is not YAML: {error}") from error
-    return settings_from(found)
+    return settings_from(loaded(path))
 
 
 def settings_from(data: Any) -> MetricsSettings:
     """Raises `Invalid` with all that is wrong."""
-    try:
-        given = _File.model_validate(data if data is not None else {})
-    except ValidationError as error:
-        raise Invalid(Problem(path=_path(e["loc"]), message=e["msg"]) for e in error.errors()) from error
+    given = checked(_File, data, "metrics")
     store, webhook = given.store, given.webhook
     problems = _address("store.url", store.url)
     password, secret = "", ""
@@ -106,10 +92,6 @@ def settings_from(data: Any) -> MetricsSettings:
         ),
         webhook=WebhookSettings(url=webhook.url, secret=secret) if webhook is not None else None,
     )  # fmt: skip
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return "metrics" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
 
 
 def _address(name: str, text: str) -> list[Problem]:
