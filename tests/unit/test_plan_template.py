@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from anypop.model.allocation import Assignment, Mode
 from anypop.model.confinement import Security
+from anypop.model.machine import Machine
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.subnets import Interface, Vpc
 from anypop.model.surroundings import HostAlias, Login, Resolving, Surroundings
@@ -44,11 +45,12 @@ OF_THE_PROCESS: dict[str, Any] = {
     "working_dir": "/srv",
     "cpu_limit_millis": 4000,
     "memory_limit_bytes": 8 << 30,
+    "machine": Machine(user_data="I2Nsb3VkLWNvbmZpZwo="),
 }
 # what the version that made the first templates did not know
 NEWER = frozenset({
     "security", "mounts", "working_dir", "cpu_limit_millis", "memory_limit_bytes", "post_start", "message_path",
-    "message_from_log",
+    "message_from_log", "machine",
 })  # fmt: skip
 UNDER_THE_PROCESS: dict[str, Any] = {
     "ports": (Port(name="http", port=8080),),

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from anypop.model.names import WorkloadId
 from anypop.model.order import Order, Payload
+from anypop.model.workload import Container
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12  # what GCM is made for; random ones of a key repeat after some 2^32 secrets
@@ -69,22 +70,30 @@ def is_sealed(text: str) -> bool:
 
 
 def holds_secrets(payload: Payload) -> bool:
-    return bool(payload.around.logins) or any(c.secrets for c in payload.every)
+    return bool(payload.around.logins) or any(c.secrets or _has_user_data(c) for c in payload.every)
 
 
 def with_secrets(payload: Payload, value: Callable[[str], str]) -> Payload:
     """The payload with what `value` makes of each of its secrets."""
     if not holds_secrets(payload):
         return payload
-    containers, init = (
-        tuple(
-            replace(c, secrets=tuple((name, value(secret)) for name, secret in c.secrets)) if c.secrets else c
-            for c in all_
-        )
-        for all_ in (payload.containers, payload.init)
-    )
+    containers, init = (tuple(_of_container(c, value) for c in all_) for all_ in (payload.containers, payload.init))
     logins = tuple(replace(one, password=value(one.password)) for one in payload.around.logins)
     return replace(payload, containers=containers, init=init, around=replace(payload.around, logins=logins))
+
+
+def _has_user_data(container: Container) -> bool:
+    return container.machine is not None and bool(container.machine.user_data)
+
+
+def _of_container(container: Container, value: Callable[[str], str]) -> Container:
+    """What a machine is told at its first start is a secret as well: it often has passwords and keys in it."""
+    if container.secrets:
+        container = replace(container, secrets=tuple((name, value(secret)) for name, secret in container.secrets))
+    machine = container.machine
+    if machine is not None and machine.user_data:
+        container = replace(container, machine=replace(machine, user_data=value(machine.user_data)))
+    return container
 
 
 def order_with_secrets(order: Order, value: Conceal) -> Order:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from anypop.model.allocation import Assignment
 from anypop.model.confinement import PLAIN, Security
+from anypop.model.machine import Machine
 from anypop.model.names import CityCode, StackId, WorkloadId
 from anypop.model.scaling import Scale
 from anypop.model.stack_network import DEFAULT_NETWORK
@@ -68,10 +69,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One container of every instance. `cpu_millis` in thousandths of a core, `memory_bytes` in bytes: what it is sure
-    of; `cpu_limit_millis`, `memory_limit_bytes`: up to what it may go while nobody else wants it (0: no further).
-    Secret values are in `secrets`, apart from `env`. `working_dir` "": as the image says. `mounts`: volumes that it
-    sees.
+    """One container of every instance, or its virtual machine where `machine` is there. `cpu_millis` in thousandths of
+    a core, `memory_bytes` in bytes: what it is sure of; `cpu_limit_millis`, `memory_limit_bytes`: up to what it may go
+    while nobody else wants it (0: no further). Secret values are in `secrets`, apart from `env`. `working_dir` "": as
+    the image says. `mounts`: volumes that it sees.
 
     `startup`: holds the other probes back until it is answered once. `post_start`, `pre_stop`: hooks; what is asked of
     a container once, when its process has begun and before it is ended. `message_path`: the file in which its process
@@ -102,6 +103,7 @@ class Container:
     working_dir: str = ""
     cpu_limit_millis: int = 0
     memory_limit_bytes: int = 0
+    machine: Machine | None = None
 
     @property
     def most_cpu_millis(self) -> int:

@@ -70,6 +70,15 @@ def _process(container: Container) -> dict[str, object]:
     """
     plain = {name for name, default in _DEFAULTS if getattr(container, name) == default}
     data: dict[str, object] = to_data(container)
+    machine = container.machine
+    if machine is not None:  # the same image by another name is the same image
+        image = machine.image
+        plain |= set() if image is None else {"image"}
+        data["machine"] = {
+            "image": image and image.id,
+            "user_data": machine.user_data,
+            "ssh_keys": sorted(machine.ssh_keys),
+        }
     data |= {name: sorted(getattr(container, name)) for name in _UNORDERED}
     if container.security != PLAIN:
         given = to_data(container.security)
