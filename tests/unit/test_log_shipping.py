@@ -199,7 +199,7 @@ async def until(predicate: Any, reason: str) -> None:
 
 @contextlib.asynccontextmanager
 async def shipping(folder: Path) -> Any:
-    working = asyncio.create_task(Shipper(folder, "1").run(asyncio.Event()))
+    working = asyncio.create_task(Shipper(folder).run(asyncio.Event()))
     try:
         yield
     finally:
@@ -268,7 +268,7 @@ def test_a_stack_gets_its_own_lines_alone(tmp_path: Path, receiver: Receiver) ->
     files.write(state, files.Receivers(sinks=(sink(address=receiver.address, stack="mine"),)))
 
     async def run() -> None:
-        ships = Shipper(state, "1")
+        ships = Shipper(state)
         allowed = Sender(sink(address=receiver.address, stack="mine"), (), refused=lambda *_: "")
         await ships._look()
         ships._works["a"].sender = allowed

@@ -46,6 +46,7 @@ from anypop.agent.naming import (
 from anypop.host import inventory, netns, process
 from anypop.model.errors import WorldError
 
+KEPT = (("names", "resolver"), ("shipping", "shipping"))  # processes beside the agent, which outlive it
 _API = "/v4.0.0/libpod/containers"
 _PATIENCE_S = 60.0  # for one container, on a machine under heavy load
 
@@ -58,8 +59,8 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         process.end(state / "bird" / "bird.pid")
         process.end(state / "bird" / "bfd" / "bfd.pid")
         orphans.end(state / "bird" / "bfd")
-        process.end(state / "names" / "resolver.pid", grace_s=1)
-        process.end(state / "shipping" / "shipping.pid", grace_s=2)
+        for folder, name in KEPT:
+            process.end(state / folder / f"{name}.pid", grace_s=2)
         if podman.exists():
             with _tell(troubles):
                 _remove_containers(prefix, pop, podman)

@@ -2,7 +2,8 @@
 
 In: the files in the folder, read anew at SIGHUP. Out: answers, and `told.json`. The first process opens the sockets and
 forks a worker; when that dies the next one goes on with the same sockets, in which questions wait meanwhile. A worker
-ends with its parent, since only one can have the port.
+ends with its parent, since only one can have the port. VERSION is for the agent, which finds it in the process's own
+words and replaces another one than its own.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ _AGAIN_S = 1.0  # after somebody else had the port, or after a worker that lived
 _PR_SET_PDEATHSIG = 1
 
 
-def first(folder: Path, version: str) -> int:
+def first(folder: Path) -> int:
     """Keep one worker alive until SIGTERM."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, 0)  # what tenants ask for goes before nobody; the agent that starts it does
@@ -40,8 +41,8 @@ def first(folder: Path, version: str) -> int:
 
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, pass_on)
-    opened = _opened(folder, version)
-    files.write_told(folder, files.Told(version=version))
+    opened = _opened(folder)
+    files.write_told(folder, files.Told())
     gc.collect()
     gc.freeze()
     while not ending:
@@ -61,13 +62,13 @@ def first(folder: Path, version: str) -> int:
     return 0
 
 
-def _opened(folder: Path, version: str) -> sockets.Sockets:
+def _opened(folder: Path) -> sockets.Sockets:
     while True:
         try:
             return sockets.opened()
         except OSError as error:
             trouble = f"names cannot be asked for at port {sockets.PORT}: {error.strerror}"
-            files.write_told(folder, files.Told(version=version, troubles=(trouble,)))
+            files.write_told(folder, files.Told(troubles=(trouble,)))
             time.sleep(_AGAIN_S)
 
 
@@ -83,4 +84,4 @@ async def _worker(folder: Path, opened: sockets.Sockets) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(first(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(first(Path(sys.argv[1])))

@@ -20,9 +20,8 @@ _AROUND, _TOLD, _DOMAIN = "askers.json", "told.json", "domain-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What the resolver says of itself. `version`: of the program that runs."""
+    """What the resolver says of itself."""
 
-    version: str = ""
     troubles: tuple[str, ...] = ()
 
 
@@ -83,7 +82,7 @@ def write_told(folder: Path, told: Told) -> None:
 
 def read_told(folder: Path) -> Told:
     found = read_object(folder / _TOLD)
-    return Told(version=str(found.get("version", "")), troubles=tuple(map(str, found.get("troubles", ()))))
+    return Told(troubles=tuple(map(str, found.get("troubles", ()))))
 
 
 def _asker(found: dict[str, Any]) -> Asker:

@@ -42,7 +42,6 @@ class Positions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    version: str = ""
     sinks: tuple[Shipped, ...] = ()
 
 

@@ -39,8 +39,8 @@ class _Work:
 class Shipper:
     """`folder`: what `files` says."""
 
-    def __init__(self, folder: Path, version: str) -> None:
-        self._folder, self._version = folder, version
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         kept = files.read(folder, files.Positions)
         self._kept: dict[str, dict[str, Position]] = dict(kept.of) if kept is not None else {}
         self._works: dict[str, _Work] = {}
@@ -147,7 +147,7 @@ class Shipper:
     def _keep(self) -> None:
         files.write(self._folder, files.Positions(of=self._kept))
         told = [replace(w.told, behind=sum(r.behind() for r in w.readers.values())) for w in self._works.values()]
-        files.write(self._folder, files.Told(version=self._version, sinks=tuple(told)))
+        files.write(self._folder, files.Told(sinks=tuple(told)))
 
     async def _end(self, work: _Work) -> None:
         if work.task is not None:
