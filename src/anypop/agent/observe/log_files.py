@@ -1,8 +1,9 @@
-"""Logs of containers: conmon begins one anew when it is full; the one before is kept beside it, both are measured.
+"""Logs of instances: one that is full is begun anew; the one before is kept beside it, both are measured.
 
-In: which containers run, and where Podman keeps their logs. Out: beside `ctr.log` the full one before it, `ctr.log.1`,
-and how large they are and how often one was full. The kernel tells of each new log (inotify(7)). A link of our own to
-the log that is written keeps it when conmon lets it go. It never writes into a log; without it the limit holds too.
+In: which instances run, and where their logs are. Out: beside `ctr.log` the full one before it, `ctr.log.1`, and how
+large they are and how often one was full. The kernel tells of each new log (inotify(7)). A link of our own to the log
+that is written keeps it when conmon lets it go; the process that writes what virtual machines say keeps it by itself.
+It never writes into a log; without it the limit holds too.
 """
 
 import asyncio
@@ -104,7 +105,11 @@ class LogFiles:
             if not now.exists():
                 now.hardlink_to(log)
             elif not now.samefile(log):
-                now.replace(place / BEFORE)
+                before = place / BEFORE
+                if before.exists() and before.samefile(now):  # who writes has kept it: a rename would do nothing
+                    now.unlink()
+                else:
+                    now.replace(before)
                 now.hardlink_to(log)
 
 

@@ -18,7 +18,11 @@ def place_of(kept: Path, uid: str, container: str) -> Path:
 
 def keep(kept: Path, source: Path, uid: str, container: str) -> None:
     """In place of what was kept before. What cannot be kept (a full disk, a log that is gone) is lost, and no error."""
-    place = place_of(kept, uid, container)
+    keep_at(place_of(kept, uid, container), source)
+
+
+def keep_at(place: Path, source: Path) -> None:
+    """The same, where the place is known."""
     with contextlib.suppress(OSError):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True, mode=0o700)

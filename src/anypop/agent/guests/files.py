@@ -1,0 +1,108 @@
+"""The files between the agent and the process that stays with the virtual machines, in one folder for both.
+
+In: a folder. Out: which guests there are (the agent's word), what each one is told of itself, and that it said that it
+is up (the process's word). Every file is replaced as a whole. Nothing of it is where QEMU may write: whoever breaks out
+of a guest into QEMU finds neither logs nor the way to others' consoles. User data may hold secrets: the folder is the
+agent's alone.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from anypop.agent.whole_file import read_object, replace_object, sign_of
+
+_GUESTS, _LIFE, _READY, _SEED = "guests.json", "life.json", "ready.json", "seed"
+ATTACH = "attach.sock"
+"""In the folder of a guest: where consoles are attached. Bytes as they are, both ways."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """`console`: the socket of QEMU's serial port. `kept`: the folder for the log of the life before this one.
+    `namespace`: where its metadata service listens; empty: it has none. `log_bytes`: of its log, which is then begun
+    anew. `about`: what it is told of itself, by path below `meta-data/`.
+    """
+
+    uid: str
+    console: str
+    kept: str
+    namespace: str = ""
+    log_bytes: int
+    about: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def folder_of(folder: Path, uid: str) -> Path:
+    """Its own: its log in the form of conmon's, the socket for consoles, its seed."""
+    return folder / uid
+
+
+def write_guests(folder: Path, guests: Iterable[Guest]) -> bool:
+    """Have exactly these; whether that is something new."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return replace_object(folder / _GUESTS, {one.uid: asdict(one) for one in guests})
+
+
+def read_guests(folder: Path) -> tuple[Guest, ...]:
+    """What cannot be read is none."""
+    found = []
+    for one in read_object(folder / _GUESTS).values():
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            guest = Guest(
+                uid=str(one["uid"]), console=str(one["console"]), kept=str(one["kept"]),
+                namespace=str(one["namespace"]), log_bytes=int(one["log_bytes"]),
+                about={str(k): str(v) for k, v in one["about"].items()},
+            )  # fmt: skip
+            found.append(guest)
+    return tuple(found)
+
+
+def write_seed(folder: Path, uid: str, seed: Mapping[str, bytes]) -> None:
+    """What its cloud-init may ask for, by name; in place of what was there."""
+    place = folder_of(folder, uid) / _SEED
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, content in seed.items():
+        new = place / f".{name}"
+        new.write_bytes(content)
+        new.chmod(0o600)
+        new.rename(place / name)
+    for file in place.iterdir():
+        if file.name not in seed:
+            file.unlink()
+
+
+def read_seed(folder: Path, uid: str, name: str) -> bytes | None:
+    """None: there is no such file, or it is empty."""
+    with contextlib.suppress(OSError):
+        return (folder_of(folder, uid) / _SEED / name).read_bytes() or None
+    return None
+
+
+def life_of(console: Path) -> list[int] | None:
+    """Of its QEMU, which made the socket of its console; None: there is none."""
+    sign = sign_of(console)
+    return None if sign is None else list(sign[:2])
+
+
+def begins_life(folder: Path, guest: Guest) -> bool:
+    """Whether its QEMU is another one than when this was asked before."""
+    return replace_object(folder_of(folder, guest.uid) / _LIFE, {"life": life_of(Path(guest.console))})
+
+
+def say_ready(folder: Path, guest: Guest) -> None:
+    """The guest says that it is up: in this life."""
+    with contextlib.suppress(OSError):  # a full disk: it is not known, and said again
+        replace_object(folder_of(folder, guest.uid) / _READY, {"life": life_of(Path(guest.console))})
+
+
+def is_ready(folder: Path, uid: str, console: Path) -> bool:
+    """Whether it has said so in this life."""
+    life = life_of(console)
+    return life is not None and read_object(folder_of(folder, uid) / _READY).get("life") == life
+
+
+def forget(folder: Path, uid: str) -> None:
+    """Its instance is gone."""
+    shutil.rmtree(folder_of(folder, uid), ignore_errors=True)
