@@ -106,7 +106,11 @@ def _ruled(draft: State, planned: Plan) -> Mapping[HostName, HostRules]:
 
 def _capacities(state: State) -> dict[HostName, object]:
     told = {host: received.report.capacity for host, received in state.reports.items()}
-    return {host: capacity for host, capacity in told.items() if capacity is not None}
+    return {
+        host: (capacity, state.runs_machines(host))
+        for host, capacity in told.items()
+        if capacity is not None or state.runs_machines(host)
+    }
 
 
 def _drains(state: State) -> dict[str, object]:

@@ -27,6 +27,7 @@ NOT_SIMULATED = {
     Reason.WAITS_FOR_VOLUME: "no workload declares volumes here",
     Reason.DARK: "said by faces alone, of an announcement that others of its prefix keep out",
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
+    Reason.NO_MACHINES: "no workload is of virtual machines here",
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",
     Reason.POP_FULL: "a host has 254 places here, and lives are short",
 }

@@ -19,7 +19,7 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 # What only the operator or an agent can send: of these the body's own limits are enough.
 TRUSTED = {"replace_network", "replace_prices", "take_report"}
 # What is given to a program or kept for other programs may be as long as any text; no other field of a tenant may.
-LONG = {"value", "secretValue", "command", "args", "annotations"}
+LONG = {"value", "secretValue", "command", "args", "annotations", "userData"}
 # What a router printed, read once in a process of its own and kept nowhere.
 PASTED = "explain_routes.text"
 # A change, which is put into what is there: the whole is asked.

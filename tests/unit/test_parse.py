@@ -178,6 +178,7 @@ def test_all_problems_are_told_at_once_by_their_own_paths() -> None:
         "slug",
         "speck",
         "spec.virtualMachines",
+        "spec.virtualMachines.vm.image",
         f"{APP}.image",
         f"{APP}.ports.web.port",
         f"{APP}.ports.two.port",

@@ -4,6 +4,7 @@ In: a body as PUT takes it (or PATCH, with `merge=true`). Out: each field that d
 made anew for it, how many there are then, and the price. Nothing is stored.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from anypop.api import shapes
 from anypop.api.bodies import JsonObject
-from anypop.api.context import CallerStack, PlatformDep
+from anypop.api.context import AskingCaller, CallerStack, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.rollouts import Preview, RevisionChanges
 from anypop.api.models.workloads import WorkloadPatch, WorkloadRequest
@@ -32,8 +33,10 @@ Documented = Declaration | Parsed | Revision
 @router.post("/preview")
 @answers(Preview)
 async def preview_change(
+    *,
     workload_id: Annotated[str, Path(description="id or slug")],
     stack: CallerStack,
+    caller: AskingCaller,
     platform: PlatformDep,
     body: Annotated[dict[str, Any], Depends(JsonObject(WorkloadRequest | WorkloadPatch, member="workload"))],
     merge: Annotated[bool, Query(description="the body is as PATCH takes it, not as PUT does")] = False,
@@ -42,6 +45,7 @@ async def preview_change(
     current = platform.workload(stack, workload_id)
     wanted = declare.merged(current, body) if merge else body
     made = declare.redeclared(wanted, current, stack, platform.cities(), platform.rules())
+    made = await asyncio.to_thread(platform.with_images, made, caller, current.workload)
     state = platform.core.state
     template = template_of(made.workload, state.template_key)
     anew = template != current.workload.template

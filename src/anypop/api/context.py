@@ -19,7 +19,7 @@ from anypop.api import entitlements
 from anypop.api.graphs import Graphs
 from anypop.api.vantages import LookingGlass, Vantages
 from anypop.api.workers import Workers
-from anypop.control import acts
+from anypop.control import acts, declare
 from anypop.control.accounts import Account, Accounts, Caller, Stack
 from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
@@ -44,7 +44,10 @@ from anypop.control.usage import Metering
 from anypop.model import limits
 from anypop.model.confinement import InstanceRules
 from anypop.model.errors import Invalid, Problem
+from anypop.model.machine import MachineImage
 from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.workload import Container, Workload
+from anypop.plan.parse import Parsed
 from anypop.plan.price import PriceBook
 
 if TYPE_CHECKING:
@@ -140,6 +143,17 @@ class Platform:
     def rules(self) -> InstanceRules:
         """The operator's for instances."""
         return self.core.state.network.instances
+
+    def with_images(self, made: Parsed, caller: Caller, before: Workload | None = None) -> Parsed:
+        """`made` with the images of its virtual machines. Raises `Invalid` where one is not there, or is not the
+        caller's to use. Blocking.
+        """
+        made, asked = declare.unresolved(made, before)
+        return declare.with_images(made, {one.image: self._image_of(one, caller) for one in asked})
+
+    def _image_of(self, one: Container, caller: Caller) -> MachineImage:
+        path = f"spec.virtualMachines.{one.name}.image"
+        raise Invalid.one(path, f"there is no image {one.image} that {caller.name} may use")
 
     def hosts(self) -> list[HostName]:
         return [host.name for _, host in self.core.state.network.hosts()]

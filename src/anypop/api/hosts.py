@@ -129,6 +129,7 @@ def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:
             "evictedAt": shapes.moment(evicted) if evicted is not None else None,
             "capacity": _amounts(capacity) if capacity is not None else None,
             "capacity_by": "operator" if host.capacity is not None else "agent" if capacity is not None else None,
+            "machines": _machines(state, host.name),
             "taken": _amounts(_taken(state, host.name)),
             **tunnels_data(platform, host.name),
         }
@@ -146,6 +147,12 @@ def _state(state: State, pop: Pop, host: Host) -> str:
 def _told(state: State, host: HostName) -> Capacity | None:
     received = state.reports.get(host)
     return received.report.capacity if received is not None else None
+
+
+def _machines(state: State, host: HostName) -> str | None:
+    """With what it runs virtual machines, as its agent told last."""
+    received = state.reports.get(host)
+    return received.report.machines if received is not None else None
 
 
 def _taken(state: State, host: HostName) -> Capacity:

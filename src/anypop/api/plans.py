@@ -5,6 +5,7 @@ deleted, the announcements that would begin and end, what would find no place, a
 would decide the real thing, and keeps none of it; what the real thing would be refused for, this is.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
@@ -13,12 +14,12 @@ from fastapi import APIRouter, Depends
 from anypop.api import shapes
 from anypop.api.bodies import JsonObject
 from anypop.api.changes import differences
-from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
+from anypop.api.context import AskingCaller, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.plans import PlanRequest, WorkloadPlan
 from anypop.control import declare
-from anypop.control.accounts import Account, Stack
+from anypop.control.accounts import Account, Caller, Stack
 from anypop.control.core import Alter
 from anypop.control.state import Declaration, State
 from anypop.model.errors import Invalid
@@ -40,7 +41,7 @@ Announced = tuple[str, str, str, str]
 @answers(WorkloadPlan, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED, Code.NOT_FOUND)
 async def plan_workload(
     stack: CallerStack,
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     body: Annotated[dict[str, Any], Depends(JsonObject(PlanRequest))],
 ) -> dict[str, Any]:
@@ -57,8 +58,8 @@ async def plan_workload(
         raise Invalid.one("workload", "must be an object")
     else:
         current = standing(platform, stack, wanted)
-        made = made_of(platform, stack, wanted, current)
-    alter, workload = step_of(made, current, account)
+        made = await asyncio.to_thread(made_of, platform, stack, caller, wanted, current)
+    alter, workload = step_of(made, current, caller.account)
     if made is not None:
         alter = platform.within_quota(alter, stack)
     confirmed = frozenset([workload]) if current is not None else frozenset[WorkloadId]()
@@ -75,11 +76,15 @@ def standing(platform: Platform, stack: Stack, wanted: dict[str, Any]) -> Declar
     return next((one for one in found if one is not None), None)
 
 
-def made_of(platform: Platform, stack: Stack, wanted: dict[str, Any], current: Declaration | None) -> Parsed:
+def made_of(
+    platform: Platform, stack: Stack, caller: Caller, wanted: dict[str, Any], current: Declaration | None
+) -> Parsed:
+    """Blocking."""
     cities, rules = platform.cities(), platform.rules()
     if current is None:
-        return declare.parsed(wanted, stack, declare.new_id(), cities, rules)
-    return declare.redeclared(wanted, current, stack, cities, rules)
+        return platform.with_images(declare.parsed(wanted, stack, declare.new_id(), cities, rules), caller)
+    made = declare.redeclared(wanted, current, stack, cities, rules)
+    return platform.with_images(made, caller, current.workload)
 
 
 def step_of(made: Parsed | None, current: Declaration | None, account: Account) -> tuple[Alter, WorkloadId]:

@@ -15,13 +15,13 @@ from fastapi import APIRouter, Depends
 
 from anypop.api import plans, set_addresses, shapes
 from anypop.api.bodies import JsonObject
-from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
+from anypop.api.context import AskingCaller, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.plans import AppliedSet, SetPlan, SetRequest
 from anypop.api.set_addresses import LISTS, Address
 from anypop.control import declare
-from anypop.control.accounts import Account, Stack
+from anypop.control.accounts import Account, Caller, Stack
 from anypop.control.core import Alter, Look
 from anypop.control.state import Declaration, State
 from anypop.control.together import accepted_by_all, all_of
@@ -65,14 +65,14 @@ class _Set:
 @router.post("/plan")
 @answers(SetPlan, *REFUSED, Code.NOT_FOUND)
 async def plan_workloads(
-    stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: SetBody
+    stack: CallerStack, caller: AskingCaller, platform: PlatformDep, body: SetBody
 ) -> dict[str, Any]:
     """Plan a set of workloads, allocations, claims and deletions in one step without doing it.
 
     Refused as the step would be, with the numbers of the whole set.
     """
-    found = await asyncio.to_thread(_read, platform, stack, body, versions=False)
-    alter, confirmed, accept = _step(platform, stack, account, found)
+    found = await asyncio.to_thread(_read, platform, stack, caller, body, versions=False)
+    alter, confirmed, accept = _step(platform, stack, caller.account, found)
     before, after = await platform.core.tried(alter, confirmed=confirmed)
     accept(after)
     tell = partial(plans.of_one, platform, before, after)
@@ -93,7 +93,7 @@ async def plan_workloads(
 @router.post("")
 @answers(AppliedSet, Code.ALREADY_EXISTS, Code.ABORTED, *REFUSED, Code.NOT_FOUND)
 async def apply_workloads(
-    stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: SetBody
+    stack: CallerStack, caller: AskingCaller, platform: PlatformDep, body: SetBody
 ) -> dict[str, Any]:
     """Declare a set of workloads, allocations and claims, and delete workloads, in one step: all of it, or nothing.
 
@@ -101,8 +101,8 @@ async def apply_workloads(
     and claims are made first, those that are there are changed as PATCH does it. The answer comes when the step is on
     disk.
     """
-    found = await asyncio.to_thread(_read, platform, stack, body, versions=True)
-    alter, confirmed, accept = _step(platform, stack, account, found)
+    found = await asyncio.to_thread(_read, platform, stack, caller, body, versions=True)
+    alter, confirmed, accept = _step(platform, stack, caller.account, found)
     state = await platform.core.change(alter, confirmed=confirmed, accept=accept)
     return {
         "results": [_applied(state, one) for one in found.workloads],
@@ -114,7 +114,7 @@ async def apply_workloads(
     }
 
 
-def _read(platform: Platform, stack: Stack, body: Mapping[str, Any], *, versions: bool) -> _Set:
+def _read(platform: Platform, stack: Stack, caller: Caller, body: Mapping[str, Any], *, versions: bool) -> _Set:
     """Everything parsed. `versions`: workloads that are there have to say which version they replace. Raises `Invalid`
     with the problems of all, and `NotFound` where one that is to go is not there.
     """
@@ -142,7 +142,7 @@ def _read(platform: Platform, stack: Stack, body: Mapping[str, Any], *, versions
     made = _Set(
         workloads=each(
             "workloads",
-            lambda one: _parsed(platform, stack, one, versions=versions),
+            lambda one: _parsed(platform, stack, caller, one, versions=versions),
             lambda one: one.made.workload.slug,
         ),
         addresses=[
@@ -178,11 +178,11 @@ def _lists(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     return found
 
 
-def _parsed(platform: Platform, stack: Stack, one: Any, *, versions: bool) -> _One:
+def _parsed(platform: Platform, stack: Stack, caller: Caller, one: Any, *, versions: bool) -> _One:
     if not isinstance(one, dict):
         raise Invalid.one("", "must be an object")
     current = plans.standing(platform, stack, one)
-    made = plans.made_of(platform, stack, one, current)
+    made = plans.made_of(platform, stack, caller, one, current)
     if not versions:
         quote(made.workload, platform.prices)  # refused here, with the path of its workload
     elif current is not None:

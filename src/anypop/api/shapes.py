@@ -120,6 +120,7 @@ def _instance(
 ) -> dict[str, Any]:
     """`revision`: the one whose containers it has, so that nothing is shown which does not run."""
     spec = revision.document.get("spec", {})
+    machine = revision.workload.is_machine
     fields = instance_fields(order, life, revision.workload)
     data = {
         **fields,
@@ -138,7 +139,8 @@ def _instance(
         "containers": spec.get("containers", {}),
         "initContainers": spec.get("initContainers", {}),
         "virtualMachines": spec.get("virtualMachines", {}),
-        "containerStatuses": [container_status(c) for c in seen.containers],
+        "containerStatuses": [] if machine else [container_status(c) for c in seen.containers],
+        "virtualMachineStatuses": [machine_status(c) for c in seen.containers] if machine else [],
         "initContainerStatuses": [container_status(c) for c in seen.init],
         "runtime": spec.get("runtime", {}),
     }
@@ -165,6 +167,14 @@ def _last_end(seen: ContainerReport) -> str:
     at = str(moment(seen.last_finished_at)) if seen.last_finished_at is not None else ""
     reason = seen.last_reason.value if seen.last_reason is not None else ""
     return ", ".join(part for part in (reason, code, at, seen.last_message) if part)
+
+
+def machine_status(seen: ContainerReport) -> dict[str, Any]:
+    """As the API shows a virtual machine."""
+    data = container_status(seen)
+    why = data.get("terminated") or data.get("waiting") or {"reason": seen.reason.value, "message": seen.message}
+    shown = {key: data.get(key) for key in ("name", "phase", "ready", "restartCount", "startedAt", "finishedAt")}
+    return filled({**shown, "reason": why["reason"], "message": why.get("message")})
 
 
 def container_status(seen: ContainerReport) -> dict[str, Any]:

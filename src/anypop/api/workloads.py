@@ -4,13 +4,14 @@ In: requests of the Workload API. Out: answers of its shapes. What a request mea
 follows from it the core's; a creation is answered when it is on disk, with the anycast addresses already in it.
 """
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
 from anypop.api import notes, pages, running, shapes, slots
 from anypop.api.bodies import JsonObject
-from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
+from anypop.api.context import AskingCaller, CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.workloads import (
@@ -26,7 +27,7 @@ from anypop.api.models.workloads import (
     WorkloadRequest,
 )
 from anypop.control import declare
-from anypop.control.accounts import Account, Stack
+from anypop.control.accounts import Caller, Stack
 from anypop.control.refusals import NotFound
 from anypop.control.state import Declaration, State
 from anypop.plan.fields import location
@@ -60,7 +61,7 @@ async def list_workloads(query: pages.PageQuery, stack: CallerStack, platform: P
 @router.post("/stacks/{stack_id}/workloads")
 @answers(WorkloadAnswer, Code.ALREADY_EXISTS, *CHANGED, headers=WARNED)
 async def create_workload(
-    stack: CallerStack, platform: PlatformDep, body: WorkloadBody, response: Response
+    stack: CallerStack, caller: AskingCaller, platform: PlatformDep, body: WorkloadBody, response: Response
 ) -> dict[str, Any]:
     """Create a workload.
 
@@ -68,6 +69,7 @@ async def create_workload(
     wrong, nor where no covering prefix is left for its account and its cities.
     """
     made = declare.parsed(body, stack, declare.new_id(), platform.cities(), platform.rules())
+    made = await asyncio.to_thread(platform.with_images, made, caller)
     state = await platform.core.change(
         platform.within_quota(declare.create(made), stack), accept=declare.refuse_without_address(made.workload.id)
     )
@@ -89,7 +91,7 @@ async def replace_workload(
     *,
     workload_id: WorkloadId,
     stack: CallerStack,
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     body: WorkloadBody,
     response: Response,
@@ -101,7 +103,7 @@ async def replace_workload(
     """
     current = platform.workload(stack, workload_id)
     declare.check_version(body, current, required=True)
-    return await _redeclare(platform, account=account, stack=stack, current=current, wanted=body, response=response)
+    return await _redeclare(platform, caller=caller, stack=stack, current=current, wanted=body, response=response)
 
 
 @router.patch("/stacks/{stack_id}/workloads/{workload_id}")
@@ -110,7 +112,7 @@ async def merge_workload(
     *,
     workload_id: WorkloadId,
     stack: CallerStack,
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     body: PatchBody,
     response: Response,
@@ -123,7 +125,7 @@ async def merge_workload(
     declare.check_version(body, current, required=False)
     return await _redeclare(
         platform,
-        account=account,
+        caller=caller,
         stack=stack,
         current=current,
         wanted=declare.merged(current, body),
@@ -134,15 +136,16 @@ async def merge_workload(
 async def _redeclare(
     platform: Platform,
     *,
-    account: Account,
+    caller: Caller,
     stack: Stack,
     current: Declaration,
     wanted: dict[str, Any],
     response: Response,
 ) -> dict[str, Any]:
     made = declare.redeclared(wanted, current, stack, platform.cities(), platform.rules())
+    made = await asyncio.to_thread(platform.with_images, made, caller, current.workload)
     state = await platform.core.change(
-        platform.within_quota(declare.replace_with(current, made, by=account.name), stack),
+        platform.within_quota(declare.replace_with(current, made, by=caller.account.name), stack),
         confirmed=frozenset([current.id]),
     )
     return _answered(response, state, state.workloads[current.id])

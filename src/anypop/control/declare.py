@@ -25,10 +25,11 @@ from anypop.control.subnets import resolved
 from anypop.model.announce import Scope, ScopeRule
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid
+from anypop.model.machine import MachineImage
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.table import with_entries
 from anypop.model.volume import Claim
-from anypop.model.workload import Workload
+from anypop.model.workload import Container, Workload
 from anypop.plan.claims import changed_badly
 from anypop.plan.declare import unfilled
 from anypop.plan.fields import LOCAL_ONLY
@@ -65,6 +66,29 @@ def redeclared(
     if not wanted.get("slug"):
         wanted = {**wanted, "slug": current.workload.slug}
     return parsed(with_secrets(wanted, current), stack, current.id, cities, rules)
+
+
+def unresolved(made: Parsed, before: Workload | None = None) -> tuple[Parsed, list[Container]]:
+    """`made` with the images that its virtual machines had before, where they are named as they were, and those whose
+    images are still to be found: an update of something else moves nothing to a newer image.
+    """
+    had = {c.image: c.machine.image for c in before.containers if c.machine is not None} if before is not None else {}
+    made = with_images(made, {image: found for image, found in had.items() if found is not None})
+    return made, [c for c in made.workload.containers if c.machine is not None and c.machine.image is None]
+
+
+def with_images(made: Parsed, images: Mapping[str, MachineImage]) -> Parsed:
+    """`made` with these images of virtual machines, by what it calls them."""
+    workload = made.workload
+    if not workload.is_machine:
+        return made
+    containers = tuple(
+        replace(c, machine=replace(c.machine, image=images[c.image]))
+        if c.machine is not None and c.image in images
+        else c
+        for c in workload.containers
+    )
+    return replace(made, workload=replace(workload, containers=containers))
 
 
 def create(made: Parsed) -> Alter:

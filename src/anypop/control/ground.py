@@ -125,6 +125,9 @@ class StateGround:
         own = site.host.capacity if site is not None else None
         return own or (received.report.capacity if received is not None else None)
 
+    def runs_machines(self, host: HostName) -> bool:
+        return self._state.runs_machines(host)
+
 
 def touched_between(before: State, after: State) -> Touched:
     """What may be planned otherwise in `after`."""
@@ -175,7 +178,8 @@ def touched_between(before: State, after: State) -> Touched:
         hosts |= {host} if host else set()
         addresses = addresses or not host
     for host in differing(before.reports, after.reports):
-        if _told_capacity(before, host) != _told_capacity(after, host):
+        same = before.runs_machines(host) == after.runs_machines(host)
+        if not same or _told_capacity(before, host) != _told_capacity(after, host):
             hosts.add(host)
     return Touched(
         workloads=frozenset(workloads),

@@ -24,6 +24,7 @@ from anypop.model.announce import ScopeRule
 from anypop.model.backbone import DialledPop
 from anypop.model.dial import Dial
 from anypop.model.drain import Drain
+from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Network, Pop
 from anypop.model.order import Order, Removal
@@ -303,8 +304,14 @@ class State:
             pins=pins(self),
             reserved=reserved(self.allocations.values()),
             eases=self.eases,
+            machines=frozenset(filter(self.runs_machines, self.reports)),
             serial=self.serial,
         )
+
+    def runs_machines(self, host: HostName) -> bool:
+        """Whether it has told that it can run virtual machines."""
+        received = self.reports.get(host)
+        return received is not None and received.report.machines in (Acceleration.KVM, Acceleration.TCG)
 
     def __post_init__(self) -> None:
         for name, groups, entries in zip(_GROUPS, _GROUPS.values(), _TABLES(self), strict=True):

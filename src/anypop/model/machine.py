@@ -37,6 +37,20 @@ class DiskFormat(StrEnum):
     RAW = "RAW"
 
 
+class Acceleration(StrEnum):
+    """What a host runs virtual machines with. TCG: every instruction is translated, which is many times slower."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+    NONE = "none"
+
+
+OVERHEAD_BYTES = 96 << 20
+"""What a virtual machine takes of its host's memory beside its guest's: QEMU itself has some 40 MB, and where there is
+no KVM the instructions that it has translated lie beside that.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePart:
     """One file of an image. `sha256`: 64 hex digits, of the whole file; `size`: in bytes."""

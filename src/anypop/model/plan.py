@@ -88,6 +88,7 @@ class World:
     `volumes`: those that are there, or are being taken away. `scaled`: how many instances targets have that follow
     their load. `pins`: where slots live for the sake of addresses that they claim; `reserved`: places of hosts that are
     kept for such addresses.
+    `machines`: hosts that can run virtual machines.
     `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
     taken for the one that went.
     """
@@ -117,6 +118,7 @@ class World:
     scaled: tuple[Scaled, ...] = ()
     pins: Mapping[tuple[WorkloadId, InstanceName], Pin] = field(default_factory=dict)
     reserved: frozenset[PlaceKey] = frozenset()
+    machines: frozenset[HostName] = frozenset()
     serial: int = 0
 
 

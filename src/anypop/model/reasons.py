@@ -17,6 +17,7 @@ class Reason(StrEnum):
     SHARED_PREFIX = "shared-prefix"
     NO_ROOM = "no-room"
     OVER_QUOTA = "over-quota"
+    NO_MACHINES = "no-machines"
     # removals
     WORKLOAD_DELETED = "workload-deleted"
     TARGET_REMOVED = "target-removed"
@@ -132,6 +133,7 @@ _SAYS: dict[Reason, str] = {
     "PoP",
     Reason.NO_ROOM: "no host of the PoP has room for it",
     Reason.OVER_QUOTA: "the quota is used up",
+    Reason.NO_MACHINES: "no host in reach can run virtual machines",
     Reason.WORKLOAD_DELETED: "its workload was deleted",
     Reason.TARGET_REMOVED: "its target was taken away",
     Reason.CITY_REMOVED: "its city was taken out of the target",

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from anypop.model.announce import Address, Community, LargeCommunity, Prefix
 from anypop.model.confinement import Confinement
+from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.network import Capacity
 from anypop.model.reasons import Reason
@@ -215,7 +216,8 @@ class Report:
     process did; None: not told. `used_millis`: processor time of all instances at the last measure, in
     thousandths of a core; None: not told. `volumes`: of the order, those that are there; `volumes_gone`: ids of those
     that were to go and are not there. `measured`: of the incarnations that the order wants measured, by uid, their use
-    of processor in thousandths of a core; `flows`: of the same, about how many connections they have open.
+    of processor in thousandths of a core; `flows`: of the same, about how many connections they have open. `machines`:
+    with what the host would run virtual machines; None: not told.
     """
 
     pop: CityCode
@@ -239,3 +241,4 @@ class Report:
     volumes_gone: tuple[str, ...] = ()
     measured: tuple[tuple[str, int], ...] = ()
     flows: tuple[tuple[str, int], ...] = ()
+    machines: Acceleration | None = None

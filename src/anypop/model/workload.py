@@ -37,6 +37,7 @@ class ProbeKind(StrEnum):
     EXEC = "exec"
     UDP = "udp"
     DNS = "dns"
+    PING = "ping"
 
 
 DNS_TYPES = ("A", "AAAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
@@ -46,7 +47,7 @@ DNS_TYPES = ("A", "AAAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TX
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """How an instance's health is asked. Times in seconds. HTTP succeeds on 200 to 399, TCP on a connection, exec on
-    exit 0, UDP on an answer that has `expect` in it, DNS on one without an error.
+    exit 0, UDP on an answer that has `expect` in it, DNS on one without an error, PING on an echo (nobody declares it).
 
     `request`: of UDP the bytes that are sent, as hex digits; of DNS the name that is asked for, and `record` its type.
     """
@@ -104,6 +105,12 @@ class Container:
     cpu_limit_millis: int = 0
     memory_limit_bytes: int = 0
     machine: Machine | None = None
+
+    @property
+    def image_key(self) -> str:
+        """What a host knows its image by: as it is written, or, of a virtual machine, the id of the content."""
+        image = self.machine.image if self.machine is not None else None
+        return self.image if image is None else image.id
 
     @property
     def most_cpu_millis(self) -> int:
@@ -176,6 +183,11 @@ class Workload:
     vpc: Vpc = NO_VPC
     families: tuple[int, ...] = (4, 6)
     further: tuple[Interface, ...] = ()
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether its instances are virtual machines."""
+        return any(container.machine is not None for container in self.containers)
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:

@@ -22,7 +22,7 @@ _MOST_BYTES = 1 << 50
 
 def claims(body: schema.WorkloadBody) -> tuple[Claim, ...]:
     """Those that some container mounts, by their slugs."""
-    mounted = {m.claim for _, container in schema.every_container(body) for m in mounts(container)}
+    mounted = {m.claim for _, container in schema.every_unit(body) for m in mounts(container)}
     return tuple(
         Claim(slug=slug, size_bytes=memory_bytes(_storage(claim)), storage_class=_class(claim))
         for claim in sorted(body.spec.volume_claim_templates or (), key=slug_for)
@@ -30,7 +30,7 @@ def claims(body: schema.WorkloadBody) -> tuple[Claim, ...]:
     )
 
 
-def mounts(container: schema.Container) -> tuple[Mount, ...]:
+def mounts(container: schema.Unit) -> tuple[Mount, ...]:
     return tuple(
         Mount(claim=m.slug, path=_plain(m.mount_path))
         for m in sorted(container.volume_mounts or (), key=lambda m: m.mount_path)
@@ -60,11 +60,11 @@ def refusals(body: schema.WorkloadBody, rules: InstanceRules) -> Iterator[Proble
         if _class(claim) not in known:
             message = f"there is no storage class {_class(claim)}; there are {', '.join(sorted(known))}"
             yield Problem(path=f"{path}.spec.storageClass", message=message)
-    for path, container in schema.every_container(body):
+    for path, container in schema.every_unit(body):
         yield from _mounts(f"{path}.volumeMounts", container, seen)
 
 
-def _mounts(path: str, container: schema.Container, known: set[str]) -> Iterator[Problem]:
+def _mounts(path: str, container: schema.Unit, known: set[str]) -> Iterator[Problem]:
     places: dict[str, int] = {}
     for n, mount in enumerate(container.volume_mounts or ()):
         here, place = f"{path}[{n}]", _plain(mount.mount_path)
@@ -88,7 +88,7 @@ def _plain(path: str) -> str:
 
 def unmounted(body: schema.WorkloadBody) -> Iterator[Problem]:
     """Claims that have no effect."""
-    mounted = {m.claim for _, container in schema.every_container(body) for m in mounts(container)}
+    mounted = {m.claim for _, container in schema.every_unit(body) for m in mounts(container)}
     for n, claim in enumerate(body.spec.volume_claim_templates or ()):
         if slug_for(claim) not in mounted:
             yield Problem(path=f"{_CLAIMS}[{n}]", message="no container mounts it, so no volume is made")

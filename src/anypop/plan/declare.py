@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from anypop.model.errors import Problem
+from anypop.model.machine import Machine
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress
 from anypop.model.plan import Incarnation
@@ -31,6 +32,18 @@ def containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
     return tuple(
         replace(_container(name, c), security=security_of(c, body), mounts=mounts(c))
         for name, c in (body.spec.containers or {}).items()
+    )
+
+
+def machines(body: schema.WorkloadBody) -> tuple[Container, ...]:
+    """Its virtual machine; its image is still to be looked up."""
+    return tuple(
+        replace(
+            _unit(name, declared),
+            mounts=mounts(declared),
+            machine=Machine(user_data=declared.user_data or "", ssh_keys=tuple(declared.ssh_keys or ())),
+        )
+        for name, declared in (body.spec.virtual_machines or {}).items()
     )
 
 
@@ -133,6 +146,8 @@ def with_provable_fields(workload: Workload, body: schema.WorkloadBody) -> tuple
     """`workload` less the optional variables that no instance could fill, and a problem for each required one. All
     instances of a workload have the same fields, so one made-up instance proves it for all.
     """
+    if workload.is_machine:
+        return workload, []  # a guest has no variables
     main, problems = _proved("spec.containers", body.spec.containers or {}, workload.containers, workload)
     init, more = _proved("spec.initContainers", body.spec.init_containers or {}, workload.init, workload)
     return replace(workload, containers=main, init=init), [*problems, *more]
@@ -210,9 +225,8 @@ def _specimen(workload: Workload, target: Target) -> dict[str, object]:
 
 def _container(name: str, declared: schema.Container) -> Container:
     env = declared.env or {}
-    plain = _sized(Container(name=name, image=declared.image), declared.resources or schema.Resources())
     full = replace(
-        plain,
+        _unit(name, declared),
         command=tuple(declared.command or ()),
         args=tuple(declared.args or ()),
         env=tuple((key, v.value or "") for key, v in env.items() if not v.secret_value and not v.value_from),
@@ -220,6 +234,17 @@ def _container(name: str, declared: schema.Container) -> Container:
             (key, v.value_from.instance_field_ref.field_path) for key, v in env.items() if v.value_from
         ),
         secrets=tuple((key, v.secret_value) for key, v in env.items() if v.secret_value),
+        startup=_probe(declared.startup_probe),
+        always_pull=declared.image_pull_policy == "ALWAYS",
+        working_dir=declared.working_dir or "",
+    )
+    return life.with_life(full, declared)
+
+
+def _unit(name: str, declared: schema.Unit) -> Container:
+    """With what containers and virtual machines have in common."""
+    return replace(
+        _sized(Container(name=name, image=declared.image), declared.resources or schema.Resources()),
         ports=tuple(
             Port(
                 name=key,
@@ -231,11 +256,7 @@ def _container(name: str, declared: schema.Container) -> Container:
         ),
         readiness=_probe(declared.readiness_probe),
         liveness=_probe(declared.liveness_probe),
-        startup=_probe(declared.startup_probe),
-        always_pull=declared.image_pull_policy == "ALWAYS",
-        working_dir=declared.working_dir or "",
     )
-    return life.with_life(full, declared)
 
 
 def _sized(plain: Container, asked: schema.Resources) -> Container:

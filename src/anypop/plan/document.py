@@ -1,7 +1,8 @@
 """The workload as clients may see it: what they sent, less secrets, without anything that they would take for drift.
 
 In: a checked body. Out: plain data: null and empty values left out, `ipFamilies` written out, `resources` on every
-container, capabilities kept even when empty. It must not fill in any other default, add labels, or show a secret.
+container and virtual machine, capabilities kept even when empty. It must not fill in any other default, add labels, or
+show a secret.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from anypop.plan.fields import SUBNETS, subnets
 from anypop.plan.schema import WorkloadBody
 
 # maps whose keys are the user's: an entry says something even when empty
-_KEYED = frozenset({"env", "ports", "containers", "initContainers", "targets"})
+_KEYED = frozenset({"env", "ports", "containers", "initContainers", "virtualMachines", "targets"})
 _VERBATIM = frozenset({"labels", "annotations", "httpHeaders"})  # maps whose values are the user's, empty text included
 _SERVERS_OWN = ("id", "stackId", "status")
 
@@ -46,8 +47,8 @@ def document_of(body: WorkloadBody, *, name: str, slug: str) -> dict[str, Any]:
     for claim in shown["spec"].get("volumeClaimTemplates", ()):
         claim.setdefault("spec", {})
         claim.setdefault("metadata", {})
-    for container in _containers(shown):
-        container.setdefault("resources", {})
+    for unit in (*_containers(shown), *shown["spec"].get("virtualMachines", {}).values()):
+        unit.setdefault("resources", {})
     return shown
 
 

@@ -72,6 +72,9 @@ class Ground(Protocol):
     def pins_of(self, workload: WorkloadId) -> Mapping[InstanceName, Pin]: ...
     def reserved_on(self, host: HostName) -> Iterable[PlaceKey]: ...
     def capacity(self, host: HostName) -> Capacity | None: ...
+    def runs_machines(self, host: HostName) -> bool:
+        """Whether a host has told that it can run virtual machines."""
+
     def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
         """How many instances a target has in a city."""
 
@@ -184,3 +187,6 @@ class WorldGround:
 
     def capacity(self, host: HostName) -> Capacity | None:
         return self.world.capacities.get(host)
+
+    def runs_machines(self, host: HostName) -> bool:
+        return host in self.world.machines

@@ -5,6 +5,7 @@ may come as text and text as numbers, as protobuf's JSON allows.
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -48,6 +49,9 @@ LONGEST_NUMBER = 20  # digits and sign of 64 bits, where a number comes as text
 LONGEST_AMOUNT = 32  # 500m, 2Gi, 1.5e3
 LONGEST_CODE = 63  # a DNS label: slugs, names of targets, codes of cities
 LONGEST_PATH = 4096  # of a file (PATH_MAX), of a request, of a header's value
+LONGEST_USER_DATA = 65_536  # bytes: four times what the largest providers take, and half of the longest text
+_SSH_KIND = re.compile("(ssh|ecdsa-sha2|sk-ssh|sk-ecdsa-sha2)-[a-z0-9@.-]{1,60}")
+_BASE64 = re.compile("[A-Za-z0-9+/]{16,}={0,2}")
 LONGEST_PASSWORD = 16_384  # a registry's "password" may be a signed token or a key file
 
 
@@ -134,6 +138,39 @@ def _image(value: str) -> str:
     return value
 
 
+_MACHINE_IMAGE = re.compile(
+    "(?P<stack>[a-z0-9-]{1,63})/(?P<family>[a-z0-9][a-z0-9._-]{0,62})(:(?P<tag>[A-Za-z0-9._-]{1,63}))?"
+)
+
+
+def _machine_image(value: str) -> str:
+    if not value:
+        raise ValueError("is required")
+    found = _MACHINE_IMAGE.fullmatch(value)
+    if found is None or not is_slug(found["stack"]):
+        raise ValueError(
+            f"{_cut(value)!r} is no image of virtual machines; it looks like my-stack/debian or my-stack/debian:12"
+        )
+    return value
+
+
+def _user_data(value: str) -> str:
+    try:
+        told = b64decode(value, validate=True)
+    except ValueError:
+        raise ValueError("is no base64 (as `base64 -w0 FILE` writes it)") from None
+    if len(told) > LONGEST_USER_DATA:
+        raise ValueError(f"says {len(told)} bytes; {LONGEST_USER_DATA} are allowed")
+    return value
+
+
+def _ssh_key(value: str) -> str:
+    kind, _, rest = value.partition(" ")
+    if not value.isprintable() or not _SSH_KIND.fullmatch(kind) or not _BASE64.fullmatch(rest.partition(" ")[0]):
+        raise ValueError(f"{_cut(value)!r} is no public key of SSH, such as a line of ~/.ssh/id_ed25519.pub")
+    return value
+
+
 def _city(value: str, info: ValidationInfo) -> str:
     cities = (info.context or {}).get("cities")
     if cities is not None and value not in cities:
@@ -197,6 +234,13 @@ Given = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 EnvName = Annotated[Word, Checked(_env_name, {"minLength": 1, "pattern": "^[^=]*$"})]
 FieldPath = Annotated[Word, Checked(_field_path, {"description": "JSONPath, as .location.cityCode"})]
 Image = Annotated[str, Checked(_image, {"minLength": 1, "maxLength": 512})]
+MachineImage = Annotated[
+    str,
+    Checked(_machine_image, {"minLength": 1, "maxLength": 191}),
+    Field(description="<stack>/<family>, or <stack>/<family>:<tag>"),
+]
+UserData = Annotated[_Up, Checked(_user_data, {"contentEncoding": "base64"})]
+SshKey = Annotated[_Line, Checked(_ssh_key)]
 City = Annotated[
     str, Field(max_length=LONGEST_CODE), AfterValidator(_city), Field(description="the code of a city that has a PoP")
 ]

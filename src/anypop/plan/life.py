@@ -117,7 +117,8 @@ def notes(body: schema.WorkloadBody) -> Iterator[Problem]:
 
 def grace_of(body: schema.WorkloadBody) -> int | None:
     """In seconds; None: not declared."""
-    runtime = body.spec.runtime.containers if body.spec.runtime is not None else None
+    both = body.spec.runtime or schema.Runtime()
+    runtime = both.virtual_machines if body.spec.virtual_machines else both.containers
     return runtime.termination_grace_period_seconds if runtime is not None else None
 
 

@@ -18,7 +18,7 @@ from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, StackId, WorkloadId, is_slug, slug_of
 from anypop.model.workload import Target, Workload
-from anypop.plan import assignments, claims, declare, interfaces, life, surroundings
+from anypop.plan import assignments, claims, declare, interfaces, life, machines, surroundings
 from anypop.plan.document import document_of, document_with_anycast
 from anypop.plan.fields import ANYCAST, LOCAL_ONLY, SUBNETS
 from anypop.plan.schema import FIELD_NAMES, WorkloadBody, every_container
@@ -80,6 +80,7 @@ def parse(
         *refusals(checked, rules),
         *surroundings.refusals(checked),
         *life.refusals(checked),
+        *machines.refusals(checked),
         *interfaces.refusals(checked),
     ]
     problems += claims.refusals(checked, rules)
@@ -97,7 +98,7 @@ def parse(
         stack_slug=stack_slug,
         slug=slug,
         name=name,
-        containers=declare.containers(checked),
+        containers=declare.containers(checked) or declare.machines(checked),
         init=declare.init_containers(checked),
         grace_s=life.grace_of(checked),
         shared_processes=life.shares_processes(checked),
@@ -172,13 +173,16 @@ def _between_fields(data: Any) -> Iterator[Problem]:
         yield Problem(path="name", message="is required (or slug)")
     elif not slug and isinstance(name, str) and not is_slug(slug_of(name)):
         yield Problem(path="name", message=f"no slug can be made of {name!r}; give a slug")
-    containers = _object(_object(data, "spec"), "containers")
+    containers, vms = (_object(_object(data, "spec"), kind) for kind in ("containers", "virtualMachines"))
+    yield from machines.mixed(containers, vms)
     if isinstance(data.get("spec"), dict) and not containers and not data["spec"].get("virtualMachines"):
-        yield Problem(path="spec.containers", message="is required: at least one container")
+        yield Problem(path="spec.containers", message="is required: at least one container, or a virtual machine")
+    units = [("containers", name, unit) for name, unit in containers.items()]
+    units += [("virtualMachines", name, unit) for name, unit in vms.items()]
     holder: dict[tuple[int, str], str] = {}
-    for container_name in containers:
-        for port_name, port in _object(_object(containers, container_name), "ports").items():
-            path = f"spec.containers.{container_name}.ports.{port_name}.port"
+    for kind, unit_name, unit in units:
+        for port_name, port in _object(unit, "ports").items():
+            path = f"spec.{kind}.{unit_name}.ports.{port_name}.port"
             number = _object({"port": port}, "port").get("port")
             if not re.fullmatch("[0-9]{1,5}", str(number)):
                 continue

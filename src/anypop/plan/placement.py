@@ -24,6 +24,8 @@ from anypop.plan.lives import cities_of, removal_of, uuid5, why_gone
 from anypop.plan.rollout import changes_at
 from anypop.plan.rooms import LinksAsked, Room, Rooms, best, needs_of, shortage
 
+_CANNOT = "QEMU is not there, or its agent has not told yet (`anypop host describe`)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
@@ -281,6 +283,10 @@ class _Turn:
                 why = f"{city}: no host in reach has the storage classes {names}"
                 return self._waits(city, name, Reason.NO_ROOM, why)
             rooms = offering
+        if made_from.is_machine and rooms:
+            rooms = [r for r in rooms if self.step.rooms.runs(r.host, made_from)]
+            if not rooms:
+                return self._waits(city, name, Reason.NO_MACHINES, f"{city}: {_CANNOT}")
         asked = self.asked if made_from is self.workload else LinksAsked.of(made_from)
         pin = self.step.pins.get(name, pinned.UNPINNED)
         volumes_at = there[0].host if there else None
@@ -338,6 +344,10 @@ class _Turn:
         room = self.step.rooms.of(current.host)
         if room is None or self.rollout is None or current.host in self.ground.lost:
             return  # its host is gone for now: it changes when that returns, or elsewhere
+        if not self.step.rooms.runs(current.host, self.workload):
+            self.step.waits.add(current.pop)
+            self.step.note(current.name, Reason.NO_MACHINES, f"{current.host}: {_CANNOT}")
+            return
         lacking = room.lacking(self.needs)
         may_stop_first = current.uid in self.rollout.may_stop_first
         runs = self.ground.revision(self.workload.id, current.revision) or self.workload
@@ -410,6 +420,7 @@ class _Turn:
         else:
             others = [r for r in self.step.rooms.in_city(current.pop) if r.host != current.host]
             others = [r for r in others if r.host not in lost and r.host not in emptied]
+            others = [r for r in others if self.step.rooms.runs(r.host, made_from)]
             pin, sites = self.step.pins.get(current.name, pinned.UNPINNED), self.step.rooms.sites
             others = [r for r in others if may_have_all(sites, pin, r.host)]
             found = best(others, self.workload.id, needs, asked)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields, replace
 
 from anypop.model.errors import Problem
 from anypop.model.workload import Workload
-from anypop.plan.life import at_most
-from anypop.plan.rooms import needs_of, volume_bytes
+from anypop.plan.life import at_most, taken
+from anypop.plan.rooms import volume_bytes
 
 # Of an account to which the operator set no other limit: covering prefixes are few, and one workload takes a whole one.
 LOCAL_ONLY_BY_DEFAULT = 1
@@ -119,11 +119,11 @@ def with_more(usage: Usage, workload: Workload, count: int) -> Usage:
 
 def _of_one(workload: Workload) -> dict[str, int]:
     """What one instance takes, and up to what it may go."""
-    needs, (cpu, memory) = needs_of(workload), at_most(workload)
+    (own_cpu, own_memory), (cpu, memory) = taken(workload), at_most(workload)
     return {
         "instances": 1,
-        "cpu_millis": needs.cpu_millis,
-        "memory_bytes": needs.memory_bytes,
+        "cpu_millis": own_cpu,
+        "memory_bytes": own_memory,
         "cpu_limit_millis": cpu,
         "memory_limit_bytes": memory,
         "instance_cpu_limit_millis": cpu,

@@ -10,6 +10,7 @@ from itertools import islice
 from operator import attrgetter
 
 from anypop.model.allocation import AddressClass
+from anypop.model.machine import OVERHEAD_BYTES
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.model.plan import Incarnation
@@ -28,7 +29,13 @@ ROOT_DISK_BYTES = 1 << 30  # an instance's writable layer and logs: what it may 
 def needs_of(workload: Workload) -> Capacity:
     """What one instance takes."""
     cpu, memory = taken(workload)
-    return Capacity(cpu_millis=cpu, memory_bytes=memory, disk_bytes=ROOT_DISK_BYTES + volume_bytes(workload))
+    disk = ROOT_DISK_BYTES
+    for container in workload.containers:
+        if container.machine is not None:
+            memory += OVERHEAD_BYTES
+            image = container.machine.image
+            disk = max(disk, image.disk_bytes if image is not None else 0)  # a guest may write all of its root disk
+    return Capacity(cpu_millis=cpu, memory_bytes=memory, disk_bytes=disk + volume_bytes(workload))
 
 
 def volume_bytes(workload: Workload) -> int:
@@ -202,6 +209,10 @@ class Rooms:
         room.indexes.taken.update(indexes)
         room.links.taken.update(links)
         return room
+
+    def runs(self, host: HostName, workload: Workload) -> bool:
+        """Whether a host can run what an instance is made of."""
+        return not workload.is_machine or self._ground.runs_machines(host)
 
     def offers(self, host: HostName, workload: Workload) -> bool:
         """Whether a host has the storage classes of all volumes of a workload."""

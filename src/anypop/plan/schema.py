@@ -26,14 +26,17 @@ from anypop.plan.kinds import (
     Int64,
     Key,
     LineText,
+    MachineImage,
     Memory,
     Name,
     Password,
     PortNumber,
     ShortText,
     Slug,
+    SshKey,
     Text,
     Title,
+    UserData,
     Word,
     one_of,
     refused,
@@ -41,6 +44,8 @@ from anypop.plan.kinds import (
 from anypop.plan.part import Part as _Part
 from anypop.plan.quantity import memory_bytes
 from anypop.plan.target_schema import Target
+
+MOST_SSH_KEYS = 64
 
 
 class FieldRef(_Part):
@@ -266,6 +271,25 @@ class Container(_Part):
     security_context: SecurityContext | None = None
 
 
+_NO_ENV = "a virtual machine has no environment: write what it is to know into userData"
+
+
+class VirtualMachine(_Part):
+    """The virtual machine of every instance. `userData`: base64, for cloud-init; `sshKeys`: who may log in. An image
+    that is named without a tag is the newest one of its family at this moment, and stays that one.
+    """
+
+    image: MachineImage
+    user_data: UserData | None = None
+    ssh_keys: Annotated[list[SshKey], Field(max_length=MOST_SSH_KEYS)] | None = None
+    ports: Annotated[dict[Given, Port], Few] | None = None
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    resources: Resources | None = None
+    volume_mounts: Annotated[list[VolumeMount], Few] | None = None
+    env: Annotated[Any, refused(_NO_ENV)] = None
+
+
 class Interface(_Part):
     """A network interface. `subnet`, `ipv6Subnet`: subnets of the network, by slug, in which instances have their
     addresses; left out: `rootSubnet` and `ipv6Subnet` of the network, where it has them. Of the first one: `ipFamilies`
@@ -334,21 +358,26 @@ class ContainersRuntime(_Part):
     dns_config: DnsConfig | None = None
 
 
-_NO_VMS = "virtual machines cannot be run yet; only containers"
+class MachinesRuntime(_Part):
+    """What holds for the virtual machine of an instance. Its guest may take the grace period to shut down."""
+
+    termination_grace_period_seconds: GraceSeconds | None = None
+    host_aliases: Annotated[list[HostAlias], Few] | None = None
+    dns_config: DnsConfig | None = None
 
 
 class Runtime(_Part):
     containers: ContainersRuntime | None = None
-    virtual_machines: Annotated[Any, refused(_NO_VMS)] = None
+    virtual_machines: MachinesRuntime | None = None
 
 
 class Spec(_Part):
-    """What an instance is made from."""
+    """What an instance is made from: containers, or one virtual machine."""
 
     network_interfaces: Annotated[list[Interface], Field(max_length=MOST_INTERFACES)] | None = None
     containers: Annotated[dict[Name, Container], Few] | None = None
     init_containers: Annotated[dict[Name, Container], Few] | None = None
-    virtual_machines: Annotated[Any, refused(_NO_VMS)] = None
+    virtual_machines: Annotated[dict[Name, VirtualMachine], Few] | None = None
     volume_claim_templates: Annotated[list[VolumeClaim], Few] | None = None
     image_pull_credentials: Annotated[list[PullCredentials], Few] | None = None
     runtime: Runtime | None = None
@@ -376,6 +405,15 @@ def every_container(body: WorkloadBody) -> list[tuple[str, Container]]:
         for kind, all_ in (("containers", spec.containers), ("initContainers", spec.init_containers))
         for name, container in (all_ or {}).items()
     ]
+
+
+Unit = Container | VirtualMachine
+
+
+def every_unit(body: WorkloadBody) -> list[tuple[str, Unit]]:
+    """All of those, and virtual machines."""
+    machines = (body.spec.virtual_machines or {}).items()
+    return [*every_container(body), *((f"spec.virtualMachines.{name}", machine) for name, machine in machines)]
 
 
 FIELD_NAMES = allocation_schema.FIELD_NAMES | {

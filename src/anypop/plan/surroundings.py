@@ -14,7 +14,6 @@ from anypop.model.surroundings import HostAlias, Login, Resolving, Surroundings,
 from anypop.plan import schema
 from anypop.plan.quantity import cpu_millis, memory_bytes
 
-_RUNTIME = "spec.runtime.containers"
 # RFC 1123 and RFC 952, with the underscore that people use inside
 _HOST_NAME = re.compile(r"(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
 _SERVER = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9._/-]+)?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
@@ -29,7 +28,7 @@ _PLAIN = frozenset({
 
 def surroundings_of(body: schema.WorkloadBody) -> Surroundings:
     """All of it; `refusals` has nothing against it."""
-    runtime = _runtime(body)
+    _, runtime = _runtime(body)
     dns = runtime.dns_config or schema.DnsConfig()
     registries = (pull.docker_registry for pull in body.spec.image_pull_credentials or ())
     return Surroundings(
@@ -51,21 +50,26 @@ def surroundings_of(body: schema.WorkloadBody) -> Surroundings:
 
 def refusals(body: schema.WorkloadBody) -> Iterator[Problem]:
     """One problem for each thing that cannot be done."""
-    runtime = _runtime(body)
+    path, runtime = _runtime(body)
     for n, alias in enumerate(runtime.host_aliases or ()):
-        yield from _alias(f"{_RUNTIME}.hostAliases[{n}]", alias)
+        yield from _alias(f"{path}.hostAliases[{n}]", alias)
     if runtime.dns_config is not None:
-        yield from _resolving(f"{_RUNTIME}.dnsConfig", runtime.dns_config)
+        yield from _resolving(f"{path}.dnsConfig", runtime.dns_config)
     for n, pull in enumerate(body.spec.image_pull_credentials or ()):
         yield from _login(f"spec.imagePullCredentials[{n}].dockerRegistry", pull.docker_registry)
+    for path, unit in schema.every_unit(body):
+        yield from _limits(f"{path}.resources.limits", unit.resources or schema.Resources())
     for path, container in schema.every_container(body):
-        yield from _limits(f"{path}.resources.limits", container.resources or schema.Resources())
         if container.working_dir and not container.working_dir.startswith("/"):
             yield Problem(path=f"{path}.workingDir", message="must be a whole path, as /srv/app")
 
 
-def _runtime(body: schema.WorkloadBody) -> schema.ContainersRuntime:
-    return (body.spec.runtime and body.spec.runtime.containers) or schema.ContainersRuntime()
+def _runtime(body: schema.WorkloadBody) -> tuple[str, schema.ContainersRuntime | schema.MachinesRuntime]:
+    """What holds for its instances, and where it is written."""
+    runtime = body.spec.runtime or schema.Runtime()
+    if body.spec.virtual_machines:
+        return "spec.runtime.virtualMachines", runtime.virtual_machines or schema.MachinesRuntime()
+    return "spec.runtime.containers", runtime.containers or schema.ContainersRuntime()
 
 
 def _limits(path: str, asked: schema.Resources) -> Iterator[Problem]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from anypop.model.errors import Problem
 from anypop.plan.claims import unmounted
 from anypop.plan.life import notes
-from anypop.plan.schema import Container, WorkloadBody, every_container
+from anypop.plan.schema import Unit, WorkloadBody, every_unit
 
 
 def unacted(body: WorkloadBody) -> Iterator[Problem]:
     """One entry for each field that was set and has no effect."""
-    for path, container in every_container(body):
+    for path, container in every_unit(body):
         yield from _of_container(path, container)
     yield from notes(body)
     yield from unmounted(body)
@@ -31,7 +31,7 @@ def unacted(body: WorkloadBody) -> Iterator[Problem]:
             yield Problem(path=f"{path}.maxReplicas", message=message)
 
 
-def _of_container(path: str, container: Container) -> Iterator[Problem]:
+def _of_container(path: str, container: Unit) -> Iterator[Problem]:
     resources = container.resources
     for side in ("requests", "limits"):
         amounts = getattr(resources, side) if resources is not None else None

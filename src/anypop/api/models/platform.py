@@ -9,6 +9,7 @@ from anypop.api.models.common import Answer, Moment, Request, left_out
 from anypop.api.models.dials import DialState
 from anypop.api.models.workloads import InstancePhase, Location
 from anypop.model.backbone import BackboneRules
+from anypop.model.machine import Acceleration
 from anypop.model.network import Capacity, Network
 from anypop.model.reasons import Reason
 
@@ -179,6 +180,7 @@ class HostState(Answer):
     evicted_at: Annotated[Moment, Field(alias="evictedAt")] = left_out()
     capacity: Capacity = left_out()
     capacity_by: Literal["operator", "agent"] = left_out()
+    machines: Acceleration = left_out("with what it runs virtual machines (`none`: it runs none), as its agent tells")
     taken: Annotated[Capacity, Field(description="what the instances that are placed here ask for")]
     tunnels: list[Tunnel] = left_out("where hosts carry for each other")
 

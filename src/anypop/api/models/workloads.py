@@ -10,7 +10,7 @@ from pydantic import Field
 
 from anypop.api.models.common import CamelAnswer, CamelRequest, CountText, Id, Moment, Page, left_out
 from anypop.model.reasons import Reason
-from anypop.plan.schema import Container, Runtime, Spec, WorkloadBody
+from anypop.plan.schema import Container, Runtime, Spec, VirtualMachine, WorkloadBody
 from anypop.plan.target_schema import Target
 
 InstancePhase = Literal[
@@ -142,6 +142,19 @@ class ContainerStatus(CamelAnswer):
     terminated: Terminated = left_out()
 
 
+class MachineStatus(CamelAnswer):
+    """A virtual machine by its PoP's last report."""
+
+    name: str
+    phase: InstancePhase
+    ready: bool
+    restart_count: int
+    started_at: Moment = left_out()
+    finished_at: Moment = left_out()
+    reason: Reason
+    message: str = left_out()
+
+
 class Instance(CamelAnswer):
     """One running copy of a workload. Of one that is on its way out the addresses are no longer told."""
 
@@ -167,8 +180,10 @@ class Instance(CamelAnswer):
     deleted_at: Moment = left_out("its removal was asked for")
     containers: dict[str, Container] = left_out()
     init_containers: dict[str, Container] = left_out()
+    virtual_machines: dict[str, VirtualMachine] = left_out()
     container_statuses: list[ContainerStatus] = left_out()
     init_container_statuses: list[ContainerStatus] = left_out()
+    virtual_machine_statuses: list[MachineStatus] = left_out()
     runtime: Runtime = left_out()
 
 
