@@ -21,6 +21,7 @@ from anypop.agent.decide.steps import (
 )
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
+from anypop.model.machine import Acceleration
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest, Frame
 from anypop.model.surroundings import Login
@@ -128,6 +129,9 @@ class FakeRuntime:
         if key not in self._all:
             raise WorldError("begin the command", "no such container")
         return FakeCommand(wanted.command)
+
+    async def machines(self) -> Acceleration:
+        return Acceleration.NONE
 
     async def disk_bytes(self) -> int:
         return 100 << 30

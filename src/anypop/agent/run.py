@@ -546,4 +546,8 @@ class Agent:
             drift=self._drift, errors=(*(e for e in errors if e), *self._executor.told()),
             capacity=self._observer.capacity, used_millis=self._observer.used_millis, began=self._began,
         )  # fmt: skip
-        return trimmed(replace(report, measured=self._measured.millis, flows=self._measured.flows))
+        return trimmed(
+            replace(
+                report, measured=self._measured.millis, flows=self._measured.flows, machines=self._observer.machines
+            )
+        )  # fmt: skip

@@ -307,14 +307,17 @@ def _container_steps(
 
 def _pull(container: Container, instance: InstanceOrder, facts: Facts) -> PullImage | None:
     """The step that is missing before a container of this image can be made for this incarnation."""
-    memory, image = facts.observed.memory, container.image
+    memory, image = facts.observed.memory, container.image_key
     whose, login = puller_of(instance, container)
     anew = container.always_pull and memory.images.get(image, 0) < memory.ordered_at.get(instance.uid, 0)
     anew = anew or not may_use(memory.book, image, whose)
     if not anew and image in memory.images:
         return None
     registries, lane = facts.order.rules.registries, image_lane(image, whose)
-    return PullImage(image=image, anew=anew, registries=registries, whose=whose, login=login, lane=lane)
+    machine = container.machine.image if container.machine is not None else None
+    return PullImage(
+        image=image, anew=anew, registries=registries, whose=whose, login=login, machine=machine, lane=lane
+    )  # fmt: skip
 
 
 def _images(facts: Facts, now: float) -> list[Step]:

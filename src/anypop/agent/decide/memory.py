@@ -338,7 +338,7 @@ def step_failed(step: Step, message: str, memory: Memory, now: float) -> Memory:
     if isinstance(step, BeginDrain):  # its time runs all the same: nobody waits for ever
         draining = {step.uid: now, **draining}
     if isinstance(step, CreateContainer):  # perhaps somebody removed its image: ask for it again
-        images = {image: at for image, at in images.items() if image != step.container.image}
+        images = {image: at for image, at in images.items() if image != step.container.image_key}
     return replace(
         memory,
         draining_since=draining,

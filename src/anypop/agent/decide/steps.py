@@ -25,6 +25,7 @@ from anypop.agent.decide.inside import Inside
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
 from anypop.model.confinement import PLAIN_RULES, Confinement, InstanceRules
+from anypop.model.machine import MachineImage
 from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.surroundings import Login, login_for
@@ -46,12 +47,14 @@ def image_lane(image: str, whose: str = "") -> str:
 
 def puller_of(instance: InstanceOrder, container: Container) -> tuple[str, Login | None]:
     """With whose password its image is pulled, and the password; "" and None: with none."""
+    if container.machine is not None:
+        return "", None
     login = login_for(container.image, instance.payload.around.logins)
     return (instance.stack_id, login) if login is not None else ("", None)
 
 
 def pull_lane(instance: InstanceOrder, container: Container) -> str:
-    return image_lane(container.image, puller_of(instance, container)[0])
+    return image_lane(container.image_key, puller_of(instance, container)[0])
 
 
 def instance_lane(name: InstanceName, uid: str) -> str:
@@ -320,7 +323,8 @@ class RemoveExternal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullImage:
     """Have the image here. `anew`: from the registry, also when some version of it is here. `registries`: the
-    operator's list. `login`: as whom it is asked, and `whose` password that is.
+    operator's list. `login`: as whom it is asked, and `whose` password that is. `machine`: of a virtual machine, which
+    comes from control; `image` is its id.
     """
 
     image: str
@@ -329,6 +333,7 @@ class PullImage:
     registries: tuple[str, ...] = ()
     whose: str = ""
     login: Login | None = None
+    machine: MachineImage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 In: a probe, the address that clients ask, the link that leads to the instance, a way to run a command inside. Out: None
 when it answered well, else why not. The question leaves by that link whatever any routing table says: nobody else can
 answer in its place. Asks once; when to ask is the business of `probes`. HTTP is good from 200 to 399, TCP on a
-connection, exec on exit code 0, UDP on any answer or the expected one, DNS on one without an error.
+connection, exec on exit code 0, UDP on any answer or the expected one, DNS on one without an error, a ping on its
+echo.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from functools import cache, lru_cache
 
 from anypop.agent.naming import PROBE_MARK
 from anypop.agent.observe import dns
+from anypop.agent.observe.ping import ping
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.workload import Probe, ProbeKind
@@ -45,11 +47,14 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str =
                     return await _exchange(probe, address, link)
                 case ProbeKind.DNS:
                     return await _resolve(probe, address, link)
+                case ProbeKind.PING:
+                    return await _echo(address, link)
     except TimeoutError:
         return f"no answer within {probe.timeout_s:g} s"
     except (OSError, asyncio.IncompleteReadError) as error:
         number = getattr(error, "errno", None)
-        return f"port {probe.port}: {os.strerror(number) if number else error}"
+        where = f"port {probe.port}: " if probe.port else ""
+        return f"{where}{os.strerror(number) if number else error}"
     except ValueError:  # a line without end
         return f"port {probe.port}: an answer that nobody can read"
     except WorldError as error:
@@ -57,8 +62,8 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str =
     raise AssertionError(probe.kind)
 
 
-def _socket(address: Address, kind: socket.SocketKind, link: str) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, kind)
+def _socket(address: Address, kind: socket.SocketKind, link: str, protocol: int = 0) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, kind, protocol)
     try:
         sock.setblocking(False)
         if link:
@@ -95,6 +100,13 @@ async def _told(probe: Probe, address: Address, request: bytes, link: str) -> by
 async def _exchange(probe: Probe, address: Address, link: str) -> str | None:
     answer = await _told(probe, address, bytes.fromhex(probe.request), link)
     return None if probe.expect.encode() in answer else f"port {probe.port}: the answer is not the expected one"
+
+
+async def _echo(address: Address, link: str) -> str | None:
+    protocol = socket.IPPROTO_ICMPV6 if address.version == 6 else socket.IPPROTO_ICMP
+    with _socket(address, socket.SOCK_RAW, link, protocol) as sock:
+        await ping(sock, address)
+    return None
 
 
 async def _resolve(probe: Probe, address: Address, link: str) -> str | None:

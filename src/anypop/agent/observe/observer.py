@@ -46,6 +46,7 @@ from anypop.model.announce import Address, Prefix
 from anypop.model.backbone import Backbone
 from anypop.model.confinement import PLAIN_RULES
 from anypop.model.errors import WorldError
+from anypop.model.machine import Acceleration
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
@@ -77,6 +78,7 @@ class Observer:
         self._looks_begun = self._look_kept = 0
         self.runtime_error = ""
         self.capacity: Capacity | None = None
+        self.machines: Acceleration | None = None
         self.used_millis: int | None = None
         self._processor, self._clock = Processor(), clock
         self._logs = LogFiles()
@@ -115,6 +117,7 @@ class Observer:
         with contextlib.suppress(OSError):
             self._keeper.measure()
         with contextlib.suppress(WorldError):
+            self.machines = await self._runtime.machines()
             self.capacity = capacity.read(await self._runtime.disk_bytes())
             self._logs.folder = await self._runtime.storage()
             await self._look_at_disk()

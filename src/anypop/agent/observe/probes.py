@@ -26,6 +26,8 @@ QUICK_S = 0.01
 QUICK_FOR_S = 2.0  # most start within this; a slow one is then asked each second at least
 # Where no probe is declared: what hangs is found within 2 s, by three questions that begin half a second apart.
 DEFAULT = Probe(kind=ProbeKind.TCP, period_s=0.5, timeout_s=0.4, success_threshold=1, failure_threshold=3)
+# A virtual machine without a port: whether its guest's network answers. One that is translated is slower to do so.
+PING = Probe(kind=ProbeKind.PING, period_s=1, timeout_s=1, success_threshold=1, failure_threshold=3)
 STOPPED = "the process is stopped"
 
 RunInside = Callable[[Key, tuple[str, ...], float], Awaitable[int]]
@@ -63,11 +65,13 @@ class Target:
 
 def readiness_of(container: Container) -> Probe | None:
     """The container's probe; without one, a TCP connection to each port of `ports_of`; without a port None: to run is
-    to be healthy.
+    to be healthy. A virtual machine runs long before its guest does, so it is asked for an echo then.
     """
     if container.readiness is not None:
         return container.readiness
     ports = ports_of(container)
+    if container.machine is not None:
+        return replace(PING, kind=DEFAULT.kind, port=ports[0]) if ports else PING
     if not ports:
         return None
     return Probe(kind=DEFAULT.kind, port=ports[0], period_s=DEFAULT.period_s, timeout_s=DEFAULT.timeout_s)
@@ -84,7 +88,7 @@ def _questions(container: Container) -> tuple[Probe, ...]:
     probe = readiness_of(container)
     if probe is None or container.readiness is not None:
         return (probe,) if probe is not None else ()
-    return tuple(replace(probe, port=port) for port in ports_of(container))
+    return tuple(replace(probe, port=port) for port in ports_of(container)) or (probe,)
 
 
 def _addresses(target: Target) -> dict[int, Address]:

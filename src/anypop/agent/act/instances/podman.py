@@ -41,6 +41,7 @@ from anypop.host import control_groups
 from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
+from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
@@ -344,6 +345,10 @@ class Podman:
 
     async def begin(self, key: Key, wanted: CommandRequest) -> Command:
         return await Command.begin(self._socket, self._ask, container_of(self._prefix, *key), wanted)
+
+    async def machines(self) -> Acceleration:
+        """It runs containers."""
+        return Acceleration.NONE
 
     async def disk_bytes(self) -> int:
         root = await self._storage()

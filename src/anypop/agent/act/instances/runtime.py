@@ -12,6 +12,7 @@ from typing import Protocol
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import PayloadStep
 from anypop.model.confinement import Confinement
+from anypop.model.machine import Acceleration
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
@@ -77,6 +78,10 @@ class InstanceRuntime(Protocol):
 
     async def begin(self, key: Key, wanted: CommandRequest) -> "Running":
         """Run a command with input and output. Raises `WorldError`."""
+        ...
+
+    async def machines(self) -> Acceleration:
+        """With what it would run virtual machines."""
         ...
 
     async def disk_bytes(self) -> int:
