@@ -1,9 +1,11 @@
 """Verdicts: what is believed, what is granted, what is shown."""
 
+from collections import Counter
 from dataclasses import replace
+from itertools import product
 
 from anypop.judge.governor import Cause
-from anypop.judge.instances import shown
+from anypop.judge.instances import counted, shown
 from anypop.judge.memory import History
 from anypop.judge.verdict import FRESH_S, Received, cause, judge, to_blame
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope, ScopeRule
@@ -422,16 +424,37 @@ def test_a_pop_says_the_first_thing_that_is_wrong_with_it() -> None:
 
 def test_an_instance_is_shown_as_its_pop_saw_it_and_unknown_when_it_is_silent() -> None:
     """SCHEDULING before the first report, the report's phase after it, nothing claimed of a silent PoP."""
-    slot = next(i for i in PLAN.incarnations if i.host == LHR)
     received = Received(report=report(PLAN, LHR), at=100)
-    assert shown(slot.name, slot.uid, None, now=100).phase is Phase.SCHEDULING
-    seen = shown(slot.name, slot.uid, received, now=110)
+    found = received.report.instances[0]
+    assert shown(None, None, now=100).phase is Phase.SCHEDULING
+    seen = shown(found, received, now=110)
     assert (seen.phase, seen.healthy, seen.word) == (Phase.RUNNING, True, "RUNNING")
-    silent = shown(slot.name, slot.uid, received, now=116)
+    silent = shown(found, received, now=116)
     assert (silent.phase, silent.healthy, silent.word) == (None, False, "INSTANCE_PHASE_UNSPECIFIED")
-    assert shown(slot.name, "another-life", received, now=110).phase is Phase.SCHEDULING
-    going = shown(slot.name, slot.uid, received, now=110, removing=True)
+    assert shown(None, received, now=110).phase is Phase.SCHEDULING
+    going = shown(found, received, now=110, removing=True)
     assert (going.phase, going.healthy) == (Phase.DELETING, False)
+
+
+def test_many_instances_are_counted_as_each_of_them_is_shown() -> None:
+    """In any phase and health, leaving or not, under another life's uid; of a host that is silent or unheard of."""
+    said = report(PLAN, LHR)
+    one = said.instances[0]
+    ways = list(product((None, *Phase), (True, False), (True, False), (True, False), range(2)))
+    told = tuple(
+        replace(one, uid=f"u{n}", phase=phase, healthy=healthy)
+        for n, (phase, healthy, *_) in enumerate(ways)
+        if phase is not None
+    )
+    slots = [((one.name, f"u{n}" if own else f"x{n}"), gone) for n, (_, _, gone, own, _) in enumerate(ways)]
+    placed, leaving = ([slot for slot, gone in slots if gone is going] for going in (False, True))
+    heard = Received(report=replace(said, instances=told), at=100)
+    for received, now in ((None, 100), (heard, 110), (heard, 116)):
+        known = {(i.name, i.uid): i for i in told} if received is not None else {}
+        each = [shown(known.get(slot), received, now=now, removing=gone) for slot, gone in slots]
+        found = counted(placed, leaving, received, now=now)
+        assert found.phases == Counter(s.word for s in each)
+        assert (found.total, found.healthy) == (len(each), sum(s.healthy for s in each))
 
 
 def test_gates_are_counted_once_for_all_hosts_only_where_they_count_the_same() -> None:

@@ -11,8 +11,8 @@ from fastapi import APIRouter
 from anypop.api.context import AskingCaller, OperatorAccount, Platform, PlatformDep
 from anypop.api.dials import data_of, shown, stands
 from anypop.api.documentation import answers
+from anypop.api.host_states import tunnels_data
 from anypop.api.models.platform import BackboneState
-from anypop.api.pops import tunnels_data
 from anypop.control.traffic import Month, months
 from anypop.model import codec
 from anypop.plan.announcements import order_of
@@ -39,7 +39,7 @@ async def show_backbone(_: OperatorAccount, caller: AskingCaller, platform: Plat
         "tunnels": [
             {"from": name, "distance_km": distances.get((name, t["host"])), **t}
             for name in hosts
-            for t in tunnels_data(platform, name).get("tunnels", ())
+            for t in tunnels_data(state, name).get("tunnels", ())
         ],
         "dials": [data_of(state, d) for d in shown(platform, caller) if stands(d)],
         "months": [_month(platform, month) for month in months(state.traffic.values())[:MOST_MONTHS]],

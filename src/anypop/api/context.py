@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 
 from anypop.api import entitlements
 from anypop.api.graphs import Graphs
+from anypop.api.host_states import HostStates
 from anypop.api.vantages import LookingGlass, Vantages
 from anypop.api.workers import Workers
 from anypop.control import acts, declare
@@ -101,6 +102,7 @@ class Platform:
     objective: Objective = field(default_factory=Objective)
     certificate_life_s: float = CERTIFICATE_LIFE_S
     streams: Streams = field(default_factory=Streams)
+    host_states: HostStates = field(default_factory=HostStates)
     quotas: Quotas = field(init=False)
     invitations: Invitations = field(init=False)
     joins: Joins = field(init=False)

@@ -13,16 +13,15 @@ from anypop.api import shapes
 from anypop.api.context import OperatorAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
+from anypop.api.host_states import tunnels_data
 from anypop.api.models.joins import JoinToken
 from anypop.api.models.platform import Hosts, HostState
-from anypop.api.pops import host_data, tunnels_data
 from anypop.control import hosts
 from anypop.control.drain_facts import drains_over, is_drained
 from anypop.control.refusals import NotFound
 from anypop.control.state import State
 from anypop.model.names import HostName
 from anypop.model.network import Capacity, Host, Pop
-from anypop.plan.rooms import needs_of
 
 router = APIRouter(prefix="/anypop/v1/hosts", tags=["platform"])
 
@@ -121,7 +120,7 @@ def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:
         {
             **{
                 key: value
-                for key, value in host_data(platform, host).items()
+                for key, value in platform.host_states.of(state, pop.city, host, platform.clock()).items()
                 if key in ("host", "trusted", "reason", "says", "instances", "drain")
             },
             "pop": pop.city,
@@ -130,8 +129,8 @@ def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:
             "capacity": _amounts(capacity) if capacity is not None else None,
             "capacity_by": "operator" if host.capacity is not None else "agent" if capacity is not None else None,
             "machines": _machines(state, host.name),
-            "taken": _amounts(_taken(state, host.name)),
-            **tunnels_data(platform, host.name),
+            "taken": _amounts(platform.host_states.taken(state, host.name)),
+            **tunnels_data(state, host.name),
         }
     )
 
@@ -153,16 +152,6 @@ def _machines(state: State, host: HostName) -> str | None:
     """With what it runs virtual machines, as its agent told last."""
     received = state.reports.get(host)
     return received.report.machines if received is not None else None
-
-
-def _taken(state: State, host: HostName) -> Capacity:
-    cpu = memory = disk = 0
-    for placed in state.incarnations_on(host).values():
-        life = placed.incarnation
-        if (revision := state.revision(life.workload_id, life.revision)) is not None:
-            needs = needs_of(revision.workload)
-            cpu, memory, disk = cpu + needs.cpu_millis, memory + needs.memory_bytes, disk + needs.disk_bytes
-    return Capacity(cpu_millis=cpu, memory_bytes=memory, disk_bytes=disk)
 
 
 def _amounts(amounts: Capacity) -> dict[str, int]:

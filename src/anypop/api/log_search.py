@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -299,7 +300,12 @@ def _silent(platform: Platform, one: Silent) -> dict[str, str]:
 
 def moment_of(at: int) -> str:
     """RFC 3339 with nanoseconds, UTC."""
-    return f"{datetime.fromtimestamp(at // NS, UTC):%Y-%m-%dT%H:%M:%S}.{at % NS:09d}Z"
+    return f"{_second(at // NS)}.{at % NS:09d}Z"
+
+
+@lru_cache(maxsize=64)  # lines come by the thousand in one
+def _second(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _moment(text: str, path: str, now: int, problems: list[Problem]) -> int | None:

@@ -64,10 +64,16 @@ PageQuery = Annotated[dict[str, str], Depends(page_query)]
 
 
 def page(
-    items: Sequence[T], query: Mapping[str, str], render: Callable[[T], dict[str, Any]], shape: type[BaseModel]
+    items: Sequence[T],
+    query: Mapping[str, str],
+    render: Callable[[T], dict[str, Any]],
+    shape: type[BaseModel],
+    *,
+    by_id: Callable[[str], Sequence[T]] | None = None,
 ) -> dict[str, Any]:
     """One page of `items`: filtered and sorted by what `render` shows of them. `shape`: the model of what it shows,
-    whose fields may be named. Raises `Invalid`.
+    whose fields may be named. `by_id`: those of `items` with an id, one or none; whoever asks for it by a filter is not
+    kept waiting until all have been looked at. Raises `Invalid`.
 
     Only the page's own items are rendered, unless a filter or a sort needs to look at all of them.
     """
@@ -84,6 +90,8 @@ def page(
     if problems:
         raise Invalid(problems)
     begin = 0 if after is None else after + 1
+    if by_id is not None and (ids := [value for name, operator, value in terms if (name, operator) == ("id", "=")]):
+        items = by_id(ids[0])
     if terms or order:
         rendered = [shown for item in items if _fits(shown := render(item), terms)]
         for name, reverse in reversed(order):

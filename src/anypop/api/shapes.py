@@ -28,7 +28,7 @@ from anypop.plan.fields import instance_fields
 
 def moment(at: float) -> str:
     """RFC 3339 with microseconds, UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def stack(found: Stack) -> dict[str, Any]:

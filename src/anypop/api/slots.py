@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from anypop.control.state import Declaration, State
-from anypop.judge.instances import Shown, shown_by
+from anypop.judge.instances import Shown, shown
 from anypop.judge.verdict import Received
 from anypop.model.names import HostName, InstanceName
 from anypop.model.plan import Incarnation
@@ -54,7 +54,7 @@ def lives(state: State, declared: Declaration, now: float, reports: Reports | No
             incarnation=life,
             created_at=created_at,
             asked_at=asked_at,
-            seen=shown_by(reports.of(life, received), received, now=now, removing=asked_at is not None),
+            seen=shown(reports.of(life, received), received, now=now, removing=asked_at is not None),
         )
         for life, created_at, asked_at in ordered
         for received in [state.reports.get(life.host)]

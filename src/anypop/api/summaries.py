@@ -19,7 +19,9 @@ from anypop.api.documentation import answers
 from anypop.api.models.summaries import NamedWorkload, Summary, SummaryPage
 from anypop.api.watch import SIGN_OF_LIFE_S, topics_of
 from anypop.control.accounts import Stack
+from anypop.control.state import Declaration
 from anypop.model.errors import Invalid
+from anypop.model.names import WorkloadId
 
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}", tags=["workloads"])
 
@@ -36,7 +38,12 @@ async def list_summaries(query: pages.PageQuery, stack: CallerStack, platform: P
     `createdAt`.
     """
     state, now = platform.core.state, platform.clock()
-    found = pages.page(state.in_stack(stack.id), query, glances.named, NamedWorkload)
+
+    def by_id(ref: str) -> list[Declaration]:
+        one = state.workloads.get(WorkloadId(ref))
+        return [one] if one is not None and one.stack_id == stack.id else []
+
+    found = pages.page(state.in_stack(stack.id), query, glances.named, NamedWorkload, by_id=by_id)
     whole = [glances.of(state, state.workloads[one["id"]], now) for one in found["results"]]
     return {"pageInfo": found["pageInfo"], "results": whole}
 

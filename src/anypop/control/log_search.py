@@ -191,6 +191,16 @@ class _Host:
         self._frames = _asked(streams, host, wanted, account)
         self._held: list[Row | Skipped | _End] = []  # of the last frame, the next one last
 
+    def next_held(self) -> bool:
+        """Whether the next hit is here already, and taken: a frame holds some hundred, and nothing need wait for
+        them.
+        """
+        if self._held and isinstance(one := self._held[-1], Row):
+            self._held.pop()
+            self.head = one
+            return True
+        return False
+
     async def advance(self, longest_s: float) -> None:
         self.head = None
         try:
@@ -232,7 +242,8 @@ async def _merged(hosts: list[_Host], most: int, found: Found) -> None:
             return
         found.lines.append(row)
         size += len(row.text)
-        await host.advance(NEXT_S)
+        if not host.next_held():
+            await host.advance(NEXT_S)
         if host.head is None:
             heapq.heappop(heads)
         else:
@@ -266,31 +277,39 @@ async def _rows(receive: Callable[[], Any], uids: tuple[str, ...]) -> AsyncItera
     while (frame := await receive()) is not None:
         if not isinstance(frame, bytes) or len(frame) > LARGEST_FRAME:
             raise _WRONG
-        *whole, rest = (rest + frame).split(b"\n")
+        whole, end, rest = (rest + frame).rpartition(b"\n")
         if len(rest) > LONGEST_ROW:
             raise _WRONG
-        yield [_row(line, known) for line in whole]
+        if end:
+            yield [_row(found, known) for found in _documents(whole)]
 
 
 _WRONG: Final = Invalid.one("logs", "what the host answers is no log")
 
 
-def _row(line: bytes, known: frozenset[str]) -> Row | Skipped | _End:
+def _documents(lines: bytes) -> list[Any]:
+    """What is written on each of the lines; read at once, which costs a third of one after the other."""
     try:
-        found = json.loads(line)
-        match found:
-            case ["line", int(at), str(uid), str(container), bool(errors), level, str(text), said] if (
-                uid in known and 0 <= at < 1 << 63 and (level is None or level in LEVELS)
-            ):
-                return Row(
-                    at=at, uid=uid, container=container, errors=errors, level=level, text=text, said=_said(said)
-                )  # fmt: skip
-            case ["skipped", str(uid), str(container), int(size)] if uid in known:
-                return Skipped(uid=uid, container=container, size=size)
-            case ["end", bool(cut), int(back_to)] if 0 <= back_to < 1 << 63:
-                return _End(cut=cut, back_to=back_to)
+        found: list[Any] = json.loads(b"[" + lines.replace(b"\n", b",") + b"]")
     except (ValueError, RecursionError) as error:
         raise _WRONG from error
+    if len(found) != lines.count(b"\n") + 1:
+        raise _WRONG
+    return found
+
+
+def _row(found: Any, known: frozenset[str]) -> Row | Skipped | _End:
+    match found:
+        case ["line", int(at), str(uid), str(container), bool(errors), level, str(text), said] if (
+            uid in known and 0 <= at < 1 << 63 and (level is None or level in LEVELS)
+        ):
+            return Row(
+                at=at, uid=uid, container=container, errors=errors, level=level, text=text, said=_said(said)
+            )  # fmt: skip
+        case ["skipped", str(uid), str(container), int(size)] if uid in known:
+            return Skipped(uid=uid, container=container, size=size)
+        case ["end", bool(cut), int(back_to)] if 0 <= back_to < 1 << 63:
+            return _End(cut=cut, back_to=back_to)
     raise _WRONG
 
 

@@ -41,9 +41,15 @@ _WORDS: Mapping[str, Level] = {
 _SYSLOG = (Level.FATAL, Level.FATAL, Level.FATAL, Level.ERROR, Level.WARNING, Level.INFO, Level.INFO, Level.DEBUG)
 _TENS = (Level.TRACE, Level.DEBUG, Level.INFO, Level.WARNING, Level.ERROR, Level.FATAL)
 
-_LEVEL_NAMES = ("level", "severity", "lvl", "loglevel", "log.level", "levelname", "severity_text", "priority")
-_TIME_NAMES = ("time", "timestamp", "@timestamp", "ts", "t", "datetime", "date")
-_MESSAGE_NAMES = ("message", "msg", "body", "event", "text")
+
+def _ranked(*names: str) -> Mapping[str, int]:
+    return {name: rank for rank, name in enumerate(names)}
+
+
+_SIMPLE = (str, int, float)
+_LEVEL_NAMES = _ranked("level", "severity", "lvl", "loglevel", "log.level", "levelname", "severity_text", "priority")
+_TIME_NAMES = _ranked("time", "timestamp", "@timestamp", "ts", "t", "datetime", "date")
+_MESSAGE_NAMES = _ranked("message", "msg", "body", "event", "text")
 
 _HEAD = 96  # so many characters of a line are looked at for a level: what comes later is the message's own
 _LOGFMT = re.compile(r'(?:^|\s)(?:level|lvl|severity)="?([A-Za-z]{3,13})"?(?=\s|$)')
@@ -89,11 +95,8 @@ def _json(text: str) -> Understood | None:
         document = _decoded(text)
     except (ValueError, RecursionError):
         return None
-    rest = dict(document)
-    level = _taken(rest, _LEVEL_NAMES)
-    time = _taken(rest, _TIME_NAMES)
-    message = _taken(rest, _MESSAGE_NAMES)
-    return Understood(level=_level_in(level), time=_text(time), message=_text(message), fields=rest)
+    level, time, message = (_taken(document, names) for names in (_LEVEL_NAMES, _TIME_NAMES, _MESSAGE_NAMES))
+    return Understood(level=_level_in(level), time=_text(time), message=_text(message), fields=document)
 
 
 def _number(text: str) -> float | str:
@@ -104,9 +107,10 @@ def _number(text: str) -> float | str:
 _decoded = json.JSONDecoder(parse_constant=str, parse_float=_number).decode
 
 
-def _taken(rest: dict[str, Any], names: tuple[str, ...]) -> Any:
-    for name in names:
-        if isinstance(rest.get(name), str | int | float):
+def _taken(rest: dict[str, Any], names: Mapping[str, int]) -> Any:
+    # the line's few fields are looked at, not the many names that there are
+    for name in sorted(rest.keys() & names.keys(), key=names.__getitem__):
+        if isinstance(rest[name], _SIMPLE):
             return rest.pop(name)
     return None
 

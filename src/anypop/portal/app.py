@@ -44,6 +44,7 @@ from anypop.portal.visit import Page, Visit, asker, signed_in
 log = logging.getLogger("anypop.portal")
 
 STACK = "/portal/stacks/{stack}"
+PACKED = 3  # of 9: a page is a tenth larger than by the usual 9, and packed in a tenth of the time
 
 # for those who have a session
 PAGES: tuple[tuple[str, str, Page], ...] = (
@@ -90,7 +91,7 @@ def make_pages(api: ASGIApp) -> Starlette:
             *routes,
         ],
         exception_handlers={HTTPException: _nothing_here(api)},
-        middleware=[Middleware(GZipMiddleware, minimum_size=1000), Middleware(Faults)],
+        middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=PACKED), Middleware(Faults)],
     )
     made.router.redirect_slashes = False
     return made

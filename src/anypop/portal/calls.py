@@ -78,6 +78,10 @@ class Api:
         """The data of an answer. Raises `Refused`."""
         return await self._ask("GET", path, query=query)
 
+    async def text(self, *path: str, **query: object) -> bytes:
+        """The same, unread. Raises `Refused`."""
+        return await self._answer("GET", path, query=query)
+
     async def send(
         self, method: str, *path: str, body: object = None, query: Mapping[str, object] | None = None
     ) -> Any:
@@ -97,11 +101,17 @@ class Api:
     async def _ask(
         self, method: str, path: tuple[str, ...], *, query: Mapping[str, object] | None = None, body: object = None
     ) -> Any:
+        answer = await self._answer(method, path, query=query, body=body)
+        return json.loads(answer) if answer else None
+
+    async def _answer(
+        self, method: str, path: tuple[str, ...], *, query: Mapping[str, object] | None = None, body: object = None
+    ) -> bytes:
         content = json.dumps(body).encode() if body is not None else b""
         status, headers, answer = await self._whole(self._scope(method, path, query or {}), content)
         if status >= 400:
             raise self._no(status, headers, answer)
-        return json.loads(answer) if answer else None
+        return answer
 
     async def _whole(self, scope: Scope, content: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         status, headers, parts = 500, [], []

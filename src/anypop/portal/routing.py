@@ -6,6 +6,8 @@ In: a stack, questions, forms. Out: the page, and for each form the API's own op
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
@@ -14,6 +16,8 @@ from anypop.portal import landing_map
 from anypop.portal.acting import did
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit
+
+MOST_ROWS = 50  # of a table; where there are more, those that are not well come first, and a link leads to all
 
 DONE = {
     "drained": "The drain has begun: new connections go elsewhere, stage by stage.",
@@ -27,6 +31,20 @@ QUESTIONS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Of a table: what is shown of it, and of how many."""
+
+    shown: Sequence[Any]
+    total: int
+
+
+def rows(every: Sequence[Any], is_well: Callable[[Any], bool], most: int) -> Rows:
+    """In their own order, as long as all of them are shown."""
+    few = every if len(every) <= most else sorted(every, key=is_well)[:most]
+    return Rows(shown=few, total=len(every))
+
+
 async def shown(visit: Visit) -> Response:
     return await _page(visit)
 
@@ -37,6 +55,9 @@ async def _page(visit: Visit, *, refused: Refused | None = None, **more: Any) ->
     pops, drains, announced, hosts = await asyncio.gather(
         visit.api.get("anypop/v1/pops"), _drains(visit), _announced(visit, stack, declared), _hosts(visit)
     )
+    sessions = [{"pop": pop["pop"], **session} for pop in pops["results"] for session in pop["sessions"]]
+    every = max(len(sessions), len(hosts), len(announced))
+    most = every if visit.request.query_params.get("all") == "1" else MOST_ROWS
     told = {"asked": None, "answer": None, "unanswered": None, "explained": None, "unread": None, "pasted": {}} | more
     return visit.page(
         "routing.html",
@@ -46,8 +67,10 @@ async def _page(visit: Visit, *, refused: Refused | None = None, **more: Any) ->
         workload=declared,
         pops=pops["results"],
         drains=drains,
-        announced=announced,
+        announced=rows(announced, lambda one: one["announced"] and not one["dark"], most),
         hosts=hosts,
+        host_rows=rows(hosts, lambda one: one["trusted"] and one["state"] == "in use", most),
+        session_rows=rows(sessions, lambda one: one["state"] == "established", most),
         questions=QUESTIONS,
         operator=bool(visit.who.get("operator")),
         refused=refused,

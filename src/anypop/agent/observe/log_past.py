@@ -99,8 +99,13 @@ async def newest(sources: Sequence[AsyncGenerator[Line, None]]) -> AsyncGenerato
     """Of all of them together, the newest first; each with the place of its source."""
     heads: list[tuple[int, int, Line]] = []
     async with contextlib.AsyncExitStack() as stack:
-        for number, source in enumerate(sources):
+        for source in sources:
             await stack.enter_async_context(contextlib.aclosing(source))
+        if len(sources) == 1:  # nothing to put in order
+            async for only in sources[0]:
+                yield 0, only
+            return
+        for number, source in enumerate(sources):
             if (line := await anext(source, None)) is not None:
                 heads.append((-line.at, number, line))
         heapq.heapify(heads)
