@@ -20,11 +20,13 @@ from anypop.agent.log_names import BEFORE, LOG
 from anypop.agent.shipping import files, formats, shipper
 from anypop.agent.shipping.formats import Sent, Source
 from anypop.agent.shipping.reading import Position, Reader
-from anypop.agent.shipping.sending import NotNow, Sender, why_not
+from anypop.agent.shipping.sending import NotNow, Sender
 from anypop.agent.shipping.shipper import Shipper
 from anypop.model.codec import to_json
 from anypop.model.log_sinks import LogSink, problems
 from anypop.model.log_text import Level
+from anypop.outgoing.address import why_not
+from tests.otlp_receiver import OtlpReceiver
 from tests.unit.test_log_search import at, entry
 from tests.wait import wait_until
 
@@ -79,6 +81,29 @@ def test_a_push_of_loki_and_an_export_of_otlp_have_the_parts_that_are_documented
     assert (records[1]["severityNumber"], records[1]["body"]) == (17, {"stringValue": "disk full"})
     assert {"key": "n", "value": {"stringValue": "5"}} in records[1]["attributes"]
     assert "severityNumber" not in records[0]
+
+
+def test_opentelemetrys_own_library_reads_what_is_sent() -> None:
+    """By a receiver that has it: resource, level, body and attributes of each line, and numbers of 64 bits."""
+    receiver = OtlpReceiver()
+
+    async def send() -> int:
+        sender = Sender(sink(kind="otlp", address=f"{receiver.address}/v1/logs"), ())
+        try:
+            return await sender.send([sent("one"), sent(ERROR, 2, errors=True)])
+        finally:
+            await sender.close()
+
+    try:
+        assert asyncio.run(send()) == 0
+    finally:
+        receiver.close()
+    (resource,) = receiver.messages[0].resource_logs
+    named = {a.key: a.value.string_value for a in resource.resource.attributes}
+    assert (named["service.name"], named["anypop.host"]) == ("fun", "AMS")
+    one, two = resource.scope_logs[0].log_records
+    assert (one.body.string_value, one.time_unix_nano, one.severity_number) == ("one", at(1), 0)
+    assert (two.body.string_value, two.severity_number, two.severity_text) == ("disk full", 17, "error")
 
 
 # positions
