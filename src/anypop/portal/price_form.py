@@ -4,7 +4,6 @@ In: the book as the API tells it; a form's fields. Out: rows of fields; the docu
 price is the text that was typed, so that 0.09 stays 0.09. Whether it is a good one, the API says.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,11 +78,6 @@ def document(shown: Mapping[str, Any]) -> dict[str, Any]:
             for s in shown["sizes"]
         ],
     }  # fmt: skip
-
-
-def mark(book: Mapping[str, Any]) -> str:
-    """What tells this book from any other."""
-    return json.dumps(book, sort_keys=True)
 
 
 def price(value: float) -> str:
