@@ -9,6 +9,7 @@ from anypop.cli import waterfall
 from anypop.cli.screen import Shown
 from anypop.cli.table import Table
 from anypop.cli.timeline import shown
+from anypop.model import traces
 from anypop.model.report import Milestone, Report
 from tests.agent_world import HEALTHY_AFTER_S, HOST, POP, FakeHost, instance, order
 
@@ -131,7 +132,7 @@ def test_a_waterfall_has_a_bar_from_each_step_to_the_next() -> None:
 
 def test_a_trace_has_the_deploy_its_instances_and_their_steps() -> None:
     """As OTLP says: ids as hexadecimal, times as text in nanoseconds, the parent of each."""
-    (resource,) = waterfall.trace(FOUND, map(str, range(100)))["resourceSpans"]
+    (resource,) = traces.trace(FOUND, map(str, range(100)))["resourceSpans"]
     root, one, *steps = resource["scopeSpans"][0]["spans"]
     assert (root["name"], root["traceId"], root["spanId"], "parentSpanId" in root) == ("deploy web", "0", "1", False)
     assert (one["name"], one["parentSpanId"], one["startTimeUnixNano"]) == (

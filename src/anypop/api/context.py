@@ -41,6 +41,7 @@ from anypop.control.sharing import alone
 from anypop.control.standby import Standby
 from anypop.control.state import Declaration
 from anypop.control.streams import Streams
+from anypop.control.traces import Traces
 from anypop.control.usage import Metering
 from anypop.model import limits
 from anypop.model.confinement import InstanceRules
@@ -112,6 +113,7 @@ class Platform:
     links: Links = field(init=False)
     log_search: LogSearch = field(init=False)
     log_sinks: LogSinks = field(init=False)
+    traces: Traces = field(init=False)
     measured: MeasuredHosts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +126,8 @@ class Platform:
         self.links = Links(self.clock)
         self.log_search = LogSearch(self.streams)
         self.log_sinks = LogSinks(self.core.store, self.streams, lambda: self.core.state)
+        self.traces = Traces(self.core, self.log_sinks, self.clock)
+        self.core.on_publish.append(self.traces.published)
         self.measured = MeasuredHosts(core=self.core, streams=self.streams)
         self.core.on_publish.append(self.measured.lives.published)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)

@@ -1,7 +1,8 @@
-"""/anypop/v1/.../log-sinks: where lines of logs are sent, for the whole platform and for a stack.
+"""/anypop/v1/.../log-sinks: where lines of logs and traces of deployments are sent, for the whole platform and for a
+stack.
 
-In: lists of receivers. Out: the same without their secrets, with what each host has sent, lost and holds back. It
-checks what is written; where a name leads, the hosts look at each time they connect.
+In: lists of receivers. Out: the same without their secrets, with what each host (of traces: control) has sent, lost and
+holds back. It checks what is written; where a name leads, those who send look at each time they connect.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from anypop.api.models.log_sinks import LogSinkRequest, LogSinksAnswer, LogSinks
 from anypop.control.log_sinks import PLATFORM, inside
 from anypop.model import registries
 from anypop.model.errors import Invalid, Problem
-from anypop.model.log_sinks import LogSink, problems
+from anypop.model.log_sinks import TRACES, LogSink, problems
 
 router = APIRouter(prefix="/anypop/v1", tags=["workloads"])
 
@@ -110,13 +111,16 @@ async def _shown(platform: Platform, stack: str) -> dict[str, Any]:
     answer = []
     for sink in sinks:
         rows: list[dict[str, Any]] = []
-        for host in hosts:
-            told = next((one for one in counted.get(host, ()) if one.id == sink.id), None)
-            if told is None:
+        if sink.kind == TRACES:
+            told = platform.traces.counted(sink.id)
+            rows.append({"host": "control", "sent": told.sent, "lost": told.lost, "message": told.error})
+        for host in hosts if sink.kind != TRACES else ():
+            found = next((one for one in counted.get(host, ()) if one.id == sink.id), None)
+            if found is None:
                 rows.append({"host": host, "message": deaf.get(host, "it has not said anything of it yet")})
             else:
-                figures = {"sent": told.sent, "lost": told.lost, "behind_bytes": told.behind}
-                rows.append({"host": host, **figures, "message": told.error})
+                figures = {"sent": found.sent, "lost": found.lost, "behind_bytes": found.behind}
+                rows.append({"host": host, **figures, "message": found.error})
         one: dict[str, Any] = {"name": sink.name, "kind": sink.kind, "address": sink.address, "tenant": sink.tenant}
         if sink.level is not None:
             one["level"] = sink.level

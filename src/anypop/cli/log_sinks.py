@@ -36,6 +36,7 @@ def list_sinks(call: Call, *, platform: Platform = False) -> None:
     anypop log-sink set central tls://logs.example.net:6514
     anypop log-sink set loki https://loki.example.net/loki/api/v1/push --kind loki --tenant me --authorization-file -
     anypop log-sink set all http://10.0.0.9:4318/v1/logs --kind otlp --level warning --platform
+    anypop log-sink set traces https://otel.example.net/v1/traces --kind otlp-traces
     """,
 )
 def set_sink(
@@ -43,7 +44,7 @@ def set_sink(
     name: Name,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="tls://, tcp://, udp://, or a URL.")],
     *,
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="syslog, loki or otlp.")] = "syslog",
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="syslog, loki, otlp, or otlp-traces.")] = "syslog",
     level: Annotated[
         str, typer.Option("--level", metavar="warning", help="At least; lines that tell none go too.")
     ] = "",

@@ -19,6 +19,7 @@ from anypop.cli.options import KnownWorkload
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.cli.workloads import app
+from anypop.model.traces import trace
 
 PATIENCE_S = 10.0
 STEPS = (
@@ -57,7 +58,7 @@ def _send(found: views.Data, url: str) -> None:
         raise usage(f"--otlp {url}: must be an http or https URL, as in https://otel.example.net/v1/traces")
     ids = (secrets.token_hex(16 if number == 0 else 8) for number in count())
     try:
-        answer = httpx.post(url, json=waterfall.trace(found, ids), timeout=PATIENCE_S)
+        answer = httpx.post(url, json=trace(found, ids), timeout=PATIENCE_S)
     except httpx.HTTPError as error:
         raise Failure(f"the collector at {url} is not reached: {error}") from error
     if answer.status_code >= 300:

@@ -1,4 +1,5 @@
-"""Receivers of logs: the platform's own and each stack's, kept sealed in the store and told to the hosts.
+"""Receivers of logs and traces: the platform's own and each stack's, kept sealed in the store; hosts are told those of
+logs.
 
 In: lists of them, from the operator and from tenants. Out: the same, kept; what each host has to know; and what hosts
 have counted. Hosts send by themselves, so neither control's absence nor its line is in the way; they are told when
@@ -16,7 +17,7 @@ from anypop.control.store import Store
 from anypop.control.streams import Streams
 from anypop.model.codec import from_json, to_data
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.log_sinks import LogSink, Shipped
+from anypop.model.log_sinks import TRACES, Kind, LogSink, Shipped
 from anypop.model.names import HostName
 from anypop.model.network import Network
 from anypop.model.streams import ShippingRequest, ShippingTold
@@ -58,6 +59,9 @@ class LogSinks:
     def of(self, stack: str) -> tuple[LogSink, ...]:
         return tuple(sink for sink in self._sinks if sink.stack == stack)
 
+    def of_kind(self, kind: Kind) -> tuple[LogSink, ...]:
+        return tuple(sink for sink in self._sinks if sink.kind == kind)
+
     def put(self, stack: str, sinks: Iterable[LogSink]) -> None:
         """In place of those that it had. Blocking."""
         after = (*(one for one in self._sinks if one.stack != stack), *sinks)
@@ -65,13 +69,16 @@ class LogSinks:
         self._sinks, self._ever = after, True
 
     def request(self, host: HostName) -> ShippingRequest:
-        """What a host has to know: the platform's, and those of stacks that have something there."""
+        """What a host has to know: the platform's, and those of stacks that have something there. Traces are none of
+        its business.
+        """
         if not self._sinks:
             return _NOTHING
         state = self._state()
         here = {placed.incarnation.workload_id for placed in state.incarnations_on(host).values()}
         stacks = {declared.stack_id for one in here if (declared := state.workloads.get(one)) is not None}
-        sinks = tuple(one for one in self._sinks if one.stack == PLATFORM or one.stack in stacks)
+        known = (one for one in self._sinks if one.kind != TRACES)
+        sinks = tuple(one for one in known if one.stack == PLATFORM or one.stack in stacks)
         return ShippingRequest(sinks=sinks, forbidden=inside(state.network) if sinks else ())
 
     async def tell(self, hosts: Iterable[HostName]) -> tuple[dict[HostName, tuple[Shipped, ...]], dict[HostName, str]]:

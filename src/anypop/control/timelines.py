@@ -1,33 +1,18 @@
-"""/anypop/v1/.../timeline: where the time of a deployment went, from its acceptance to the first neighbour that has it.
+"""Where the time of a deployment went, from its acceptance to the first neighbour that has it.
 
-In: a workload. Out: for each of its instances the steps with their times, by whose clock, and how far the clocks of
-hosts run from control's. Control knows acceptance, plan and order; the rest comes with reports. It measures nothing.
+In: the state and a workload. Out: for each of its instances the steps with their times, by whose clock, and how far the
+clocks of hosts run from control's; and how far the deployment has come. Control knows acceptance, plan and order; the
+rest comes with reports. It measures nothing.
 """
 
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any
 
-from fastapi import APIRouter, Path
-
-from anypop.api import shapes
-from anypop.api.context import CallerStack, PlatformDep
-from anypop.api.documentation import answers
-from anypop.api.models.timelines import Timeline
 from anypop.control.state import Declaration, Placed, State
 from anypop.judge.verdict import Received
 from anypop.model.names import HostName
 from anypop.model.report import Milestone, Reached
-
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["workloads"])
-
-
-@router.get("/timeline")
-@answers(Timeline)
-async def get_timeline(
-    workload_id: Annotated[str, Path(description="id or slug")], stack: CallerStack, platform: PlatformDep
-) -> dict[str, Any]:
-    """Get when each instance of a workload came how far, and by whose clock."""
-    state = platform.core.state
-    return timeline(state, platform.workload(stack, workload_id))
 
 
 def timeline(state: State, declared: Declaration) -> dict[str, Any]:
@@ -39,7 +24,7 @@ def timeline(state: State, declared: Declaration) -> dict[str, Any]:
     return {
         "workload": declared.workload.slug,
         "revision": declared.version,
-        "acceptedAt": shapes.moment(declared.newest.created_at),
+        "acceptedAt": _moment(declared.newest.created_at),
         "instances": [_instance(state, one, accepted, ahead[one.incarnation.host]) for one in placed],
         "clocks": [{"host": host, "ahead_ms": _ms(s)} for host, s in ahead.items() if s is not None],
     }
@@ -74,8 +59,39 @@ def _ahead_s(received: Received | None) -> float | None:
 
 
 def _step(step: str, at: float, by: str, begun: float) -> dict[str, Any]:
-    return {"step": step, "at": shapes.moment(at), "by": by, "after_ms": _ms(at - begun)}
+    return {"step": step, "at": _moment(at), "by": by, "after_ms": _ms(at - begun)}
 
 
 def _ms(seconds: float) -> float:
     return round(1000 * seconds, 1)
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def made_by_newest(state: State, declared: Declaration) -> list[Placed]:
+    """The incarnations that the newest revision brought: those that were planned since it was accepted."""
+    begun = declared.newest.created_at
+    return [one for one in state.incarnations_of(declared.id).values() if one.created_at >= begun]
+
+
+class Progress(Enum):
+    """How far a deployment has come: all that the newest revision brings serves, and neighbours were told of it."""
+
+    UNDER_WAY = auto()
+    SERVES = auto()
+    TOLD = auto()
+
+
+def progress(state: State, declared: Declaration) -> Progress:
+    """Of the newest revision."""
+    if state.rollout_of(declared.id) is not None:
+        return Progress.UNDER_WAY
+    if len(state.incarnations_of(declared.id)) < state.count_of(declared.workload):
+        return Progress.UNDER_WAY  # somebody has no place yet
+    lives = [one.incarnation for one in made_by_newest(state, declared)]
+    reached = [{one.milestone for one in _reached(state, life.host, life.uid)} for life in lives]
+    if all(Milestone.TOLD in one for one in reached):
+        return Progress.TOLD
+    return Progress.SERVES if all(Milestone.ROUTED in one for one in reached) else Progress.UNDER_WAY

@@ -1,4 +1,4 @@
-"""Where lines of logs are sent: a receiver of the operator's or of a stack's own.
+"""Where lines of logs, and traces of deployments, are sent: a receiver of the operator's or of a stack's own.
 
 In: what was declared. Out: the same, checked, as hosts are told it; and the places that no tenant's receiver may be at.
 Pure. `authorization` is a secret: it is never shown, and stands nowhere but in the store, sealed, and on the hosts that
@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 from anypop.model.errors import Problem
 from anypop.model.log_text import Level
 
-Kind = Literal["syslog", "loki", "otlp"]
+Kind = Literal["syslog", "loki", "otlp", "otlp-traces"]
+TRACES: Kind = "otlp-traces"  # gets no lines, but a trace of each deployment, from control
 MOST = 4  # of the platform, and of a stack
 SCHEMES: dict[Kind, dict[str, int]] = {
     "syslog": {"udp": 514, "tcp": 601, "tls": 6514},
     "loki": {"http": 80, "https": 443},
     "otlp": {"http": 80, "https": 443},
+    "otlp-traces": {"http": 80, "https": 443},
 }
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _PLAIN = re.compile(r"[\x21-\x7e]*")
@@ -54,7 +56,8 @@ class LogSink:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
     """Of one sink, by one host, since it was told of it: `sent` lines were taken by the receiver; `lost` ones were not
-    and never will be; `behind`: bytes that wait in files; `error`: why the last try failed, "" where it did not.
+    and never will be; `behind`: bytes that wait in files; `error`: why the last try failed, "" where it did not. Of one
+    for traces by control, since it began: traces, and none that waits.
     """
 
     id: str
@@ -87,6 +90,8 @@ def problems(sink: LogSink, path: str) -> Iterator[Problem]:
         yield Problem(path=f"{path}.address", message="of syslog has no path")
     if sink.kind == "syslog" and (sink.tenant or sink.authorization):
         yield Problem(path=path, message="syslog has neither `tenant` nor `authorization`")
+    if sink.kind == TRACES and (sink.tenant or sink.level is not None):
+        yield Problem(path=path, message="traces have neither `tenant` nor `level`")
     if sink.authorization and parts.scheme == "http" and sink.stack:
         yield Problem(path=f"{path}.address", message="must be https where there is an `authorization`")
     for name, value in (("tenant", sink.tenant), ("authorization", sink.authorization)):

@@ -30,7 +30,9 @@ class LogSinksRequest(Request):
 
 
 class SinkOfHost(Answer):
-    """What one host has sent: `behind_bytes` wait in its files. `message`: why the last try failed."""
+    """What one host has sent: `behind_bytes` wait in its files. `message`: why the last try failed. Traces of
+    deployments are sent by `control`, and counted since it began.
+    """
 
     host: str
     sent: int = left_out()
