@@ -7,11 +7,12 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from anypop.agent.act.instances.machines.machines import Machines
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.network.namespaces import make_namespace, remove_name
@@ -28,12 +29,15 @@ from anypop.model.streams import CommandRequest, Frame
 from anypop.model.workload import Container, Probe, ProbeKind
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
+from tests.empty_guests import EmptyGuests
 from tests.podman_service import WEB, PodmanService
 from tests.private_registry import PrivateRegistry
 from tests.wait import wait_until
 
 PREFIX = "agc"
+GUEST_PREFIX = f"agq{os.getpid()}"
 KEY = (instance(0).uid, "web")
+EXITED = ContainerState.EXITED
 
 
 @dataclass
@@ -44,6 +48,10 @@ class Case:
 
     make: Callable[[], InstanceRuntime]
     kill: Callable[[InstanceRuntime, ContainerSeen], None]
+    order: InstanceOrder = field(default_factory=lambda: instance(0))
+
+    def create(self, past: Past = NO_PAST) -> CreateContainer:
+        return create(self.order, past=past)
 
     def run(self, test: Callable[[InstanceRuntime], Awaitable[None]]) -> None:
         async def whole() -> None:
@@ -55,6 +63,8 @@ class Case:
                     await runtime.carry_out(RemoveContainer(uid=seen.uid, container=seen.container, lane=""))
                 if isinstance(runtime, Podman):
                     await runtime.close()
+                if isinstance(runtime, Machines):
+                    runtime.close()
 
         asyncio.run(whole())
 
@@ -73,20 +83,49 @@ def service() -> Iterator[PodmanService]:
         podman.stop()
 
 
+@pytest.fixture
+def case_of(request: pytest.FixtureRequest) -> Callable[[str], Case]:
+    """One by its name."""
+
+    def of(name: str) -> Case:
+        if name == "fake":
+            return Case(make=lambda: FakeRuntime(images={WEB}), kill=die)
+        socket = request.getfixturevalue("service").socket
+        return Case(
+            make=lambda: Podman(socket, prefix=PREFIX, pop=POP), kill=lambda _, seen: os.kill(seen.pid, signal.SIGKILL)
+        )
+
+    def die(runtime: InstanceRuntime, seen: ContainerSeen) -> None:
+        assert isinstance(runtime, FakeRuntime)
+        runtime.die(seen.key)
+
+    return of
+
+
 @pytest.fixture(params=["fake", pytest.param("podman", marks=pytest.mark.lab)])
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, case_of: Callable[[str], Case]) -> Case:
     """The fake, and its real twin."""
-    if request.param == "fake":
+    return case_of(request.param)
 
-        def die(runtime: InstanceRuntime, seen: ContainerSeen) -> None:
-            assert isinstance(runtime, FakeRuntime)
-            runtime.die(seen.key)
 
-        return Case(make=lambda: FakeRuntime(images={WEB}), kill=die)
-    socket = request.getfixturevalue("service").socket
-    return Case(
-        make=lambda: Podman(socket, prefix=PREFIX, pop=POP), kill=lambda _, seen: os.kill(seen.pid, signal.SIGKILL)
-    )
+@pytest.fixture(scope="module")
+def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyGuests]:
+    """Virtual machines of this module's own, with a namespace for the one instance."""
+    make_namespace(GUEST_PREFIX, KEY[0])
+    try:
+        yield EmptyGuests(tmp_path_factory.mktemp("guests"), prefix=GUEST_PREFIX)
+    finally:
+        remove_name(netns.path_of(namespace_of(GUEST_PREFIX, KEY[0])))
+
+
+@pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.lab) for name in ("podman", "qemu"))])
+def either(request: pytest.FixtureRequest) -> Case:
+    """The fake and both real ones: what follows means the same for containers and virtual machines."""
+    if request.param != "qemu":
+        found: Case = request.getfixturevalue("case_of")(request.param)
+        return found
+    guests: EmptyGuests = request.getfixturevalue("guests")
+    return Case(make=guests.machines, kill=lambda _, seen: os.kill(seen.pid, signal.SIGKILL), order=guests.order)
 
 
 START = StartContainer(uid=KEY[0], container=KEY[1], lane="")
@@ -107,8 +146,10 @@ async def only(runtime: InstanceRuntime) -> ContainerSeen:
 async def becomes(runtime: InstanceRuntime, state: ContainerState) -> ContainerSeen:
     """Wait until the one container is in `state`."""
     async with asyncio.timeout(10):
-        while (seen := await only(runtime)).state is not state:  # noqa: ASYNC110 - another process changes it
+        seen = await only(runtime)
+        while seen.state is not state or (state is EXITED and seen.exit_code is None):
             await asyncio.sleep(0.02)
+            seen = await only(runtime)
     return seen
 
 
@@ -139,11 +180,11 @@ async def all_become(runtime: InstanceRuntime, state: ContainerState) -> Sequenc
     return seen
 
 
-def test_a_container_lives_from_create_to_remove(case: Case) -> None:
+def test_a_container_lives_from_create_to_remove(either: Case) -> None:
     """Created, running with a pid, ended with an exit code, removed; found by uid and name all the way."""
 
     async def test(runtime: InstanceRuntime) -> None:
-        await runtime.carry_out(create())
+        await runtime.carry_out(either.create())
         seen = await only(runtime)
         assert (seen.uid, seen.container, seen.instance, seen.state) == (*KEY, instance(0).name, ContainerState.CREATED)
         assert seen.past == NO_PAST
@@ -153,7 +194,7 @@ def test_a_container_lives_from_create_to_remove(case: Case) -> None:
         assert seen.pid > 0
         assert seen.started_at
         assert seen.image
-        case.kill(runtime, seen)
+        either.kill(runtime, seen)
         seen = await becomes(runtime, ContainerState.EXITED)
         assert seen.pid == 0
         assert seen.exit_code == 137
@@ -162,15 +203,15 @@ def test_a_container_lives_from_create_to_remove(case: Case) -> None:
         await runtime.carry_out(REMOVE)
         assert await runtime.seen() == []
 
-    case.run(test)
+    either.run(test)
 
 
-def test_every_step_may_be_repeated(case: Case) -> None:
+def test_every_step_may_be_repeated(either: Case) -> None:
     """Creating, starting and removing twice is as good as once: a killed agent repeats itself (invariant 12)."""
 
     async def test(runtime: InstanceRuntime) -> None:
         for _ in range(2):
-            await runtime.carry_out(create())
+            await runtime.carry_out(either.create())
         for _ in range(2):
             await runtime.carry_out(START)
         pid = (await only(runtime)).pid
@@ -180,7 +221,7 @@ def test_every_step_may_be_repeated(case: Case) -> None:
             await runtime.carry_out(REMOVE)  # it runs: its process is ended first
         assert await runtime.seen() == []
 
-    case.run(test)
+    either.run(test)
 
 
 @pytest.mark.lab
@@ -231,22 +272,22 @@ def test_a_pid_that_is_somebody_elses_by_now_is_a_death(service: PodmanService) 
     Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)
 
 
-def test_a_container_knows_its_past_and_is_made_of_the_same_image(case: Case) -> None:
+def test_a_container_knows_its_past_and_is_made_of_the_same_image(either: Case) -> None:
     """The next life carries how often there was one before and how the last ended, and its image is the very one."""
 
     async def test(runtime: InstanceRuntime) -> None:
-        await runtime.carry_out(create())
+        await runtime.carry_out(either.create())
         image = (await only(runtime)).image
         await runtime.carry_out(REMOVE)
         last = Ending(reason=Reason.OUT_OF_MEMORY, code=137, at=12.5)
-        await runtime.carry_out(create(past=Past(restarts=2, last=last, image=image)))
+        await runtime.carry_out(either.create(past=Past(restarts=2, last=last, image=image)))
         seen = await only(runtime)
         assert (seen.past, seen.image) == (Past(restarts=2, last=last), image)
         await runtime.carry_out(REMOVE)
-        await runtime.carry_out(create(past=Past(restarts=3, last=last, image="0" * 64)))
+        await runtime.carry_out(either.create(past=Past(restarts=3, last=last, image="0" * 64)))
         assert (await only(runtime)).image == image, "an image that is gone is taken by its name"
 
-    case.run(test)
+    either.run(test)
 
 
 @pytest.mark.lab
@@ -312,16 +353,16 @@ def test_what_a_container_was_made_from_can_be_compared(case: Case) -> None:
     case.run(test)
 
 
-def test_the_disk_of_instances_has_a_size(case: Case) -> None:
+def test_the_disk_of_instances_has_a_size(either: Case) -> None:
     """Bytes of the file system that images and containers are on."""
 
     async def test(runtime: InstanceRuntime) -> None:
         assert await runtime.disk_bytes() > 1 << 30
 
-    case.run(test)
+    either.run(test)
 
 
-def test_changes_tell_of_a_death(case: Case) -> None:
+def test_changes_tell_of_a_death(either: Case) -> None:
     """Whoever listens hears of a death that nobody asked for."""
 
     async def test(runtime: InstanceRuntime) -> None:
@@ -330,9 +371,9 @@ def test_changes_tell_of_a_death(case: Case) -> None:
 
         listening = asyncio.create_task(listen())
         for _ in range(20):  # nothing tells when a subscription has taken effect: die until it is heard
-            await runtime.carry_out(create())
+            await runtime.carry_out(either.create())
             await runtime.carry_out(START)
-            case.kill(runtime, await becomes(runtime, ContainerState.RUNNING))
+            either.kill(runtime, await becomes(runtime, ContainerState.RUNNING))
             await becomes(runtime, ContainerState.EXITED)
             await runtime.carry_out(REMOVE)
             if (await asyncio.wait({listening}, timeout=0.3))[0]:
@@ -340,7 +381,7 @@ def test_changes_tell_of_a_death(case: Case) -> None:
         listening.cancel()
         raise AssertionError("no death was heard of")
 
-    case.run(test)
+    either.run(test)
 
 
 def test_commands_run_inside_and_give_their_code(case: Case) -> None:

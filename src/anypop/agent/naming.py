@@ -133,6 +133,9 @@ RESOLVER4, RESOLVER6 = IPv4Address("169.254.158.53"), IPv6Address("fd8b:3f17:a19
 one of a link's own addresses: a host may have a name server of its own on all of these.
 """
 
+METADATA4 = IPv4Address("169.254.169.254")
+"""Where a guest asks who it is: in the namespace of its instance, which nobody else has a way to."""
+
 LABEL = "anypop."
 _OWN_FILES = "/run/anypop"  # gone at a reboot
 _HEX = re.compile(r"[0-9a-f]{10}")
@@ -224,6 +227,13 @@ def inside_mac(uid: str, interface: int = 0) -> bytes:
 def router_mac(uid: str, interface: int = 0) -> bytes:
     """The same of the router's end."""
     return bytes([interface << 4 | 0x06]) + bytes.fromhex(short(uid))
+
+
+def port_mac(uid: str) -> bytes:
+    """The same of the instance's end of its first link where a virtual machine is behind it: `inside_mac` is then that
+    of the card that the guest sees.
+    """
+    return bytes([0x0A]) + bytes.fromhex(short(uid))
 
 
 def own_files_of(prefix: str, uid: str) -> str:

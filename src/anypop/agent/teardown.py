@@ -43,7 +43,7 @@ from anypop.agent.naming import (
     short,
     short_of_link,
 )
-from anypop.host import inventory, netns, process
+from anypop.host import inventory, limited_groups, netns, process
 from anypop.model.errors import WorldError
 
 KEPT = (("names", "resolver"), ("shipping", "shipping"))  # processes beside the agent, which outlive it
@@ -61,6 +61,8 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         orphans.end(state / "bird" / "bfd")
         for folder, name in KEPT:
             process.end(state / folder / f"{name}.pid", grace_s=2)
+        with _tell(troubles):
+            _remove_machines(state / "machines")
         if podman.exists():
             with _tell(troubles):
                 _remove_containers(prefix, pop, podman)
@@ -153,6 +155,16 @@ def _remove_containers(prefix: str, pop: str | None, podman: Path) -> None:
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(_ask, podman, "DELETE", f"/{row['Id']}", query) for row in rows]:
             done.result()
+
+
+def _remove_machines(folder: Path) -> None:
+    """Virtual machines: QEMU, who waits for it, its control group, its disk."""
+    for machine in folder.glob("*"):
+        process.end(machine / "qemu.pid", grace_s=0)
+        process.end(machine / "keeper.pid", grace_s=1)
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            limited_groups.remove(str(json.loads((machine / "spec.json").read_bytes())["id"]))
+        shutil.rmtree(machine)
 
 
 def _end_processes(names: set[str]) -> int:

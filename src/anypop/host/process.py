@@ -29,12 +29,17 @@ echo "$$ $started" > "$file.$$" && mv -f "$file.$$" "$file" && exec "$@"
 
 
 def run(
-    argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 60, env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    stdin: str | None = None,
+    timeout_s: float = 60,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> str:
     """Standard output of a finished program. Raises `WorldError` with what it said when it fails or takes too long."""
     try:
         done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=env
+            argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=env, cwd=cwd
         )
     except FileNotFoundError as error:
         raise WorldError(" ".join(argv[:3]), f"{argv[0]} is not installed; run script/setup") from error
@@ -110,10 +115,16 @@ class StoppedOrNot:
 
 
 def spawn(
-    argv: Sequence[str], *, pid_file: Path, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    argv: Sequence[str],
+    *,
+    pid_file: Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    handed: Sequence[int] = (),
 ) -> int:
     """Start a program in a session of its own, its output appended to `log`; it is in `pid_file` before it begins. It
-    outlives us.
+    outlives us. `handed`: our open files that it gets, under the same numbers.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
@@ -126,6 +137,7 @@ def spawn(
             env=env,
             cwd=cwd,
             close_fds=True,
+            pass_fds=handed,
         )
     child.returncode = 0  # it is no longer ours to wait for: silences the warning about a still running child
     write_pid(pid_file, child.pid)

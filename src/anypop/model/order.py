@@ -14,6 +14,7 @@ from typing import Literal
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.backbone import Backbone
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
+from anypop.model.machine import Machine
 from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
 from anypop.model.network import Upstream
 from anypop.model.peering import RpkiCache
@@ -127,6 +128,14 @@ class InstanceOrder:
     def init(self) -> tuple[Container, ...]:
         """Those that end before the others begin."""
         return self.payload.init
+
+    @property
+    def machine(self) -> Machine | None:
+        """Its virtual machine, where it is one instead of containers."""
+        for container in self.payload.containers:
+            if container.machine is not None:
+                return container.machine
+        return None
 
     @property
     def every_container(self) -> tuple[Container, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from anypop.agent.act.network import further_links, rtnl
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import inside_name, link_of, namespace_of
+from anypop.agent.naming import inside_mac, inside_name, link_of, namespace_of
 from anypop.host import netns
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
@@ -26,6 +26,10 @@ def fit(net: Netlink, prefix: str, order: InstanceOrder) -> None:
     further_links.have(net, prefix, order)
     index = _index(net, link_of(order.uid))
     _ignoring(link_of(order.uid)).write_text("1")
+    if order.machine is not None:  # its own neighbours are the guest's matter
+        for address in order.links[0].addresses:
+            rtnl.set_neighbor(net, index, address.private, inside_mac(order.uid))
+        return
     with netns.inside(namespace_of(prefix, order.uid)), Netlink() as inside:
         wire = _index(inside, INSIDE)
         far = rtnl.mac_of(inside, wire)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
-from anypop.agent.act.network import further_links, links, rtnl
+from anypop.agent.act.network import further_links, guests, links, rtnl
 from anypop.agent.act.network.links import INSIDE
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import (
@@ -23,6 +23,7 @@ from anypop.agent.naming import (
     inside_mac,
     link_of,
     namespace_of,
+    port_mac,
     router_mac,
 )
 from anypop.host import netns
@@ -75,7 +76,7 @@ def name_namespace(prefix: str, uid: str, pid: int) -> None:
         raise WorldError(f"name network namespace {path.name}", f"process {pid} is gone") from error
     try:
         with netns.inside_path(Path(f"/proc/self/fd/{home}")), Netlink() as inside:
-            if all(link.mac != inside_mac(uid) for link in rtnl.links(inside)):
+            if all(link.mac not in (inside_mac(uid), port_mac(uid)) for link in rtnl.links(inside)):
                 raise WorldError(f"name network namespace {path.name}", f"process {pid} does not live in it")
         _share_folder()
         path.touch(mode=0o444)
@@ -141,10 +142,13 @@ def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
             mac=router_mac(order.uid),
             group=device_group_of(order.domain),
             peer=INSIDE,
-            peer_mac=inside_mac(order.uid),
+            peer_mac=inside_mac(order.uid) if order.machine is None else port_mac(order.uid),
             peer_namespace=handle.fileno(),
         )
-    _furnish(prefix, order)
+    if order.machine is None:
+        _furnish(prefix, order)
+    else:
+        guests.furnish(prefix, order)
     index = next(link.index for link in rtnl.links(net) if link.name == name)
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")

@@ -1,0 +1,150 @@
+"""The command line of QEMU for one machine. Pure.
+
+In: its image, its size, what this host can do. Out: the words. All files are named relative to the machine's folder.
+Only what is named here is there: no default devices, no configuration files of the host, no network but the tap that is
+handed over as an open file. QEMU may neither start programs nor become another user, however a guest breaks it.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from anypop.agent.act.instances.machines.place import (
+    CONSOLE,
+    DISK,
+    FIRMWARE,
+    GUEST_AGENT,
+    INITRD,
+    KERNEL,
+    QMP,
+    ROOT,
+    SEED,
+    Spec,
+)
+from anypop.model.machine import Board, DiskFormat, Firmware
+
+PROGRAM = "qemu-system-x86_64"
+UEFI_CODE, UEFI_VARIABLES = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
+_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+# MiB for translated code. The default is 1 GiB, which a small guest would fill at the host's cost.
+TRANSLATED_MB = 64
+# what fails on a disk is told to the guest; the default stops the guest where the host's disk is full, and tells nobody
+_TOLD = "werror=report,rerror=report"
+_LONGEST_SERIAL = 20  # of a virtio disk (virtio 1.2, 5.2.6)
+
+
+class Accelerator(StrEnum):
+    KVM = "kvm"
+    TCG = "tcg"
+    """Every instruction of the guest is translated by QEMU: right everywhere, and slow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """Files that QEMU gets open: the tap of its network, and further disks, each with the name the guest sees."""
+
+    tap: int
+    disks: tuple[tuple[str, int], ...] = ()
+
+
+def vcpus(cpu_millis: int) -> int:
+    """As many processors as can be busy with so much; its control group says how busy they may be."""
+    return max(1, -(-cpu_millis // 1000))
+
+
+def board_for(wanted: Board, accelerator: Accelerator) -> Board:
+    """What the guest sees. Without KVM's clock a microvm has none that Linux can measure its processor by (it waits for
+    one for ever), so there it is the other board, on which such kernels boot as well.
+    """
+    return wanted if accelerator is Accelerator.KVM else Board.Q35
+
+
+def arguments(spec: Spec, *, accelerator: Accelerator, handed: Handed, mtu: int = 1500) -> list[str]:
+    """The words, the program first."""
+    board = board_for(spec.image.board, accelerator)
+    bus = "device" if board is Board.MICROVM else "pci"
+    words = [
+        PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-sandbox", _SANDBOX,
+        "-name", f"guest={spec.label('instance')}", "-uuid", spec.id,
+        "-machine", _board(board, spec.image.firmware), *_processor(accelerator),
+        "-m", f"{max(1, spec.memory_bytes >> 20)}M", "-smp", str(vcpus(spec.cpu_millis)),
+        "-rtc", "base=utc,clock=host",
+    ]  # fmt: skip
+    words += _firmware(spec)
+    words += _disks(spec, bus, handed)
+    words += [
+        "-netdev", f"tap,id=net0,fd={handed.tap}",
+        "-device", f"virtio-net-{bus},netdev=net0,mac={spec.mac},host_mtu={mtu}",
+        "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", f"virtio-rng-{bus},rng=rng0",
+        "-device", f"virtio-balloon-{bus},id=balloon0,deflate-on-oom=on",
+        "-chardev", f"socket,id=console,path={CONSOLE},server=on,wait=off", "-serial", "chardev:console",
+        "-chardev", f"socket,id=agent,path={GUEST_AGENT},server=on,wait=off",
+        "-device", f"virtio-serial-{bus}", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+        "-chardev", f"socket,id=qmp,path={QMP},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
+    ]  # fmt: skip
+    return words
+
+
+def _board(board: Board, firmware: Firmware) -> str:
+    if board is Board.MICROVM:
+        # by ACPI the guest finds its disks and network, and hears that it is to end
+        return "microvm,acpi=on,dump-guest-core=off"
+    flash = ",pflash0=code,pflash1=variables" if firmware is Firmware.UEFI else ""
+    return f"q35,vmport=off,dump-guest-core=off{flash}"
+
+
+def _processor(accelerator: Accelerator) -> list[str]:
+    if accelerator is Accelerator.KVM:
+        return ["-accel", "kvm", "-cpu", "host"]
+    return ["-accel", f"tcg,thread=multi,tb-size={TRANSLATED_MB}", "-cpu", "max"]
+
+
+def _firmware(spec: Spec) -> list[str]:
+    match spec.image.firmware:
+        case Firmware.KERNEL:
+            words = ["-kernel", KERNEL]
+            if spec.image.part("initrd") is not None:
+                words += ["-initrd", INITRD]
+            return [*words, "-append", spec.image.cmdline]
+        case Firmware.UEFI:
+            return [
+                *_block(driver="file", filename=UEFI_CODE, **{"node-name": "code", "read-only": True}),
+                *_block(driver="file", filename=FIRMWARE, **{"node-name": "variables"}),
+            ]
+        case Firmware.BIOS:
+            return []
+
+
+def _disks(spec: Spec, bus: str, handed: Handed) -> list[str]:
+    image, words = spec.image, list[str]()
+    base = None
+    if image.part("disk") is not None:
+        base = "image"
+        words += _block(driver="file", filename=DISK, **{"node-name": "image-file", "read-only": True})
+        # an image of somebody else's never names a further file of this host: what is behind it is said here
+        more = {"backing": None} if image.disk_format is DiskFormat.QCOW2 else {}
+        words += _block(
+            driver=image.disk_format.lower(), file="image-file", **{"node-name": base, "read-only": True, **more}
+        )
+    if has_root(spec):
+        words += _block(driver="file", filename=ROOT, discard="unmap", **{"node-name": "root-file"})
+        words += _block(driver="qcow2", file="root-file", discard="unmap", backing=base, **{"node-name": "root"})
+        words += ["-device", f"virtio-blk-{bus},drive=root,serial=root,bootindex=1,{_TOLD}"]
+    words += _block(driver="file", filename=SEED, **{"node-name": "seed", "read-only": True})
+    words += ["-device", f"virtio-blk-{bus},drive=seed,serial=seed"]
+    for number, (name, file) in enumerate(handed.disks):
+        node = f"volume{number}"
+        words += ["-add-fd", f"fd={file},set={number + 1}"]
+        words += _block(driver="file", filename=f"/dev/fdset/{number + 1}", **{"node-name": f"{node}-file"})
+        words += _block(driver="raw", file=f"{node}-file", **{"node-name": node})
+        words += ["-device", f"virtio-blk-{bus},drive={node},id={node}-disk,serial={name[:_LONGEST_SERIAL]},{_TOLD}"]
+    return words
+
+
+def has_root(spec: Spec) -> bool:
+    """Whether the guest has a root disk; an image of a kernel alone need not."""
+    return spec.image.part("disk") is not None or spec.image.disk_bytes > 0
+
+
+def _block(**options: object) -> list[str]:
+    return ["-blockdev", json.dumps(options)]

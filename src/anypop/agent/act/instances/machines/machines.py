@@ -1,0 +1,298 @@
+"""Virtual machines behind `runtime.InstanceRuntime`: QEMU's processes, found again by what lies in their folders.
+
+In: the steps that make, start and end a machine. Out: a process that outlives us, in the namespace that was made for
+its instance; what is there, as `ContainerSeen`. A machine that has ended is made anew from its image, as a container
+is. Every step may be repeated, also by another agent, after a kill at any point. Never logs what a guest is given.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, assert_never
+from uuid import uuid4
+
+from anypop.agent.act.instances.labels import asked_in, confinement_in, labels_for, past_in, template_in
+from anypop.agent.act.instances.machines import launch, monitor
+from anypop.agent.act.instances.machines.ability import Ability, can
+from anypop.agent.act.instances.machines.arguments import (
+    TRANSLATED_MB,
+    UEFI_VARIABLES,
+    Accelerator,
+    Handed,
+    arguments,
+    has_root,
+    vcpus,
+)
+from anypop.agent.act.instances.machines.place import (
+    DISK,
+    FIRMWARE,
+    INITRD,
+    KERNEL,
+    ROOT,
+    SEED,
+    Place,
+    Spec,
+    places,
+)
+from anypop.agent.act.instances.runtime import STOP_GRACE_S, Running
+from anypop.agent.act.instances.shutting_in import first_user
+from anypop.agent.act.network import guests
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
+from anypop.agent.decide.steps import (
+    CreateContainer,
+    DropImage,
+    PayloadStep,
+    PullImage,
+    RemoveContainer,
+    StartContainer,
+)
+from anypop.agent.naming import inside_mac, namespace_of, short
+from anypop.agent.observe.deaths import DeathWatch
+from anypop.host import limited_groups, process
+from anypop.host.limited_groups import Limits
+from anypop.model.confinement import Confinement
+from anypop.model.errors import WorldError
+from anypop.model.machine import Firmware, MachineImage
+from anypop.model.names import CityCode, InstanceName
+from anypop.model.order import InstanceOrder
+from anypop.model.streams import CommandRequest
+from anypop.model.workload import Container
+
+# QEMU's own needs beside the guest's memory: its program, device models, threads, and caches of its disk's tables
+OWN_MEMORY_MB = 96
+_THREADS = 128  # of QEMU beside the guest's processors: its disks and console
+_PARTS = {"disk": DISK, "kernel": KERNEL, "initrd": INITRD}
+
+
+class Images(Protocol):
+    """Files of images that are on this host."""
+
+    async def have(self, image: MachineImage) -> Mapping[str, Path]:
+        """Each part's file, complete; fetched where it was not. Raises `WorldError`."""
+        ...
+
+
+Seed = Callable[[InstanceOrder, Container, Path], None]
+"""Writes the image of a disk with all that a guest is told to this path."""
+
+
+class Machines:
+    """One host's. `folder`: where they lie, a folder each, by the uid of the instance."""
+
+    def __init__(self, folder: Path, *, prefix: str, pop: CityCode, images: Images, seed: Seed) -> None:
+        self._folder, self._prefix, self._pop, self._images, self._seed = folder, prefix, pop, images, seed
+        self._ability: Ability | None = None
+        self._ended = asyncio.Event()
+        self._keepers = DeathWatch(lambda *_: self._ended.set())
+
+    def close(self) -> None:
+        self._keepers.close()
+
+    def knows(self, uid: str) -> bool:
+        """Whether this is the instance of a machine that was made here."""
+        return Place(self._folder / uid).file("spec.json").exists()
+
+    def warning(self) -> str:
+        """What its operator should know of how machines run here; empty before the first one."""
+        return self._ability.warning if self._ability is not None else ""
+
+    async def seen(self) -> Sequence[ContainerSeen]:
+        there = {uid: (place, spec) for uid, place in places(self._folder).items() if (spec := place.spec())}
+        keepers = {
+            (uid, spec.container): process.alive(place.file("keeper.pid")) for uid, (place, spec) in there.items()
+        }
+        self._keepers.set({key: pid for key, pid in keepers.items() if pid is not None})
+        return [_seen(place, spec) for place, spec in there.values()]
+
+    async def carry_out(self, step: PayloadStep) -> None:
+        match step:
+            case CreateContainer():
+                await self._create(step)
+            case StartContainer():
+                await self._start(step)
+            case RemoveContainer():
+                await self._remove(step.uid)
+            case PullImage() | DropImage():
+                raise WorldError("fetch the image of a virtual machine", "it comes with the machine")
+            case _:
+                assert_never(step)
+
+    async def _create(self, step: CreateContainer) -> None:
+        container, instance = step.container, step.instance
+        what = f"make the virtual machine {instance.name}"
+        image = container.machine.image if container.machine is not None else None
+        if image is None:
+            raise WorldError(what, "its order has no image")
+        place = Place(self._folder / instance.uid)
+        if place.spec() is not None:
+            return
+        can()
+        parts = await self._images.have(image)
+        labels = labels_for(step, prefix=self._prefix, pop=self._pop, confinement=Confinement.OWN_USERS)
+        spec = Spec(
+            id=str(uuid4()), uid=instance.uid, container=container.name, labels=labels, image=image,
+            namespace=namespace_of(self._prefix, instance.uid), mac=inside_mac(instance.uid).hex(":"),
+            user=first_user(instance), cpu_millis=container.most_cpu_millis, share_millis=container.cpu_millis,
+            memory_bytes=container.most_memory_bytes,
+        )  # fmt: skip
+        try:
+            await asyncio.to_thread(self._furnish, place, spec, parts, instance, container)
+        except OSError as error:
+            raise WorldError(what, f"{error.strerror or error} in {self._folder}") from error
+        place.write(spec)
+
+    def _furnish(
+        self, place: Place, spec: Spec, parts: Mapping[str, Path], instance: InstanceOrder, container: Container
+    ) -> None:
+        """Its folder with all files, before it counts as made; whatever was half made goes."""
+        place.remove()
+        place.own.mkdir(parents=True, mode=0o700)
+        for name, file in parts.items():
+            link = place.own / _PARTS[name]
+            link.hardlink_to(file)
+            link.chmod(0o444)  # no folder that leads there is open to anybody else
+        own = [SEED]
+        self._seed(instance, container, place.own / SEED)
+        if has_root(spec):
+            # what is behind the image is never opened here: it is somebody else's file
+            behind = ["-u", "-b", DISK, "-F", spec.image.disk_format.lower()] if "disk" in parts else []
+            argv = ["qemu-img", "create", "-q", "-f", "qcow2", *behind, ROOT, str(spec.image.disk_bytes)]
+            process.run(argv, cwd=place.own)
+            own.append(ROOT)
+        if spec.image.firmware is Firmware.UEFI:
+            shutil.copyfile(UEFI_VARIABLES, place.own / FIRMWARE)
+            own.append(FIRMWARE)
+        for name in own:
+            (place.own / name).chmod(0o600)
+            os.chown(place.own / name, spec.user, spec.user)
+        # last: from now on its user may change what is there
+        os.chown(place.own, spec.user, spec.user)
+
+    async def _start(self, step: StartContainer) -> None:
+        place = Place(self._folder / step.uid)
+        what = f"start the virtual machine {short(step.uid)}"
+        spec = place.spec()
+        if spec is None:
+            raise WorldError(what, "it is not there")
+        if place.pid() is not None:
+            return
+        self._ability = ability = can()
+        groups = limited_groups.make(spec.id, _limits(spec, ability.accelerator))
+        tap = guests.open_tap(spec.namespace)
+        try:
+            argv = arguments(spec, accelerator=ability.accelerator, handed=Handed(tap=tap))
+            argv = launch.as_nobody(spec.namespace, spec.user, ability.group, argv)
+            await launch.begin(place, argv, groups, [tap])
+        finally:
+            os.close(tap)
+        try:
+            await answers(place, lambda: place.pid() is not None)
+        except WorldError as error:
+            if place.pid() is None:  # it is not the first to go so: whoever looks tells how it ended
+                raise WorldError(what, place.said() or "QEMU ended at once and said nothing") from error
+            raise
+
+    async def _remove(self, uid: str) -> None:
+        place = Place(self._folder / uid)
+        spec = place.spec()
+        if place.pid() is not None:
+            with contextlib.suppress(WorldError):
+                await monitor.ask_to_end(place)
+            await launch.end(place, STOP_GRACE_S)
+        await launch.end(place)
+        if spec is not None:
+            limited_groups.remove(spec.id)
+        await asyncio.to_thread(place.remove)
+
+    async def stop(self, key: Key, grace_s: int) -> None:
+        place = Place(self._folder / key[0])
+        if place.pid() is None:
+            return
+        if grace_s:
+            with contextlib.suppress(WorldError):  # one that does not answer is ended without it
+                await monitor.ask_to_end(place)
+        await launch.end(place, grace_s)
+
+    async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
+        return await monitor.run_in_guest(Place(self._folder / key[0]), command, timeout_s)
+
+    async def begin(self, key: Key, wanted: CommandRequest) -> Running:
+        why = "a virtual machine has a console instead: `anypop console`"
+        raise WorldError(f"run a command in {short(key[0])}", why)
+
+    async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
+        """Every machine knows its template, so nobody has to compare."""
+        return False
+
+    async def first_user(self, instance: InstanceOrder, before: Confinement | None) -> int:
+        """A guest has users of its own: whoever writes to its disks there is nobody here."""
+        return 0
+
+    def fetched(self) -> Collection[str]:
+        return ()
+
+    async def disk_bytes(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        disk = os.statvfs(self._folder)
+        return disk.f_blocks * disk.f_frsize
+
+    async def written(self) -> Mapping[str, int]:
+        return {spec.id: place.written() for place in places(self._folder).values() if (spec := place.spec())}
+
+    async def storage(self) -> Path | None:
+        return None
+
+    async def changes(self) -> AsyncIterator[None]:
+        """The end of a machine is written just after the death of its process."""
+        while True:
+            await self._ended.wait()
+            self._ended.clear()
+            yield None
+
+
+def _seen(place: Place, spec: Spec) -> ContainerSeen:
+    pid, state = place.pid(), ContainerState.CREATED
+    if pid is not None:
+        state = ContainerState.RUNNING
+    elif place.was_started() and not place.is_beginning():
+        state = ContainerState.EXITED
+    over = state is ContainerState.EXITED
+    end = place.end() if over else None
+    code = end.code if end is not None else None
+    return ContainerSeen(
+        id=spec.id, instance=InstanceName(spec.label("instance")), uid=spec.uid, container=spec.container, state=state,
+        pid=pid or 0, image=spec.image.id, image_digest=f"sha256:{spec.image.id}",
+        template=template_in(spec.labels), confinement=confinement_in(spec.labels),
+        started_at=place.started_at() if place.was_started() else None,
+        finished_at=(end.at or None) if end is not None else None, exit_code=code,
+        asked=asked_in(spec.labels), past=past_in(spec.labels), message=place.said() if over and code else "",
+    )  # fmt: skip
+
+
+async def answers(place: Place, lives: Callable[[], bool]) -> None:
+    """Wait until QEMU does: it has read its command line then, and opened all files. Raises `WorldError` where it has
+    ended, or takes too long.
+    """
+    try:
+        async with asyncio.timeout(launch.SEEN_S):
+            while True:
+                try:
+                    await monitor.ask(place, "query-status")
+                    return
+                except WorldError:
+                    if not lives():
+                        raise
+                await asyncio.sleep(launch.LOOK_S)
+    except TimeoutError as error:
+        raise WorldError(f"begin the machine {place.uid}", f"no answer within {launch.SEEN_S:g} s") from error
+
+
+def _limits(spec: Spec, accelerator: Accelerator) -> Limits:
+    own = OWN_MEMORY_MB + (TRANSLATED_MB if accelerator is Accelerator.TCG else 0)
+    return Limits(
+        cpu_millis=spec.cpu_millis, share_millis=spec.share_millis, memory_bytes=spec.memory_bytes + (own << 20),
+        processes=vcpus(spec.cpu_millis) + _THREADS,
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""What lies in the folder of one machine, and what is remembered of it there.
+
+In: the step that makes a machine. Out: `spec.json`, whole or not at all, and back again. What we believe lies in a
+folder of root's; in the folder `own` below it QEMU runs, and names its files without a path, so the user that it runs
+as need not be able to pass the folders above. A QEMU that its guest has broken out into can change what is in `own`,
+and nothing else: whoever reads there follows no link. Nothing here starts anything.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from anypop.agent.naming import LABEL
+from anypop.host import process
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import Invalid
+from anypop.model.machine import MachineImage
+
+SPEC, ROOT, SEED, FIRMWARE = "spec.json", "root.qcow2", "seed.iso", "firmware.fd"
+QMP, CONSOLE, GUEST_AGENT = "qmp.sock", "console.sock", "guest-agent.sock"
+PID, KEEPER, ENDED, SAID = "qemu.pid", "keeper.pid", "ended", "qemu.log"
+DISK, KERNEL, INITRD = "image-disk", "image-kernel", "image-initrd"
+"""An image's parts: one file each with those in the cache, so that what the cache drops lives on here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One machine, for as long as it lives. `id`: a UUID of this life; `user`: whom QEMU runs as on the host; `mac`: of
+    the guest's network card; `volumes`: the ids of its further disks, each with the name that the guest sees.
+    """
+
+    id: str
+    uid: str
+    container: str
+    labels: dict[str, str]
+    image: MachineImage
+    namespace: str
+    mac: str
+    user: int
+    cpu_millis: int
+    share_millis: int
+    memory_bytes: int
+    volumes: tuple[tuple[str, str], ...] = ()
+
+    def label(self, name: str) -> str:
+        return self.labels.get(LABEL + name, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How QEMU ended. `code` None: whoever waited for it is gone as well, so nobody knows."""
+
+    code: int | None
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of one machine, which need not be there."""
+
+    folder: Path
+
+    @property
+    def uid(self) -> str:
+        return self.folder.name
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+    @property
+    def own(self) -> Path:
+        """Where QEMU runs."""
+        return self.folder / "own"
+
+    def spec(self) -> Spec | None:
+        """None: nothing was made here, or not to its end."""
+        try:
+            return from_json(Spec, self.file(SPEC).read_bytes())
+        except (OSError, Invalid):
+            return None
+
+    def write(self, spec: Spec) -> None:
+        """The last thing of making a machine: from now on it is there."""
+        half = self.file(f"{SPEC}.half")
+        with half.open("wb") as out:
+            out.write(to_json(spec))
+            out.flush()
+            os.fsync(out.fileno())
+        half.rename(self.file(SPEC))
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def pid(self) -> int | None:
+        """QEMU's, where the very process that was recorded still runs."""
+        return process.alive(self.file(PID))
+
+    def is_kept(self) -> bool:
+        """Whether somebody waits for its end: it runs, is about to, or is just being told of."""
+        return process.alive(self.file(KEEPER)) is not None
+
+    def was_started(self) -> bool:
+        return self.file(PID).exists() or self.file(KEEPER).exists()
+
+    def is_beginning(self) -> bool:
+        """Whether it is not QEMU yet, and will be in a moment."""
+        return self.is_kept() and not self.file(PID).exists()
+
+    def end(self) -> End:
+        """How it ended, of one that does not run any more."""
+        try:
+            code, at = self.file(ENDED).read_text().split()
+            return End(code=int(code), at=float(at))
+        except (OSError, ValueError):
+            return End(code=None, at=None)
+
+    def started_at(self) -> float | None:
+        with contextlib.suppress(OSError):
+            return self.file(PID).stat().st_mtime
+        return None
+
+    def said(self) -> str:
+        """The end of what QEMU said for itself."""
+        with contextlib.suppress(OSError), self.file(SAID).open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            opened.seek(max(0, size - 2048))
+            return "; ".join(opened.read().decode(errors="replace").split("\n")).strip("; ")
+        return ""
+
+    def written(self) -> int:
+        """Bytes that its root disk takes beside the image."""
+        with contextlib.suppress(OSError):
+            return (self.own / ROOT).lstat().st_blocks * 512
+        return 0
+
+    def remove(self) -> None:
+        """All of it; its spec first, so that what is half removed is never taken for a machine."""
+        self.file(SPEC).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
+
+    @contextlib.contextmanager
+    def reachable(self, name: str) -> Iterator[str]:
+        """A path of a socket of QEMU's that is short enough for the kernel (108 bytes), and leads nowhere else. Raises
+        OSError.
+        """
+        handle = os.open(self.own / name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            told = os.fstat(handle)
+            if not stat.S_ISSOCK(told.st_mode) or told.st_uid != self.own.stat().st_uid:
+                raise OSError(f"{name} is not its socket")
+            yield f"/proc/self/fd/{handle}"
+        finally:
+            os.close(handle)
+
+
+def places(top: Path) -> Mapping[str, Place]:
+    """All of a host, by the uid of the instance."""
+    try:
+        return {entry.name: Place(entry) for entry in sorted(top.iterdir()) if entry.is_dir()}
+    except FileNotFoundError:
+        return {}
