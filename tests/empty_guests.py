@@ -30,6 +30,12 @@ class Kept:
     async def have(self, image: MachineImage) -> Mapping[str, Path]:
         return {part.name: self._folder / part.name for part in image.parts}
 
+    def fetched(self) -> tuple[str, ...]:
+        return ()
+
+    async def drop(self, image: str) -> None:
+        raise AssertionError(f"they stay: {image}")
+
 
 def empty_image(folder: Path, board: Board = Board.Q35, firmware: Firmware = Firmware.BIOS) -> MachineImage:
     """An image of nothing; its file is made."""

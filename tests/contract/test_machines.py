@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.act.instances.machines import monitor
-from anypop.agent.act.instances.machines.arguments import Accelerator, Handed, arguments
+from anypop.agent.act.instances.machines.arguments import Handed, arguments
 from anypop.agent.act.instances.machines.machines import Machines, answers
 from anypop.agent.act.instances.machines.place import QMP, SEED, Place, Spec
 from anypop.agent.act.network import guests
@@ -24,7 +24,7 @@ from anypop.agent.naming import namespace_of
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.host import control_groups, inventory, limited_groups, netns, process
 from anypop.model.errors import WorldError
-from anypop.model.machine import Board, Firmware
+from anypop.model.machine import Acceleration, Board, Firmware
 from tests.agent_lab import instance
 from tests.empty_guests import EmptyGuests
 
@@ -217,7 +217,7 @@ def test_the_program_takes_every_command_line(empty: EmptyGuests, board: Board, 
 
 async def _begins(place: Place, spec: Spec) -> None:
     tap = guests.open_tap(spec.namespace)
-    words = arguments(spec, accelerator=Accelerator.KVM, handed=Handed(tap=tap))
+    words = arguments(spec, accelerator=Acceleration.KVM, handed=Handed(tap=tap))
     words = [{"kvm": "tcg", "host": "max"}.get(word, word) for word in words]
     qemu = await asyncio.create_subprocess_exec(*words, "-S", cwd=place.own, pass_fds=[tap])
     os.close(tap)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from anypop.agent.act.instances.machines.arguments import Accelerator, Handed, arguments, vcpus
+from anypop.agent.act.instances.machines.arguments import Handed, arguments, vcpus
 from anypop.agent.act.instances.machines.place import Spec
-from anypop.model.machine import Board, DiskFormat, Firmware, ImagePart, MachineImage, machine_image
+from anypop.model.machine import Acceleration, Board, DiskFormat, Firmware, ImagePart, MachineImage, machine_image
 
 HERE = Path(__file__).parent / "machines"
 DISK = ImagePart(name="disk", sha256="d" * 64, size=1 << 30)
@@ -35,13 +35,13 @@ def image(board: Board, firmware: Firmware, *parts: ImagePart, disk_bytes: int, 
 
 
 CASES = {
-    "q35-bios-qcow2-kvm": (image(Board.Q35, Firmware.BIOS, DISK, disk_bytes=8 << 30), Accelerator.KVM),
-    "q35-uefi-raw-tcg": (image(Board.Q35, Firmware.UEFI, DISK, disk_bytes=8 << 30, raw=True), Accelerator.TCG),
+    "q35-bios-qcow2-kvm": (image(Board.Q35, Firmware.BIOS, DISK, disk_bytes=8 << 30), Acceleration.KVM),
+    "q35-uefi-raw-tcg": (image(Board.Q35, Firmware.UEFI, DISK, disk_bytes=8 << 30, raw=True), Acceleration.TCG),
     "microvm-kernel-kvm": (
         image(Board.MICROVM, Firmware.KERNEL, KERNEL, INITRD, DISK, disk_bytes=1 << 30),
-        Accelerator.KVM,
+        Acceleration.KVM,
     ),
-    "microvm-kernel-tcg": (image(Board.MICROVM, Firmware.KERNEL, KERNEL, disk_bytes=0), Accelerator.TCG),
+    "microvm-kernel-tcg": (image(Board.MICROVM, Firmware.KERNEL, KERNEL, disk_bytes=0), Acceleration.TCG),
 }
 
 

@@ -14,6 +14,7 @@ from anypop.agent.act.instances.runtime import InstanceRuntime, Running
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import CreateContainer, DropImage, PayloadStep, PullImage
 from anypop.model.confinement import Confinement
+from anypop.model.machine import Acceleration
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
@@ -36,14 +37,16 @@ class Runtimes:
         match step:
             case CreateContainer():
                 runtime = self._machines if step.container.machine is not None else self._containers
-            case PullImage() | DropImage():
-                runtime = self._containers
+            case PullImage():
+                runtime = self._machines if step.machine is not None else self._containers
+            case DropImage():
+                runtime = self._machines if step.image in self._machines.fetched() else self._containers
             case _:
                 runtime = self._of(step.uid)
         await runtime.carry_out(step)
 
     def fetched(self) -> Collection[str]:
-        return self._containers.fetched()
+        return {*self._containers.fetched(), *self._machines.fetched()}
 
     async def first_user(self, instance: InstanceOrder, before: Confinement | None) -> int:
         runtime = self._machines if instance.machine is not None else self._containers
@@ -60,6 +63,9 @@ class Runtimes:
 
     async def begin(self, key: Key, wanted: CommandRequest) -> Running:
         return await self._of(key[0]).begin(key, wanted)
+
+    async def machines(self) -> Acceleration:
+        return await self._machines.machines()
 
     async def disk_bytes(self) -> int:
         return await self._containers.disk_bytes()

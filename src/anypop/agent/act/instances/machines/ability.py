@@ -11,8 +11,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from anypop.agent.act.instances.machines.arguments import PROGRAM, Accelerator
+from anypop.agent.act.instances.machines.arguments import PROGRAM
 from anypop.model.errors import WorldError
+from anypop.model.machine import Acceleration
 
 _KVM = Path("/dev/kvm")
 _CREATE_VM = 0xAE01
@@ -27,7 +28,7 @@ class Ability:
     None: none.
     """
 
-    accelerator: Accelerator
+    accelerator: Acceleration
     warning: str = ""
     group: int | None = None
 
@@ -42,10 +43,10 @@ def can() -> Ability:
         raise WorldError("run a virtual machine", "this kernel has no /dev/net/tun, by which a guest has its network")
     if why := _why_no_kvm():
         warning = f"virtual machines are slow here: {why}, so QEMU translates every instruction"
-        return Ability(accelerator=Accelerator.TCG, warning=warning)
+        return Ability(accelerator=Acceleration.TCG, warning=warning)
     told = _KVM.stat()
     everybody = told.st_mode & _EVERYBODY == _EVERYBODY
-    return Ability(accelerator=Accelerator.KVM, group=None if everybody else told.st_gid)
+    return Ability(accelerator=Acceleration.KVM, group=None if everybody else told.st_gid)
 
 
 def _why_no_kvm() -> str:

@@ -7,7 +7,6 @@ handed over as an open file. QEMU may neither start programs nor become another 
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
 
 from anypop.agent.act.instances.machines.place import (
     CONSOLE,
@@ -21,7 +20,7 @@ from anypop.agent.act.instances.machines.place import (
     SEED,
     Spec,
 )
-from anypop.model.machine import Board, DiskFormat, Firmware
+from anypop.model.machine import Acceleration, Board, DiskFormat, Firmware
 
 PROGRAM = "qemu-system-x86_64"
 UEFI_CODE, UEFI_VARIABLES = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
@@ -31,12 +30,6 @@ TRANSLATED_MB = 64
 # what fails on a disk is told to the guest; the default stops the guest where the host's disk is full, and tells nobody
 _TOLD = "werror=report,rerror=report"
 _LONGEST_SERIAL = 20  # of a virtio disk (virtio 1.2, 5.2.6)
-
-
-class Accelerator(StrEnum):
-    KVM = "kvm"
-    TCG = "tcg"
-    """Every instruction of the guest is translated by QEMU: right everywhere, and slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +45,14 @@ def vcpus(cpu_millis: int) -> int:
     return max(1, -(-cpu_millis // 1000))
 
 
-def board_for(wanted: Board, accelerator: Accelerator) -> Board:
+def board_for(wanted: Board, accelerator: Acceleration) -> Board:
     """What the guest sees. Without KVM's clock a microvm has none that Linux can measure its processor by (it waits for
     one for ever), so there it is the other board, on which such kernels boot as well.
     """
-    return wanted if accelerator is Accelerator.KVM else Board.Q35
+    return wanted if accelerator is Acceleration.KVM else Board.Q35
 
 
-def arguments(spec: Spec, *, accelerator: Accelerator, handed: Handed, mtu: int = 1500) -> list[str]:
+def arguments(spec: Spec, *, accelerator: Acceleration, handed: Handed, mtu: int = 1500) -> list[str]:
     """The words, the program first."""
     board = board_for(spec.image.board, accelerator)
     bus = "device" if board is Board.MICROVM else "pci"
@@ -93,8 +86,8 @@ def _board(board: Board, firmware: Firmware) -> str:
     return f"q35,vmport=off,dump-guest-core=off{flash}"
 
 
-def _processor(accelerator: Accelerator) -> list[str]:
-    if accelerator is Accelerator.KVM:
+def _processor(accelerator: Acceleration) -> list[str]:
+    if accelerator is Acceleration.KVM:
         return ["-accel", "kvm", "-cpu", "host"]
     return ["-accel", f"tcg,thread=multi,tb-size={TRANSLATED_MB}", "-cpu", "max"]
 

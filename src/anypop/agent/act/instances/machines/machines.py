@@ -20,7 +20,6 @@ from anypop.agent.act.instances.machines.ability import Ability, can
 from anypop.agent.act.instances.machines.arguments import (
     TRANSLATED_MB,
     UEFI_VARIABLES,
-    Accelerator,
     Handed,
     arguments,
     has_root,
@@ -30,6 +29,7 @@ from anypop.agent.act.instances.machines.place import (
     DISK,
     FIRMWARE,
     INITRD,
+    KEEPER,
     KERNEL,
     ROOT,
     SEED,
@@ -37,6 +37,7 @@ from anypop.agent.act.instances.machines.place import (
     Spec,
     places,
 )
+from anypop.agent.act.instances.machines.watch import Ends
 from anypop.agent.act.instances.runtime import STOP_GRACE_S, Running
 from anypop.agent.act.instances.shutting_in import first_user
 from anypop.agent.act.network import guests
@@ -50,19 +51,16 @@ from anypop.agent.decide.steps import (
     StartContainer,
 )
 from anypop.agent.naming import inside_mac, namespace_of, short
-from anypop.agent.observe.deaths import DeathWatch
 from anypop.host import limited_groups, process
 from anypop.host.limited_groups import Limits
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
-from anypop.model.machine import Firmware, MachineImage
+from anypop.model.machine import OVERHEAD_BYTES, Acceleration, Firmware, MachineImage
 from anypop.model.names import CityCode, InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
 
-# QEMU's own needs beside the guest's memory: its program, device models, threads, and caches of its disk's tables
-OWN_MEMORY_MB = 96
 _THREADS = 128  # of QEMU beside the guest's processors: its disks and console
 _PARTS = {"disk": DISK, "kernel": KERNEL, "initrd": INITRD}
 
@@ -72,6 +70,14 @@ class Images(Protocol):
 
     async def have(self, image: MachineImage) -> Mapping[str, Path]:
         """Each part's file, complete; fetched where it was not. Raises `WorldError`."""
+        ...
+
+    def fetched(self) -> Collection[str]:
+        """The ids of those that came since it began."""
+        ...
+
+    async def drop(self, image: str) -> None:
+        """Take away one that nobody needs any more, by its id; parts that others have stay."""
         ...
 
 
@@ -86,10 +92,10 @@ class Machines:
         self._folder, self._prefix, self._pop, self._images, self._seed = folder, prefix, pop, images, seed
         self._ability: Ability | None = None
         self._ended = asyncio.Event()
-        self._keepers = DeathWatch(lambda *_: self._ended.set())
+        self._keepers = Ends(self._ended.set)
 
     def close(self) -> None:
-        self._keepers.close()
+        self._keepers.watch(())
 
     def knows(self, uid: str) -> bool:
         """Whether this is the instance of a machine that was made here."""
@@ -101,10 +107,8 @@ class Machines:
 
     async def seen(self) -> Sequence[ContainerSeen]:
         there = {uid: (place, spec) for uid, place in places(self._folder).items() if (spec := place.spec())}
-        keepers = {
-            (uid, spec.container): process.alive(place.file("keeper.pid")) for uid, (place, spec) in there.items()
-        }
-        self._keepers.set({key: pid for key, pid in keepers.items() if pid is not None})
+        keepers = (process.alive(place.file(KEEPER)) for place, _ in there.values())
+        self._keepers.watch({pid for pid in keepers if pid is not None})
         return [_seen(place, spec) for place, spec in there.values()]
 
     async def carry_out(self, step: PayloadStep) -> None:
@@ -115,8 +119,11 @@ class Machines:
                 await self._start(step)
             case RemoveContainer():
                 await self._remove(step.uid)
-            case PullImage() | DropImage():
-                raise WorldError("fetch the image of a virtual machine", "it comes with the machine")
+            case PullImage():
+                if step.machine is not None:
+                    await self._images.have(step.machine)
+            case DropImage():
+                await self._images.drop(step.image)
             case _:
                 assert_never(step)
 
@@ -232,7 +239,13 @@ class Machines:
         return 0
 
     def fetched(self) -> Collection[str]:
-        return ()
+        return self._images.fetched()
+
+    async def machines(self) -> Acceleration:
+        try:
+            return (await asyncio.to_thread(can)).accelerator
+        except WorldError:
+            return Acceleration.NONE
 
     async def disk_bytes(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -290,9 +303,9 @@ async def answers(place: Place, lives: Callable[[], bool]) -> None:
         raise WorldError(f"begin the machine {place.uid}", f"no answer within {launch.SEEN_S:g} s") from error
 
 
-def _limits(spec: Spec, accelerator: Accelerator) -> Limits:
-    own = OWN_MEMORY_MB + (TRANSLATED_MB if accelerator is Accelerator.TCG else 0)
+def _limits(spec: Spec, accelerator: Acceleration) -> Limits:
+    own = OVERHEAD_BYTES + (TRANSLATED_MB << 20 if accelerator is Acceleration.TCG else 0)
     return Limits(
-        cpu_millis=spec.cpu_millis, share_millis=spec.share_millis, memory_bytes=spec.memory_bytes + (own << 20),
+        cpu_millis=spec.cpu_millis, share_millis=spec.share_millis, memory_bytes=spec.memory_bytes + own,
         processes=vcpus(spec.cpu_millis) + _THREADS,
     )  # fmt: skip
