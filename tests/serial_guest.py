@@ -21,7 +21,7 @@ _CODE = bytes.fromhex(
 )
 
 
-class Guest(Protocol):
+class SerialGuest(Protocol):
     """One that listens at `console`, from its start to its end."""
 
     console: Path

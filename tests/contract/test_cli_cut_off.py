@@ -14,7 +14,7 @@ import pytest
 
 from anypop.cli.failure import Exit
 from anypop.cli.main import run
-from anypop.model.streams import CommandRequest, LogRequest
+from anypop.model.streams import CommandRequest, ConsoleRequest, LogRequest
 from tests.control_world import World
 from tests.served import PATIENCE_S, PlayedAgent, Served, served
 from tests.wait import wait_until
@@ -23,6 +23,7 @@ INSTANCE = "fun-eu-ams-1"
 FOLLOWING = {
     "logs": ("logs", "-f", INSTANCE),
     "exec": ("exec", INSTANCE, "cat"),
+    "console": ("console", INSTANCE),
     "port-forward": ("port-forward", INSTANCE, ":80"),
     "watch": ("watch", "fun"),
     "events": ("events", "-f"),
@@ -79,6 +80,7 @@ class Place:
         signs = {
             "logs": LogRequest in kinds and "begun" in self.out.getvalue(),
             "exec": CommandRequest in kinds,
+            "console": ConsoleRequest in kinds,
             "port-forward": f"-> {INSTANCE} port 80" in self.out.getvalue() and "watch_instances" in held,
             "watch": held.count("watch_instances") == len({"watch", "port-forward"} & {*names}),
             "events": "watch_events" in held,
@@ -132,4 +134,6 @@ def test_control_that_is_lost(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
     _, running = place.begins(monkeypatch, *FOLLOWING)
     place.there.is_lost()
     codes = running.codes_of_all()
-    assert codes == dict.fromkeys(FOLLOWING, int(Exit.UNREACHABLE)) | {"exec": int(Exit.FAILED)}, place.err.getvalue()
+    assert codes == dict.fromkeys(FOLLOWING, int(Exit.UNREACHABLE)) | dict.fromkeys(
+        ("console", "exec"), int(Exit.FAILED)
+    ), place.err.getvalue()

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.guests import files
+from anypop.agent.guests.wanted import Guest
 from anypop.agent.log_names import LOG
 from anypop.agent.observe.log_reader import read_log
 from anypop.host import process
 from anypop.model.streams import LogRequest
-from tests.serial_guest import HELLO, Guest, QemuGuest, SocketGuest
+from tests.serial_guest import HELLO, QemuGuest, SerialGuest, SocketGuest
 from tests.wait import wait_until
 
 UID, TIME_S = "u-1", 30.0
@@ -26,10 +27,10 @@ MOST_RSS_KIB = 30 << 10
 class Beside:
     """`python -m anypop.agent.guests` and one guest."""
 
-    def __init__(self, folder: Path, guest: Guest) -> None:
+    def __init__(self, folder: Path, guest: SerialGuest) -> None:
         self.folder, self.guest, self.kept = folder / "guests", guest, folder / "kept"
         self.pid_file = self.folder / "guests.pid"
-        told = files.Guest(uid=UID, console=str(guest.console), kept=str(self.kept), log_bytes=1 << 16)
+        told = Guest(uid=UID, console=str(guest.console), kept=str(self.kept), log_bytes=1 << 16)
         files.write_guests(self.folder, [told])
 
     def start(self) -> None:

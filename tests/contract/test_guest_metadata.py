@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.guests import files
+from anypop.agent.guests.wanted import Guest
 from anypop.host import netns, process
 from tests.wait import wait_until
 
@@ -42,7 +43,7 @@ def unmake() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     folder, pid_file = tmp_path / "guests", tmp_path / "guests.pid"
-    guest = files.Guest(
+    guest = Guest(
         uid=UID, console=str(tmp_path / "console.sock"), kept=str(tmp_path), namespace=PLACE, log_bytes=1 << 16
     )
     files.write_guests(folder, [guest])

@@ -28,13 +28,14 @@ from tests.wait import wait_until
 
 WORKLOAD = "/anypop/v1/stacks/default/workloads/fun"
 INSTANCE = "fun-eu-ams-0"
-COMMAND, PORT = (
+COMMAND, PORT, CONSOLE = (
     f"{WORKLOAD}/instances/{INSTANCE}/exec?command=cat",
     f"{WORKLOAD}/instances/{INSTANCE}/port-forward?port=80",
+    f"{WORKLOAD}/instances/{INSTANCE}/console",
 )
 LOG = f"/workload/v1/stacks/default/workloads/fun/instances/{INSTANCE}/logs?follow=true"
 EVENTS, WATCH, ANNOUNCED = "/anypop/v1/events/watch", f"{WORKLOAD}/watch", f"{WORKLOAD}/announcements/watch"
-SOCKETS = {"run_command": COMMAND, "forward_port": PORT}
+SOCKETS = {"run_command": COMMAND, "forward_port": PORT, "open_console": CONSOLE}
 READ = {
     "read_logs": LOG, "watch_events": EVENTS, "watch_instances": WATCH, "watch_announcements": ANNOUNCED,
     "watch_summaries": "/anypop/v1/stacks/default/summaries/watch?workloads=fun",

@@ -20,7 +20,16 @@ from websockets.sync.connection import Connection
 from anypop.control.accounts import Accounts, Credential
 from anypop.control.store import open_store
 from anypop.model.codec import from_json, to_json
-from anypop.model.streams import CommandRequest, Frame, LogRequest, Opened, PortRequest, Refusal, StreamRequest
+from anypop.model.streams import (
+    CommandRequest,
+    ConsoleRequest,
+    Frame,
+    LogRequest,
+    Opened,
+    PortRequest,
+    Refusal,
+    StreamRequest,
+)
 from tests.contract.test_api_process import BASE, Process, running
 from tests.control_world import a_body
 from tests.wait import wait_until
@@ -247,6 +256,33 @@ def test_a_connection_to_a_port_is_carried_both_ways_and_is_in_the_audit_log(pro
         assert there.asked[0].port == 8080
     rows = process.client.get("/anypop/v1/audit", params={"operation": "forward_port"}).json()["results"]
     assert (rows[-1]["subject"], rows[-1]["after"]) == (INSTANCE, {"port": 8080})
+
+
+def test_a_console_is_carried_both_ways_unless_its_workload_wants_none(process: Process) -> None:
+    """It is in the audit log before it begins; whoever may run commands may have it."""
+
+    def echo(stream: Connection, _: ConsoleRequest) -> None:
+        opened(stream)
+        for frame in stream:
+            assert isinstance(frame, bytes)
+            stream.send(bytes([Frame.OUTPUT]) + frame[1:].upper())
+
+    path = f"/anypop/v1/stacks/default/workloads/fun/instances/{INSTANCE}/console"
+    with agent(process, echo) as there:
+        with dial(process, path, process.client.headers) as stream:
+            stream.send(bytes([Frame.INPUT]) + b"root\r")
+            assert stream.recv(10) == bytes([Frame.OUTPUT]) + b"ROOT\r"
+        assert there.asked == [ConsoleRequest(uid=there.asked[0].uid, container="web")]
+    rows = process.client.get("/anypop/v1/audit", params={"operation": "open_console"}).json()["results"]
+    assert (rows[-1]["subject"], rows[-1]["after"]) == (INSTANCE, {"container": "web"})
+    for value in ("false", "true"):
+        change = {"metadata": {"annotations": {"workload.platform.stackpath.net/remote-management": value}}}
+        assert process.client.patch(f"{BASE}/fun", json={"workload": change}).status_code == 200
+        with agent(process, echo), contextlib.ExitStack() as left:
+            if value == "false":
+                refused = left.enter_context(pytest.raises(InvalidStatus, match="400"))
+            left.enter_context(dial(process, path, process.client.headers))
+    assert b"remote-management" in refused.value.response.body
 
 
 @pytest.mark.parametrize("port", ["", "0", "65536", "x", "-1", "99999999999"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from anypop.agent.guests import files
 from anypop.agent.guests.console import MOST_ATTACHED, MOST_BEHIND, SHOWN, Console
+from anypop.agent.guests.wanted import Guest
 from anypop.agent.log_names import LOG
 from tests.wait import wait_until
 
@@ -26,7 +27,7 @@ def test_a_console_that_does_not_keep_up_is_cut_off(tmp_path: Path) -> None:
             await whole.wait()
             writer.close()
 
-        guest = files.Guest(uid="u", console=str(tmp_path / "console.sock"), kept=str(tmp_path), log_bytes=1 << 30)
+        guest = Guest(uid="u", console=str(tmp_path / "console.sock"), kept=str(tmp_path), log_bytes=1 << 30)
         console = Console(tmp_path, guest)
         server = await asyncio.start_unix_server(qemu, guest.console)
         running = asyncio.create_task(console.run())

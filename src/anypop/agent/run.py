@@ -48,6 +48,7 @@ from anypop.agent.decide.steps import (
     lanes_changed,
 )
 from anypop.agent.decide.turn import turn_of
+from anypop.agent.guesting import Guesting
 from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
@@ -77,6 +78,7 @@ from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 
 KEPT_LOGS, NAMES, METRICS_SOCKET, SAMPLES = "logs", "names", "metrics.sock", "samples"
+MACHINES, GUESTS = "machines", "guests"
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
 LONGEST_REST_S = 0.02
@@ -131,9 +133,14 @@ class Agent:
         self._lanes = Lanes(executor, self)
         self._meter = Meter(pop=pop, host=host, prefix=prefix, known=self._known, clock=clock, folder=state / SAMPLES)
         self._shipping = LogShipping(state / "shipping", self._observer.log_of)
+        self._guesting = Guesting(
+            state / GUESTS, prefix=prefix, machines=state / MACHINES, kept=state / KEPT_LOGS
+        )  # fmt: skip
+        self._observer.machine_log = self._guesting.log_of
         self._streams = Streams(
             control,
             runtime,
+            console_of=self._guesting.console_of,
             containers=lambda: self._observer.containers or (),
             logs_in=self._observer.log_of,
             kept=state / KEPT_LOGS,
@@ -190,6 +197,7 @@ class Agent:
                 group.create_task(metrics_socket.serve(self._state / METRICS_SOCKET, self._meter.text))
                 group.create_task(self._resolving.run(self._wake.set))
                 group.create_task(self._shipping.run())
+                group.create_task(self._guesting.run(self._wake.set))
                 group.create_task(self._observer.arrivals.follow(self._standing_order))
                 group.create_task(self._measured.follow(self._standing_order))
         finally:
@@ -262,7 +270,9 @@ class Agent:
             self._lanes.run(steps)
         self._resolving.set(turn.facts)
         self._shipping.set(page.order, self._observer.containers or ())
+        self._guesting.set(turn.facts)
         for uid in turn.gone:
+            self._guesting.forget(uid)
             self._observer.probes.forget(uid)
             kept_logs.forget(self._state / KEPT_LOGS, uid)
         if turn.gone:
@@ -437,6 +447,7 @@ class Agent:
         """This process's own, and what BIRD says before it has a log."""
         while True:
             files = [*log_files.own(), self._state / "bird" / "bird.out", self._state / NAMES / "resolver.out"]
+            files.append(self._state / GUESTS / "guests.out")
             await asyncio.to_thread(log_files.cut, files)
             await asyncio.sleep(log_files.LOOKED_AT_EVERY_S)
 
@@ -539,6 +550,7 @@ class Agent:
             self._observer.runtime_error,
             self._observer.disk_error,
             self._resolving.troubles(),
+            self._guesting.troubles(),
             speaker.error if speaker else "",
         )
         report = report_of(

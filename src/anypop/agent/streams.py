@@ -19,6 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from anypop.agent import log_streams
+from anypop.agent.act.instances.console import ConsoleConnection
 from anypop.agent.act.instances.kept_logs import place_of
 from anypop.agent.act.instances.runtime import InstanceRuntime, Running
 from anypop.agent.act.network.forward import PortConnection
@@ -37,6 +38,7 @@ from anypop.model.streams import (
     LARGEST_FRAME,
     USED_IN_FRAME,
     CommandRequest,
+    ConsoleRequest,
     FindRequest,
     LogRequest,
     MetricsRequest,
@@ -78,9 +80,9 @@ class Dials(Protocol):
 
 class Streams:
     """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
-    the logs of earlier lives. `usage`: tells what incarnations use; `shipping`: sends logs to receivers; `metrics`: the
-    text of all metrics; `samples`: those that are kept; `routes`: what the speaker
-    answers. `prefix`: of the names of their namespaces.
+    the logs of earlier lives. `usage`: tells what incarnations use; `shipping`: sends logs to receivers; `console_of`:
+    where a machine's console is attached, by its uid; `metrics`: the text of all metrics; `samples`: those that are
+    kept; `routes`: what the speaker answers. `prefix`: of the names of their namespaces.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Streams:
         kept: Path,
         usage: Usage,
         shipping: LogShipping,
+        console_of: Callable[[str], Path | None],
         metrics: Callable[[], Awaitable[bytes]],
         samples: Callable[[SamplesRequest], Awaitable[list[Points]]],
         routes: Callable[[RoutesRequest], Awaitable[str]],
@@ -101,7 +104,7 @@ class Streams:
         self._control, self._runtime, self._prefix = control, runtime, prefix
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
         self._usage, self._metrics, self._samples, self._shipping = usage, metrics, samples, shipping
-        self._routes = routes
+        self._routes, self._console_of = routes, console_of
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -145,6 +148,8 @@ class Streams:
                     await self._command(stream, asked.wanted)
                 case PortRequest():
                     await self._port(stream, asked.wanted)
+                case ConsoleRequest():
+                    await self._console(stream, asked.wanted)
                 case UseRequest():
                     used = await self._usage.read(asked.wanted.uids)
                     await self._send_all(stream, pieces_of(used))
@@ -204,6 +209,17 @@ class Streams:
         self._running(wanted.uid, wanted.container)
         try:
             there = await PortConnection.begin(namespace_of(self._prefix, wanted.uid), wanted.port)
+        except WorldError as error:
+            raise Refused(Refusal.NOT_YET, str(error)) from error
+        await self._talk(stream, there)
+
+    async def _console(self, stream: ClientConnection, wanted: ConsoleRequest) -> None:
+        self._container(wanted.uid, wanted.container)
+        where = self._console_of(wanted.uid)
+        if where is None:
+            raise Refused(Refusal.NOT_THERE, f"{wanted.container} is no virtual machine: it has no console")
+        try:
+            there = await ConsoleConnection.begin(where)
         except WorldError as error:
             raise Refused(Refusal.NOT_YET, str(error)) from error
         await self._talk(stream, there)

@@ -46,7 +46,11 @@ from anypop.agent.naming import (
 from anypop.host import inventory, limited_groups, netns, process
 from anypop.model.errors import WorldError
 
-KEPT = (("names", "resolver"), ("shipping", "shipping"))  # processes beside the agent, which outlive it
+KEPT = (
+    ("names", "resolver"),
+    ("shipping", "shipping"),
+    ("guests", "guests"),
+)  # processes beside the agent, which outlive it
 _API = "/v4.0.0/libpod/containers"
 _PATIENCE_S = 60.0  # for one container, on a machine under heavy load
 

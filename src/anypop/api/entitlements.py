@@ -107,6 +107,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "replace_log_sinks": _EDIT_STACK,
     "run_command": _EDIT_STACK,
     "forward_port": _EDIT_STACK,
+    "open_console": _EDIT_STACK,
     "get_metrics": _SEE_STACK,
     "list_images": _SEE_STACK,
     "list_network_policies": _SEE_STACK,

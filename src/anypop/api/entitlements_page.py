@@ -43,7 +43,7 @@ def page() -> str:
         for r in routes
         if OPERATIONS[r.name].role is not None
     ]
-    sockets = (("run_command", streams.COMMAND), ("forward_port", streams.PORT))
+    sockets = (("run_command", streams.COMMAND), ("forward_port", streams.PORT), ("open_console", streams.CONSOLE))
     rows += [_row(name, f"WebSocket {path}", OPERATIONS[name], operator=False) for name, path in sockets]
     return HEAD + "".join(rows)
 

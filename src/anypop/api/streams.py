@@ -1,5 +1,5 @@
 """WebSockets (RFC 6455): agents that wait for what is asked of their hosts, and commands that people run in instances,
-or connections to ports of theirs.
+connections to ports of theirs, and consoles.
 
 In: connections. Out: those that may be here, tied together by `control.streams`; the others are answered as any request
 is, before there is a stream. Each stands in the audit log before it begins. It reads nothing of what goes by.
@@ -7,7 +7,7 @@ is, before there is a stream. Each stands in the audit log before it begins. It 
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,16 +20,18 @@ from anypop.api import errors, lasting, running
 from anypop.api.context import Platform, agents_own, known
 from anypop.control.accounts import Caller, Stack
 from anypop.control.audit import Noted
-from anypop.control.refusals import Unauthenticated
+from anypop.control.refusals import Precondition, Unauthenticated
 from anypop.control.streams import Socket
 from anypop.model import limits
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName
-from anypop.model.streams import CommandRequest, PortRequest
+from anypop.model.streams import CommandRequest, ConsoleRequest, PortRequest
 
 OF_AGENTS = "/anypop/v1/agents/{host}/streams"
 _INSTANCE = "/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/instances/{name}"
-COMMAND, PORT = f"{_INSTANCE}/exec", f"{_INSTANCE}/port-forward"
+COMMAND, PORT, CONSOLE = f"{_INSTANCE}/exec", f"{_INSTANCE}/port-forward", f"{_INSTANCE}/console"
+REMOTE = "workload.platform.stackpath.net/remote-management"
+"""Of a workload: with the value "false" its virtual machines have no console."""
 LONGEST_COMMAND = 64  # words
 LARGEST_SIDE = 1000  # rows or columns of a terminal
 LAST_PORT = 65535
@@ -68,6 +70,7 @@ def routes(platform: Platform) -> list[WebSocketRoute]:
     """Where streams begin."""
     served: dict[str, Callable[[Platform, WebSocket], Awaitable[None]]] = {
         OF_AGENTS: _listen, f"{OF_AGENTS}/{{stream}}": _arrived, COMMAND: _command, PORT: _port,
+        CONSOLE: _console,
     }  # fmt: skip
     return [WebSocketRoute(path, partial(_answered, platform, serve)) for path, serve in served.items()]
 
@@ -118,6 +121,7 @@ class _Asked:
     caller: Caller
     stack: Stack
     container: running.Running
+    annotations: Mapping[str, str]
 
 
 async def _command(platform: Platform, socket: WebSocket) -> None:
@@ -136,20 +140,29 @@ async def _port(platform: Platform, socket: WebSocket) -> None:
     await _tied(platform, socket, asked, wanted, {"port": wanted.port})
 
 
+async def _console(platform: Platform, socket: WebSocket) -> None:
+    asked = _asked(platform, socket, "open_console")
+    if asked.annotations.get(REMOTE, "").lower() == "false":
+        raise Precondition(f"the workload's annotation {REMOTE} is false: there is no console")
+    wanted = ConsoleRequest(uid=asked.container.uid, container=asked.container.name)
+    await _tied(platform, socket, asked, wanted, {"container": wanted.container})
+
+
 def _asked(platform: Platform, socket: WebSocket, operation: str) -> _Asked:
     caller = known(socket, platform, operation)
     stack = platform.accounts.stack(caller.account.id, socket.path_params["stack_id"])
     declared = platform.workload(stack, socket.path_params["workload_id"])
     name = socket.query_params.get("container_name", "")
     found = running.container(platform, declared, socket.path_params["name"], name)
-    return _Asked(caller=caller, stack=stack, container=found)
+    annotations = declared.newest.document.get("metadata", {}).get("annotations", {})
+    return _Asked(caller=caller, stack=stack, container=found, annotations=annotations)
 
 
 async def _tied(
     platform: Platform,
     socket: WebSocket,
     asked: _Asked,
-    wanted: CommandRequest | PortRequest,
+    wanted: CommandRequest | PortRequest | ConsoleRequest,
     became: dict[str, Any],
 ) -> None:
     """The host's end and this one, tied together until either is over, or access ends. `became`: for the audit log.

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from anypop.cli.websocket import WebSocket
 
 
+LEAVE = b"\x1d"
+"""Ctrl-], which leaves a console, as in telnet and virsh."""
+
+
 def size() -> tuple[int, int]:
     """Rows and columns."""
     found = os.get_terminal_size(sys.stdout.fileno())
@@ -39,6 +43,36 @@ def attached(there: "WebSocket", *, stdin: bool, tty: bool) -> int | None:
         return _take(there)
 
 
+def console(there: "WebSocket", *, tty: bool) -> bool:
+    """Until the other side ends it, or, with `tty`, LEAVE is pressed here; whether it was."""
+    from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - see `Client.socket`
+
+    left = threading.Event()
+
+    def read(most: int) -> bytes:
+        if left.is_set():
+            return b""
+        piece = os.read(0, most)
+        typed, leaves, _ = piece.partition(LEAVE) if tty else (piece, b"", b"")
+        if leaves:
+            left.set()
+        return typed
+
+    def give() -> None:
+        attaching.give(there, read)
+        if left.is_set():
+            there.close()
+
+    with _raw() if tty else contextlib.nullcontext():
+        threading.Thread(target=give, daemon=True).start()
+        try:
+            _take(there)
+        except ConnectionClosed:
+            if not left.is_set():
+                raise
+    return left.is_set()
+
+
 def _take(there: "WebSocket") -> int | None:
     for frame in there:
         if not isinstance(frame, bytes) or not frame:
@@ -48,6 +82,8 @@ def _take(there: "WebSocket") -> int | None:
                 _write(1, frame[1:])
             case Frame.ERRORS:
                 _write(2, frame[1:])
+            case Frame.END:
+                return None
             case Frame.EXIT:
                 return int(json.loads(frame[1:])["code"])
     return None

@@ -40,6 +40,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
             ("logs", ("instances",), "register", "what containers say"),
             ("log-sink", ("log_sinks",), "app", "where lines of logs are sent"),
             ("exec", ("instances",), "register", "a command in an instance"),
+            ("console", ("consoles",), "register", "a virtual machine's console"),
             ("port-forward", ("forwarding",), "register", "a port of an instance, reached from here"),
             ("cp", ("copying",), "register", "files to and from an instance"),
             ("restart", ("instances",), "register", "a workload's instances anew by a rollout, or one in its place"),

@@ -62,6 +62,10 @@ class WebSocket:
             except ConnectionClosedOK:
                 return
 
+    def close(self) -> None:
+        """Whoever reads in another thread comes to the end."""
+        self._run(self._there.close())
+
     @property
     def why_ended(self) -> str | None:
         """In control's words, where it ended this since whoever asked may go on no longer."""

@@ -1,5 +1,5 @@
 """What control asks a host for that is no order: the log of a container, a command run in one, a connection to a port
-of an instance, what instances use now, the host's metrics and its samples of them, what its router knows.
+of an instance, a console, what instances use now, the host's metrics and its samples of them, what its router knows.
 
 In: nothing; these are words. Out: a request that control sends to the agent of a host, which answers over a stream of
 its own: first an `Opened`, then frames. Nothing of it is desired state: it is gone with the connection.
@@ -63,6 +63,17 @@ class PortRequest:
     uid: str
     container: str
     port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleRequest:
+    """The console of a virtual machine, the incarnation `uid`: what it says from a few lines back on, and what is
+    typed.
+    """
+
+    kind: Literal["console"] = "console"
+    uid: str
+    container: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +229,7 @@ Wanted = (
     LogRequest
     | CommandRequest
     | PortRequest
+    | ConsoleRequest
     | UseRequest
     | FindRequest
     | WatchLogsRequest
@@ -255,7 +267,7 @@ class Opened:
 class Frame(IntEnum):
     """The first byte of a frame. INPUT, END (of input) and SIZE (`{"rows": 24, "columns": 80}`) go to a command;
     OUTPUT, ERRORS and EXIT (`{"code": 0}`, the last one) come from it. To a port go INPUT and END; OUTPUT and END come
-    from it.
+    from it. To a console goes INPUT; OUTPUT comes from it, and END where it is over.
     """
 
     INPUT = 0

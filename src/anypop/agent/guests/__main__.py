@@ -20,6 +20,7 @@ from anypop.agent.guests import files
 from anypop.agent.guests.console import Console
 from anypop.agent.guests.metadata import Metadata, Tokens
 from anypop.agent.guests.service import Service
+from anypop.agent.guests.wanted import Guest
 
 _AGAIN_S = 1.0
 _CONSOLE, _METADATA = "console", "metadata"
@@ -32,7 +33,7 @@ class Guests:
         self._folder = folder
         self._tokens = Tokens(time.monotonic)
         self._consoles: dict[str, Console] = {}
-        self._running: dict[tuple[str, str], tuple[files.Guest, asyncio.Task[None]]] = {}
+        self._running: dict[tuple[str, str], tuple[Guest, asyncio.Task[None]]] = {}
 
     async def read(self) -> None:
         """Be with those that are named now. A console stays where only other things of its guest are told anew."""
@@ -48,7 +49,7 @@ class Guests:
         for console in self._consoles.values():
             console.news.set()
 
-    def _part(self, kind: str, guest: files.Guest) -> Callable[[], Awaitable[None]]:
+    def _part(self, kind: str, guest: Guest) -> Callable[[], Awaitable[None]]:
         if kind == _CONSOLE:
             console = self._consoles[guest.uid] = Console(self._folder, guest)
             return console.run

@@ -14,6 +14,7 @@ from pathlib import Path
 from anypop.agent.act.instances import kept_logs
 from anypop.agent.guests import files
 from anypop.agent.guests.console_log import ConsoleLog
+from anypop.agent.guests.wanted import Guest
 from anypop.agent.log_names import BEFORE, LOG
 
 SHOWN = 8 << 10  # bytes of what was said before, for a console that comes
@@ -27,7 +28,7 @@ SOON_S, SOON_TIMES, LATER_S = 0.05, 1200, 1.0  # QEMU is looked for often for a 
 class Console:
     """One guest's. `run` until cancelled."""
 
-    def __init__(self, folder: Path, guest: files.Guest) -> None:
+    def __init__(self, folder: Path, guest: Guest) -> None:
         self._folder, self._guest = folder, guest
         self._own = files.folder_of(folder, guest.uid)
         self._log: ConsoleLog | None = None

@@ -9,29 +9,15 @@ agent's alone.
 import contextlib
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
+from anypop.agent.guests.wanted import Guest
 from anypop.agent.whole_file import read_object, replace_object, sign_of
 
 _GUESTS, _LIFE, _READY, _SEED = "guests.json", "life.json", "ready.json", "seed"
 ATTACH = "attach.sock"
 """In the folder of a guest: where consoles are attached. Bytes as they are, both ways."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
-    """`console`: the socket of QEMU's serial port. `kept`: the folder for the log of the life before this one.
-    `namespace`: where its metadata service listens; empty: it has none. `log_bytes`: of its log, which is then begun
-    anew. `about`: what it is told of itself, by path below `meta-data/`.
-    """
-
-    uid: str
-    console: str
-    kept: str
-    namespace: str = ""
-    log_bytes: int
-    about: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def folder_of(folder: Path, uid: str) -> Path:

@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 import os
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +32,13 @@ class LogSeen:
 
 
 class LogFiles:
-    """Follows the logs of one Podman's containers. `folder`: of its storage; None until that is known."""
+    """Follows the logs of one Podman's containers. `folder`: of its storage; None until that is known. `others`: where
+    the logs of virtual machines are, by id.
+    """
 
     def __init__(self) -> None:
         self.folder: Path | None = None
+        self.others: Mapping[str, Path] = {}
         self._turns: dict[str, int] = {}
         self._watches: dict[int, str] = {}
         self._events = -1
@@ -76,9 +79,11 @@ class LogFiles:
 
     def place(self, id_: str) -> Path | None:
         """The folder of a container's log; None until Podman's own is known."""
-        return self._place(id_) if self.folder is not None else None
+        return self._place(id_) if self.folder is not None or id_ in self.others else None
 
     def _place(self, id_: str) -> Path:
+        if (other := self.others.get(id_)) is not None:
+            return other
         assert self.folder is not None
         return log_folder(self.folder, id_)
 

@@ -82,6 +82,7 @@ class Observer:
         self.used_millis: int | None = None
         self._processor, self._clock = Processor(), clock
         self._logs = LogFiles()
+        self.machine_log: Callable[[str], Path | None] = lambda _: None  # by the uid of the instance
         self._most_written = PLAIN_RULES.disk_bytes
         self.overfull: frozenset[str] = frozenset()
         self.disk_error = ""
@@ -326,6 +327,7 @@ class Observer:
         running = {c.key: c.pid for c in containers if c.state is ContainerState.RUNNING and c.pid}
         ids = {c.key: c.id for c in containers}
         self._deaths.set(running)
+        self._logs.others = {c.id: log for c in containers if (log := self.machine_log(c.uid)) is not None}
         self._logs.follow({c.id for c in containers if c.key in running})
         targets = {}
         for uid, instance in instances.items():
