@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
+from anypop.agent.act.network import rtnl
 from anypop.agent.act.network.drain import Drains, LiveFlows, live_flows
 from anypop.agent.act.network.held import Held
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.sockets import connections, full_queues
+from anypop.agent.naming import link_of
 from anypop.host import netns, process
 from anypop.model.announce import Address
 from tests.drain_lab import (
@@ -104,6 +106,57 @@ def test_without_a_pin_moving_external_addresses_breaks_everything(net: Netlink)
     """The control: all 50 long ones at least."""
     load = asyncio.run(_drained(net, tuple(EXTERNAL.values()), lambda: own(net, BOTH[1]), pinned=False))
     assert load.broken >= 50
+
+
+TRACKED = """table inet tracked {
+	chain forward {
+		type filter hook forward priority mangle;
+		meta l4proto tcp ct state established ct mark != 0 accept
+%s
+	}
+}
+"""
+
+
+def track(net: Netlink) -> None:
+    """The router remembers by which link a flow goes, as it does for ICMP errors."""
+    index = {link.name: link.index for link in rtnl.links(net)}
+    rules = [
+        f"ct direction original {ip} daddr {ANYCAST[v]} oifname {name} ct mark set {index[name]}"
+        for name in (link_of(one.uid) for one in BOTH)
+        for ip, v in (("ip", 4), ("ip6", 6))
+    ]
+    process.run(netns.command(ROUTER, "nft", "-f", "-"), stdin=TRACKED % "\n".join(rules))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_flows_into_a_guest_stay_by_what_the_router_tracks_of_them(net: Netlink, shared: bool) -> None:
+    """Nobody outside sees the sockets of a virtual machine. Quiet ones stay too, in both families; each counts until
+    its guest has said its last word, and what is closed holds up no drain.
+    """
+    load = Load(tuple((ANYCAST if shared else EXTERNAL).values()))
+    track(net)
+
+    async def change() -> None:
+        assert await Drains(net, PREFIX).pin(OLD, BOTH[0].behind, guest=True) > 0
+        balance(net, BOTH[1]) if shared else own(net, BOTH[1])
+
+    async def scenario() -> None:
+        async with serving(old=BOTH[0].space, new=BOTH[1].space):
+            await load.run(change)
+            old = sum(client.server == "old" for client in load.long)
+            assert live_flows(PREFIX, OLD, BOTH[0].behind, guest=True).inbound == old > 0
+            load.close()
+            async with asyncio.timeout(5):
+                while live_flows(PREFIX, OLD, BOTH[0].behind, guest=True).inbound:  # noqa: ASYNC110 - of the kernel
+                    await asyncio.sleep(0.01)
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        process.run(netns.command(ROUTER, "nft", "delete", "table", "inet", "tracked"))
+    assert load.broken == 0
+    assert set(load.after) == {"new"}
 
 
 @pytest.mark.parametrize("pinned", [True, False])

@@ -185,7 +185,7 @@ class Executor:
                 self._router.remove_external(step.prefix)
             case BeginDrain():
                 if step.behind:
-                    await self._drains.pin(step.uid, dict(step.behind), step.beside)
+                    await self._drains.pin(step.uid, dict(step.behind), step.beside, guest=step.guest)
             case EndDrain():
                 await self._drains.unpin(step.uid)
             case DeleteNamespace():

@@ -351,7 +351,8 @@ def _drains(facts: Facts) -> list[Step]:
             else (one.instance, one.removal.name, one.removal.uid)
         )
         lane, others = instance_lane(name, uid), beside(instance, facts)
-        steps.append(BeginDrain(uid=uid, behind=_behind(instance), beside=others, lane=lane))
+        guest = instance is not None and instance.is_machine
+        steps.append(BeginDrain(uid=uid, behind=_behind(instance), beside=others, guest=guest, lane=lane))
     for key in facts.observed.pins:
         here = facts.known.get(key)
         if here is None and key not in facts.going_shorts and key not in facts.observed.links:

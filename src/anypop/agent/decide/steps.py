@@ -414,12 +414,14 @@ class StopContainers:
 class BeginDrain:
     """Pin the live flows of an incarnation to it, so that its addresses may lead elsewhere. `behind`: its external
     and anycast addresses, each with the private one behind its link; `beside`: who else here is behind the anycast
-    ones, by the names of their links. From then on its drain time runs.
+    ones, by the names of their links; `guest`: it is a virtual machine, whose sockets nobody outside sees. From then on
+    its drain time runs.
     """
 
     uid: str
     behind: tuple[tuple[Address, Address], ...]
     beside: tuple[str, ...] = ()
+    guest: bool = False
     lane: str
 
 

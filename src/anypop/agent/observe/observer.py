@@ -285,7 +285,9 @@ class Observer:
             if instance is not None and pinned.get(key):
                 addresses = [*instance.externals(), *instance.anycast]
                 try:
-                    flows = drain.live_flows(self._prefix, instance.uid, addresses, self._held)
+                    flows = drain.live_flows(
+                        self._prefix, instance.uid, addresses, self._held, guest=instance.is_machine
+                    )
                     found[key] = flows.inbound > 0 or flows.udp or flows.unanswered
                 except WorldError:
                     found[key] = True  # not known: its time will end it

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from anypop.agent.act.network import drain_rules, nftables, pins, rtnl
+from anypop.agent.act.network import drain_rules, nftables, pins, rtnl, tracked
 from anypop.agent.act.network.held import Held
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.nft import nft
@@ -50,12 +50,15 @@ class Drains:
         self._loading = asyncio.Lock()
         self._waiting: dict[str, Pin | None] = {}  # by incarnation; None: its pin goes
 
-    async def pin(self, uid: str, behind: Mapping[Address, Address], beside: Collection[str] = ()) -> int:
+    async def pin(
+        self, uid: str, behind: Mapping[Address, Address], beside: Collection[str] = (), *, guest: bool = False
+    ) -> int:
         """Pin what lives on the addresses that are keys of `behind` (the private address of the same family is the
-        value). `beside`: others that answer there, by their uids or the names of their links.
+        value). `beside`: others that answer there, by their uids or the names of their links. `guest`: its sockets are
+        in a virtual machine, so its quiet flows are those that the router tracks.
 
-        Returns how many flows its sockets had. Made twice it is made once, and nothing recorded is lost; whatever
-        part is missing is added.
+        Returns how many flows its sockets had, or the router tracked. Made twice it is made once, and nothing recorded
+        is lost; whatever part is missing is added.
         """
         what = f"pin the flows of {link_of(uid)}"
         mine, space = pins.reserve(self._net, self._prefix, uid, behind), namespace_of(self._prefix, uid)
@@ -67,7 +70,7 @@ class Drains:
             # A connection whose SYN was answered with a cookie, and whose next packets found the queue full, has no
             # socket: it is known by what its client sends again.
             await asyncio.sleep(SENT_AGAIN_S)
-        flows = await self._own(space, behind, beside)
+        flows = self._tracked(mine) if guest else await self._own(space, behind, beside)
         if flows:
             await nft(what, "-f", "-", stdin=drain_rules.elements(drain_table(self._prefix), mine, flows))
         for version in versions:
@@ -91,6 +94,15 @@ class Drains:
                     gone.add(flow.ends)
             await asyncio.sleep(0)  # a look takes some milliseconds
         return [flow for flow in flows if flow.udp or flow.ends not in gone]
+
+    def _tracked(self, mine: Pin) -> list[Connection]:
+        """What the router tracks, without what stays with another one that drains."""
+        index = next((link.index for link in rtnl.links(self._net) if link.name == f"i{mine.key}"), 0)
+        with Netlink(NETFILTER) as tables:
+            table, sets = drain_table(self._prefix), nftables.names(tables, drain_table(self._prefix), Kind.SET)
+            others = [s for s in sets if s.startswith(("tcp", "udp")) and not s.endswith(mine.key)]
+            theirs = {key for name in others for key in nftables.elements(tables, table, name)}
+            return [f for f in tracked.flows(tables, mine.addresses, index) if drain_rules.key_of(f) not in theirs]
 
     async def unpin(self, uid: str) -> None:
         """Take the pin away. What is left of its flows goes where the main table says. Harmless when there is none."""
@@ -126,9 +138,12 @@ class Drains:
         await nft(what, "-f", "-", stdin=drain_rules.render(table, those, chains, sets))
 
 
-def live_flows(prefix: str, uid: str, addresses: Collection[Address], held: Held | None = None) -> LiveFlows:
+def live_flows(
+    prefix: str, uid: str, addresses: Collection[Address], held: Held | None = None, *, guest: bool = False
+) -> LiveFlows:
     """What still lives on these addresses: TCP by the sockets in its namespace, UDP by what passed while it was
-    pinned. `held`: knows which connections have no client any more.
+    pinned. `held`: knows which connections have no client any more. `guest`: TCP too by what was pinned, and in which
+    neither its last word was said nor the client has reset it.
     """
     space = namespace_of(prefix, uid)
     pending = [c for c in connections(space, addresses) if c.pending and not c.udp]
@@ -143,10 +158,15 @@ def live_flows(prefix: str, uid: str, addresses: Collection[Address], held: Held
             for kind in ("talking_", "asked4_", "asked6_")
             if any(nftables.has_elements(tables, table, name) for name in mine if name.startswith(kind))
         }
-    inbound = sum(c.inbound for c in pending)
+        if guest:
+            open_, closed = (
+                {key for name in mine if name.startswith(kind) for key in nftables.elements(tables, table, name)}
+                for kind in ("tcp", "closed")
+            )
+    inbound = len(open_ - closed) if guest else sum(c.inbound for c in pending)
     return LiveFlows(
         inbound=inbound,
-        outbound=len(pending) - inbound,
+        outbound=0 if guest else len(pending) - inbound,
         udp="talking_" in filled,
         unanswered=bool(filled - {"talking_"}),
     )

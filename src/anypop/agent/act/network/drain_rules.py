@@ -86,6 +86,14 @@ def elements(table: str, pin: Pin, flows: Iterable[Connection]) -> str:
     return "".join(f"add element inet {table} {name} {{ {', '.join(part)} }}\n" for name, part in parts)
 
 
+def key_of(flow: Connection) -> bytes:
+    """A flow as the kernel keeps it in those sets: each part filled up to four bytes."""
+    return b"".join(
+        address.packed + port.to_bytes(2, "big") + b"\0\0"
+        for address, port in ((flow.peer, flow.peer_port), (flow.local, flow.local_port))
+    )
+
+
 def _sets(pin: Pin) -> list[str]:
     lines = []
     for v in (4, 6):
