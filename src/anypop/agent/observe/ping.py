@@ -24,7 +24,7 @@ async def ping(sock: socket.socket, address: Address) -> None:
     loop, version, token = asyncio.get_running_loop(), address.version, os.urandom(12)
     number = int.from_bytes(token[:2], "big")
     _hear_answers_alone(sock, version)
-    await loop.sock_connect(sock, (str(address), 0))
+    sock.connect((str(address), 0))  # at once: it is only remembered who is asked
     head = _HEAD.pack(_ASKS[version], 0, 0, number, 1)
     # of IPv6 the kernel reckons it
     checksum = _checksum(head + token) if version == 4 else 0
