@@ -2,7 +2,8 @@
 what cannot be understood is told at once.
 """
 
-from dataclasses import fields
+from base64 import b64encode
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.cli_calls import Caller
 from tests.fake_control import FakeControl
 
 BASE = declaration.Wanted(slug="db", image="registry.example/db:9", targets=["eu=AMS"], ports=["80"], env=["B=two"])
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3Yw me@example"
 
 
 def everything(folder: Path) -> ContainerOptions:
@@ -64,7 +67,9 @@ def test_every_option_is_a_field_that_the_api_takes(tmp_path: Path, monkeypatch:
     """The whole document, and its parsing by the same code as control's."""
     monkeypatch.setenv(container_options.PASSWORD, "hush")
     options = everything(tmp_path)
-    assert len(container_options.given(options)) == len(fields(ContainerOptions)), "this test knows all of them"
+    of_machines = {"--vm-image", "--user-data", "--ssh-key"}
+    every = {f"--{f.name.replace('_', '-')}" for f in fields(ContainerOptions)}
+    assert {*container_options.given(options)} == every - of_machines, "this test knows all of them"
     made = workloads.wanted(None, BASE, options)
     times = {"initialDelaySeconds": 0, "timeoutSeconds": 2, "periodSeconds": 5, "failureThreshold": 4}
     assert made["spec"]["containers"]["app"] == {
@@ -110,6 +115,51 @@ def test_every_option_is_a_field_that_the_api_takes(tmp_path: Path, monkeypatch:
     assert spec["imagePullCredentials"] == [{"dockerRegistry": login}]
     assert made["metadata"] == {"labels": {"team": "edge"}, "annotations": {"note": "by hand"}}
     assert parsed(made).unacted == ()
+
+
+def test_a_virtual_machine_is_declared_by_its_image_and_what_its_guest_is_told(tmp_path: Path) -> None:
+    """What it has in common with a container is said by the same options."""
+    (tmp_path / "user-data").write_text("#cloud-config\n")
+    (tmp_path / "key.pub").write_text(f"{KEY}\n\n")
+    options = ContainerOptions(
+        vm_image="s/debian:12", user_data=str(tmp_path / "user-data"), ssh_key=[str(tmp_path / "key.pub")],
+        volume=["data:/srv:20Gi"], readiness="http:80/ok", stop_timeout=20, dns=["192.0.2.53"],
+    )  # fmt: skip
+    made = workloads.wanted(None, replace(BASE, image="", env=[]), options)
+    spec = made["spec"]
+    assert "containers" not in spec and spec["virtualMachines"]["app"] == {
+        "image": "s/debian:12",
+        "userData": b64encode(b"#cloud-config\n").decode(),
+        "sshKeys": [KEY],
+        "resources": {"requests": {"cpu": "1", "memory": "2Gi"}},
+        "volumeMounts": [{"slug": "data", "mountPath": "/srv"}],
+        "readinessProbe": {"httpGet": {"path": "/ok", "port": 80}},
+        "ports": {"tcp-80": {"port": 80, "protocol": "TCP", "enableImplicitNetworkPolicy": True}},
+    }
+    assert spec["runtime"]["virtualMachines"]["terminationGracePeriodSeconds"] == "20"
+    assert parsed(made).workload.is_machine and parsed(made).unacted == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "options", "says"),
+    [
+        (BASE, ContainerOptions(vm_image="s/debian"), "--image and --vm-image exclude each other"),
+        (replace(BASE, image=""), ContainerOptions(vm_image="s/debian"), "--env, --secret, --command"),
+        (BASE, ContainerOptions(user_data="x"), "--user-data: is about a virtual machine; add --vm-image"),
+        (
+            replace(BASE, image="", env=[]),
+            ContainerOptions(vm_image="s/debian", user_data="/none"),
+            "--user-data /none: cannot be read",
+        ),
+    ],
+)
+def test_what_a_virtual_machine_cannot_have_is_told_in_the_words_of_the_command_line(
+    wanted: declaration.Wanted, options: ContainerOptions, says: str
+) -> None:
+    """Before anything is asked of control."""
+    with pytest.raises(Failure) as caught:
+        workloads.wanted(None, wanted, options)
+    assert any(says in problem for problem in caught.value.problems)
 
 
 def parsed(body: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response, StreamingResponse
 
-from anypop.api import lasting
+from anypop.api import lasting, running
 from anypop.api.context import AskingCaller, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.logs import FoundLines, WatchedLines
@@ -243,8 +243,7 @@ class _Life:
 
     def containers(self, platform: Platform) -> list[str]:
         revision = platform.core.state.revision(self.declared.id, self.life.revision) or self.declared.newest
-        spec = revision.document.get("spec", {})
-        return [*spec.get("containers", {}), *spec.get("initContainers", {})]
+        return running.names_in(revision)
 
 
 def _lives(platform: Platform, stack: Stack, asked: Asked) -> dict[str, _Life]:

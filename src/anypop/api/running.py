@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from anypop.api import slots
 from anypop.api.context import Platform
 from anypop.control.refusals import NotFound
-from anypop.control.state import Declaration
+from anypop.control.state import Declaration, Revision
 from anypop.model.errors import Problem
 from anypop.model.names import HostName, InstanceName
 
@@ -33,11 +33,16 @@ def container(platform: Platform, declared: Declaration, instance: str, name: st
     if life is None:
         raise NotFound(f"no instance {instance}")
     revision = state.revision(declared.id, life.revision) or declared.newest
-    spec = revision.document.get("spec", {})
-    names = [*spec.get("containers", {}), *spec.get("initContainers", {})]
+    names = names_in(revision)
     if name and name not in names:
         raise NotFound(f"no container {name} in {life.name}; it has {', '.join(names)}")
     return Running(host=life.host, instance=life.name, uid=life.uid, name=name or names[0])
+
+
+def names_in(revision: Revision) -> list[str]:
+    """Of the containers, or the virtual machine, that an instance of a revision has."""
+    spec = revision.document.get("spec", {})
+    return [name for kind in ("containers", "virtualMachines", "initContainers") for name in spec.get(kind, {})]
 
 
 def flag(text: str, path: str, problems: list[Problem]) -> bool:

@@ -80,7 +80,10 @@ def preview(call: Call, slug: str, body: dict[str, Any], *, merge: bool = False)
 def set_image(
     call: Call,
     workload: KnownWorkload,
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="OCI image: registry/name:tag.")],
+    image: Annotated[
+        str,
+        typer.Argument(metavar="IMAGE", help="registry/name:tag; of a virtual machine stack/family:tag."),
+    ],
     *,
     container: Annotated[
         str,
@@ -95,14 +98,15 @@ def set_image(
     """Give a container another image, PoP by PoP; a bad one is taken back by itself."""
     found = call.client.get(call.workload_path(workload), what=f"change {workload}")["workload"]
     spec = found.get("spec") or {}
-    names, before = list(spec.get("containers") or {}), list(spec.get("initContainers") or {})
+    machines, before = list(spec.get("virtualMachines") or {}), list(spec.get("initContainers") or {})
+    names = machines or list(spec.get("containers") or {})
     if container and container not in (*names, *before):
         raise usage(f"{workload} has no container {container}", advice=f"It has {', '.join((*names, *before))}.")
     if not container and len(names) != 1:
         raise usage(
             f"{workload} has {len(names)} containers", advice=f"Say which with --container: {', '.join(names)}."
         )
-    kind = "initContainers" if container in before else "containers"
+    kind = "initContainers" if container in before else "virtualMachines" if machines else "containers"
     body = {"spec": {kind: {container or names[0]: {"image": image}}}}
     _change(call, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
 

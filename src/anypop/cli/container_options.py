@@ -5,6 +5,7 @@ its own in Compose is read by the same code as there; whether a value is allowed
 """
 
 import os
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -97,6 +98,9 @@ class ContainerOptions(PricedOptions):
     dns: Annotated[Texts, _many("--dns", "IP", "A resolver.")] = None
     dns_search: Annotated[Texts, _many("--dns-search", "DOMAIN", "A search domain.")] = None
     dns_option: Annotated[Texts, _many("--dns-option", "NAME[:VALUE]", "An option of resolv.conf.")] = None
+    vm_image: Annotated[str, _one("--vm-image", "STACK/FAMILY[:TAG]", "A virtual machine of this image.")] = ""
+    user_data: Annotated[str, _one("--user-data", "FILE", "What cloud-init in the virtual machine reads.")] = ""
+    ssh_key: Annotated[Texts, _many("--ssh-key", "FILE", "A public key that may log in to it.")] = None
     label: Annotated[Texts, _many("--label", "KEY=VALUE", "A label of the workload.")] = None
     annotation: Annotated[Texts, _many("--annotation", "KEY=VALUE", "An annotation of the workload.")] = None
 
@@ -161,6 +165,7 @@ def read(options: PricedOptions) -> More:
         container=container,
         requests=_amounts(options.requests, "--requests", problems),
         env=env,
+        machine=_machine(options, problems),
         runtime=runtime,
         interface=_interface(options),
         spec=spec,
@@ -184,6 +189,31 @@ def _pairs(texts: Sequence[str] | None, option: str, problems: Problems) -> dict
 
 def _amounts(text: str, option: str, problems: Problems) -> dict[str, str]:
     return _pairs([part.strip() for part in text.split(",") if part.strip()], option, problems)
+
+
+def _machine(options: ContainerOptions, problems: Problems) -> dict[str, Any]:
+    """What only a virtual machine has."""
+    others = [("--user-data", options.user_data), ("--ssh-key", options.ssh_key)]
+    if not options.vm_image:
+        for option, given_ in others:
+            if given_:
+                problems.add(option, "is about a virtual machine; add --vm-image")
+        return {}
+    found: dict[str, Any] = {"image": options.vm_image}
+    if options.user_data and (told := _file(options.user_data, "--user-data", problems)):
+        found["userData"] = b64encode(told).decode()
+    keys = [_file(file, "--ssh-key", problems).decode(errors="replace") for file in options.ssh_key or ()]
+    if lines := [line for text in keys for line in map(str.strip, text.splitlines()) if line]:
+        found["sshKeys"] = lines
+    return found
+
+
+def _file(name: str, option: str, problems: Problems) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        problems.add(f"{option} {name}", f"cannot be read: {error.strerror}")
+        return b""
 
 
 def _interface(options: ContainerOptions) -> dict[str, Any]:

@@ -44,13 +44,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class More:
-    """What further options say of the container and of what is around it. `requests`: in place of the size's.
-    `problems`: of options that cannot be understood.
+    """What further options say of the container and of what is around it. `requests`: in place of the size's;
+    `machine`: what only a virtual machine has, where it is one. `problems`: of options that cannot be understood.
     """
 
     container: dict[str, Any] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
     runtime: dict[str, Any] = field(default_factory=dict)
     interface: dict[str, Any] = field(default_factory=dict)
     spec: dict[str, Any] = field(default_factory=dict)
@@ -63,7 +64,9 @@ NOTHING_MORE = More()
 
 
 def of_options(wanted: Wanted, more: More = NOTHING_MORE) -> dict[str, Any]:
-    """A workload with one container called `app`. `Failure` with every option that cannot be understood."""
+    """A workload with one container, or one virtual machine, called `app`. `Failure` with every option that cannot be
+    understood.
+    """
     problems: list[str] = [*more.problems]
     ports = _collect(wanted.ports, _port, problems)
     env = _collect(wanted.env, lambda text: _variable(text, "--env", "value"), problems)
@@ -88,8 +91,9 @@ def of_options(wanted: Wanted, more: More = NOTHING_MORE) -> dict[str, Any]:
             command += shlex.split(text)
         except ValueError as error:
             problems.append(f"--command '{text}': {str(error).lower()}")
+    problems += _not_of_machines(wanted, more)
     # alone it is for control to say, together with all that control finds
-    if problems and wanted.slug and not wanted.image:
+    if problems and wanted.slug and not wanted.image and not more.machine:
         problems.append("--image: say what to run, for example --image registry.example/web:1")
     if problems:
         raise usage(
@@ -114,13 +118,24 @@ def of_options(wanted: Wanted, more: More = NOTHING_MORE) -> dict[str, Any]:
     if metadata := {key: pairs for key, pairs in metadata.items() if pairs}:
         body["metadata"] = metadata
     interface = {"network": "default", "enableOneToOneNat": True, "ipFamilies": ["IPv4", "IPv6"]} | more.interface
-    body["spec"] = {"containers": {"app": container}, "networkInterfaces": [interface]} | more.spec
+    kind = "virtualMachines" if more.machine else "containers"
+    body["spec"] = {kind: {"app": container | more.machine}, "networkInterfaces": [interface]} | more.spec
     if more.runtime:
-        body["spec"]["runtime"] = {"containers": more.runtime}
+        body["spec"]["runtime"] = {kind: more.runtime}
     body["targets"] = {
         name: _target_spec(cities, {"minReplicas": wanted.replicas} | follows) for name, cities in targets
     }
     return body
+
+
+def _not_of_machines(wanted: Wanted, more: More) -> Iterable[str]:
+    """What control would call an unknown field, in the words of the command line."""
+    if not more.machine:
+        return
+    if wanted.image:
+        yield "--image and --vm-image exclude each other: a workload is of containers or of a virtual machine"
+    if wanted.env or wanted.secrets or more.env or wanted.command or more.container.get("args"):
+        yield "--env, --secret, --command: a virtual machine has none; write it into the file for --user-data"
 
 
 def of_file(path: Path) -> dict[str, Any]:

@@ -190,13 +190,15 @@ def workload(found: Data) -> Table:
         ["status", phase("DELETING" if metadata.get("deleteRequestedAt") else found.get("status"))],
         ["anycast", text(", ".join(anycast_of(found)))],
     ]
-    for name, container in (spec.get("containers") or {}).items():
+    units = [("container", name, one) for name, one in (spec.get("containers") or {}).items()]
+    units += [("virtual machine", name, one) for name, one in (spec.get("virtualMachines") or {}).items()]
+    for kind, name, container in units:
         asked = (container.get("resources") or {}).get("requests") or {}
         ports = ", ".join(
             f"{p.get('port')}/{str(p.get('protocol') or 'TCP').lower()}"
             for p in (container.get("ports") or {}).values()
         )
-        rows.append([f"container {name}", text(container.get("image"))])
+        rows.append([f"{kind} {name}", text(container.get("image"))])
         rows.append(["  asks for", f"{text(asked.get('cpu'))} vCPU, {text(asked.get('memory'))}"])
         if most := (container.get("resources") or {}).get("limits"):
             rows.append(["  at most", f"{text(most.get('cpu'))} vCPU, {text(most.get('memory'))}"])

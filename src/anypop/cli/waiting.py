@@ -96,8 +96,8 @@ def _until_healthy(call: Call, name: str, count: int, timeout: float) -> watch.I
 
 
 def is_healthy(instance: views.Data) -> bool:
-    """It runs, and each of its containers says that it is ready."""
-    statuses = instance.get("containerStatuses") or []
+    """It runs, and each of its containers, or its virtual machine, says that it is ready."""
+    statuses = instance.get("containerStatuses") or instance.get("virtualMachineStatuses") or []
     return instance.get("phase") == "RUNNING" and all(status.get("ready", True) for status in statuses)
 
 

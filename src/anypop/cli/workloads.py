@@ -106,6 +106,7 @@ def wanted(
     anypop workload create web --image registry.example/web:1 --target na1=JFK,LAX --env MODE=live --secret TOKEN
     anypop workload create db --image registry.example/db:9 --target eu1=AMS --volume data:/db:20Gi --user 999 --private
     anypop workload create web --image registry.example/web:1 --target eu1=AMS --readiness http:80/ok --stop-timeout 60
+    anypop workload create vm --vm-image my-stack/debian:12 --user-data cloud.yaml --ssh-key id.pub --target eu1=AMS
     anypop workload create -f workload.yaml --yes -o json
     """,
 )

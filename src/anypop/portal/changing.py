@@ -71,7 +71,8 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
 
 
 def _containers(declared: Data) -> dict[str, Any]:
-    found: dict[str, Any] = declared.get("spec", {}).get("containers", {})
+    spec = declared.get("spec", {})
+    found: dict[str, Any] = spec.get("containers") or spec.get("virtualMachines") or {}
     return found
 
 

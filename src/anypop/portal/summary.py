@@ -111,15 +111,20 @@ def anycast(workload: Data) -> tuple[str, ...]:
 
 
 def images(workload: Data) -> tuple[str, ...]:
+    return tuple(str(one.get("image", "")) for one in _units(workload))
+
+
+def _units(workload: Data) -> list[Data]:
+    """Its containers, or its virtual machine."""
     spec = workload.get("spec", {})
-    return tuple(str(c.get("image", "")) for c in spec.get("containers", {}).values())
+    return [*spec.get("containers", {}).values(), *spec.get("virtualMachines", {}).values()]
 
 
 def ports(workload: Data) -> tuple[str, ...]:
     """`80` and `53/udp`, each once."""
     found: dict[str, None] = {}
-    for container in workload.get("spec", {}).get("containers", {}).values():
-        for port in container.get("ports", {}).values():
+    for unit in _units(workload):
+        for port in unit.get("ports", {}).values():
             protocol = str(port.get("protocol", "TCP")).lower()
             found[f"{port.get('port')}" + ("" if protocol == "tcp" else f"/{protocol}")] = None
     return tuple(found)
