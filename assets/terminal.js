@@ -1,11 +1,11 @@
-// A terminal into a container: keys go there, its output comes here, its size follows the page. Frames as the API has
+// A terminal into a container, or the console of a virtual machine: keys go there, its output comes here, its size follows the page. Frames as the API has
 // them: the first byte says what they are. What the container sends can draw in the terminal and nothing else.
 "use strict";
 (() => {
   const place = document.getElementById("terminal");
   const status = document.getElementById("terminal-status");
   const again = document.getElementById("terminal-again");
-  const INPUT = 0, OUTPUT = 1, ERRORS = 2, EXIT = 3, SIZE = 4;
+  const INPUT = 0, OUTPUT = 1, ERRORS = 2, EXIT = 3, SIZE = 4, END = 5;
   const LARGEST = 16_384;
   // titles, links, the clipboard, colours of the page, what shells and other terminals have beside: none of it is obeyed
   const UNHEARD = [0, 1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 50, 52, 99, 104, 105, 110, 111, 112, 133, 633, 777, 1337];
@@ -85,6 +85,7 @@
       const frame = new Uint8Array(data);
       if (frame[0] === OUTPUT || frame[0] === ERRORS) terminal.write(frame.subarray(1));
       else if (frame[0] === EXIT) ended = `The shell has ended with code ${Number(JSON.parse(new TextDecoder().decode(frame.subarray(1))).code)}.`;
+      else if (frame[0] === END) ended = "The console has ended: the instance is gone, or too many have it open.";
     };
     own.onclose = ({ code, reason }) => {
       if (own !== socket) return;

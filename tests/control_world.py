@@ -28,6 +28,7 @@ from anypop.control.state import State
 from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.announce import Address, Announcement, Mode, Prefix
+from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
@@ -315,7 +316,8 @@ class FakeAgent:
     `made_from`, a template that is not the order's. While it `drains`, nothing that was to go is gone. Where there is a
     backbone it carries what another host said it serves when it last reported, unless one of the two is `cut` off the
     others. `packets`: what has arrived for each prefix (None: not counted). `cpu`: what instances use by name, told of
-    those that are to be measured; `flows`: their connections, by name too.
+    those that are to be measured; `flows`: their connections, by name too. `machines`: with
+    what it runs virtual machines.
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -343,6 +345,7 @@ class FakeAgent:
         self.volumes: set[str] = set()
         self.cpu: dict[str, int] = {}
         self.flows: dict[str, int] = {}
+        self.machines: Acceleration | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -387,6 +390,7 @@ class FakeAgent:
             gone=() if self.drains else self.gone,
             capacity=self.capacity,
             used_millis=self.used_millis,
+            machines=self.machines,
             measured=tuple(
                 (i.uid, self.cpu[i.name])
                 for i in order.instances

@@ -1,22 +1,28 @@
 """The portal's terminal without a browser: who gets one, who does not, what ends it, what is remembered of it."""
 
 import contextlib
+import html
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
+from anypop.api.context import Platform
+from anypop.control import declare
 from anypop.control.roles import Role
-from anypop.model.streams import CommandRequest, Frame
+from anypop.model.machine import Acceleration, Board, DiskFormat, Firmware, ImagePart, machine_image
+from anypop.model.streams import CommandRequest, ConsoleRequest, Frame
+from anypop.plan.parse import Parsed
 from anypop.portal.cookies import SESSION
 from anypop.portal.terminal import SHELL
 from tests.contract.test_portal import Visitor
-from tests.control_world import World
+from tests.control_world import World, a_body
 from tests.people import PASSWORD, a_user, quick
 from tests.served import PATIENCE_S, PlayedAgent, Served, served
 
@@ -82,6 +88,39 @@ def test_a_shell_in_the_container_by_the_sessions_cookie(place: Place) -> None:
         assert (wanted.command, wanted.terminal, wanted.rows, wanted.columns) == (SHELL, True, 30, 90)
     (entry,) = place.world.get("/anypop/v1/audit?operation=run_command")["results"]
     assert entry["subject"] == INSTANCE and "ada" in json.dumps(entry), entry
+
+
+def test_a_virtual_machine_has_its_console_instead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of one asks for it, and what is typed goes to its host as it does from a command line."""
+    image = machine_image(
+        "default/tiny:1", parts=[ImagePart(name="kernel", sha256="a" * 64, size=1)], disk_format=DiskFormat.RAW,
+        disk_bytes=0, firmware=Firmware.KERNEL, board=Board.Q35,
+    )  # fmt: skip
+
+    def with_images(_: Platform, made: Parsed, *__: object) -> Parsed:
+        made, asked = declare.unresolved(made, None)
+        return declare.with_images(made, {one.image: image for one in asked})
+
+    monkeypatch.setattr(Platform, "with_images", with_images)
+    body = a_body("vm")
+    spec = body["workload"]["spec"]
+    spec["virtualMachines"] = {"web": {**spec.pop("containers")["web"], "image": "default/tiny:1"}}
+    place.world.send("POST", "/workload/v1/stacks/default/workloads", body)
+    agents = place.world.agents()
+    for agent in agents:
+        agent.machines = Acceleration.TCG
+    place.world.settle(agents)
+    ada = Visitor(place.world)
+    ada.cookies[SESSION] = place.sessions["ada"]
+    path = PAGE.replace("fun", "vm")
+    shown = ada.get(path)
+    (query,) = re.findall('data-query="(.*?)"', shown)
+    assert "console=true" in query and "Console of vm-eu-ams-0" in shown
+    asked = dict(parse_qsl(html.unescape(query)))
+    with place.terminal("ada", **asked) as socket:
+        socket.send(bytes([Frame.INPUT]) + b"hello")
+        assert socket.recv(PATIENCE_S) == bytes([Frame.OUTPUT]) + b"HELLO"
+    assert place.agent.asked[-1] == ConsoleRequest(uid=place.agent.asked[-1].uid, container="web")
 
 
 def test_who_may_not_gets_none(place: Place) -> None:

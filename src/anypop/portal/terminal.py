@@ -1,4 +1,5 @@
-"""A terminal into a container: its page, and the way from a browser's WebSocket to the API's.
+"""A terminal into a container, or the console of a virtual machine: its page, and the way from a browser's WebSocket to
+the API's.
 
 In: an instance; a WebSocket with the session's cookie. Out: a page; frames that go to and fro untouched. The API sees
 the session's own token, and does with it what it does for the command line: role, tenant, audit, and the end with the
@@ -24,6 +25,7 @@ PATH = "/portal/terminal"
 SIDES = ("rows", "columns")
 # what a server can do that answers with more than that there is none; and the code for those that cannot
 DENIAL, NOT_ALLOWED = "websocket.http.response", 1008
+CONSOLE = "console"
 PLACE = ("stack", "workload", "instance")
 
 
@@ -32,14 +34,16 @@ async def page(visit: Visit) -> Response:
     stack, ref = place(visit)
     name = visit.request.path_params["instance"]
     if not visit.may_edit:
-        raise Refused(403, "a terminal needs the role of an editor")
+        raise Refused(403, "a terminal or a console needs the role of an editor")
     declared = await declared_of(visit)
     found = await visit.api.get("workload/v1/stacks", stack, "workloads", ref, "instances", name)
     instance = found["instance"]
-    names = list(instance.get("containers", {}))
+    machines = instance.get("virtualMachines") or {}
+    names = list(machines or instance.get("containers", {}))
     wanted = visit.request.query_params.get("container", "")
     container = wanted if wanted in names else next(iter(names), "")
     query = {"stack": stack, "workload": declared["id"], "instance": instance["name"], "container": container}
+    query |= {CONSOLE: "true"} if machines else {}
     return visit.page(
         "terminal.html",
         own_styles=True,
@@ -48,6 +52,7 @@ async def page(visit: Visit) -> Response:
         instance=instance,
         containers=names,
         container=container,
+        console=bool(machines),
         query=urlencode(query),
     )
 
@@ -81,10 +86,12 @@ def _asked(socket: WebSocket, api: ASGIApp) -> Scope:
         raise Refused(401, "sign in first")
     query = socket.query_params
     stack, workload, instance = (query.get(name, "") for name in PLACE)
-    asked = {"command": SHELL, "tty": "true", "container_name": query.get("container", "")}
-    asked |= {name: query[name] for name in SIDES if name in query}
+    what, asked = "exec", {"command": SHELL, "tty": "true"} | {name: query[name] for name in SIDES if name in query}
+    if query.get(CONSOLE) == "true":  # it has no size: a serial port knows none
+        what, asked = "console", {}
+    asked["container_name"] = query.get("container", "")
     own = Api(app=api, asker=asker(socket, token))
-    path = ("anypop/v1/stacks", stack, "workloads", workload, "instances", instance, "exec")
+    path = ("anypop/v1/stacks", stack, "workloads", workload, "instances", instance, what)
     return own.socket(*path, query=asked, extensions=socket.scope.get("extensions", {}))
 
 

@@ -2,14 +2,14 @@
 ;
 !function(e,t){"object"==typeof exports&&"object"==typeof module?module.exports=t():"function"==typeof define&&define.amd?define([],t):"object"==typeof exports?exports.FitAddon=t():e.FitAddon=t()}(self,(()=>(()=>{"use strict";var e={};return(()=>{var t=e;Object.defineProperty(t,"__esModule",{value:!0}),t.FitAddon=void 0,t.FitAddon=class{activate(e){this._terminal=e}dispose(){}fit(){const e=this.proposeDimensions();if(!e||!this._terminal||isNaN(e.cols)||isNaN(e.rows))return;const t=this._terminal._core;this._terminal.rows===e.rows&&this._terminal.cols===e.cols||(t._renderService.clear(),this._terminal.resize(e.cols,e.rows))}proposeDimensions(){if(!this._terminal)return;if(!this._terminal.element||!this._terminal.element.parentElement)return;const e=this._terminal._core,t=e._renderService.dimensions;if(0===t.css.cell.width||0===t.css.cell.height)return;const r=0===this._terminal.options.scrollback?0:e.viewport.scrollBarWidth,i=window.getComputedStyle(this._terminal.element.parentElement),o=parseInt(i.getPropertyValue("height")),s=Math.max(0,parseInt(i.getPropertyValue("width"))),n=window.getComputedStyle(this._terminal.element),l=o-(parseInt(n.getPropertyValue("padding-top"))+parseInt(n.getPropertyValue("padding-bottom"))),a=s-(parseInt(n.getPropertyValue("padding-right"))+parseInt(n.getPropertyValue("padding-left")))-r;return{cols:Math.max(2,Math.floor(a/t.css.cell.width)),rows:Math.max(1,Math.floor(l/t.css.cell.height))}}}})(),e})()));
 ;
-// A terminal into a container: keys go there, its output comes here, its size follows the page. Frames as the API has
+// A terminal into a container, or the console of a virtual machine: keys go there, its output comes here, its size follows the page. Frames as the API has
 // them: the first byte says what they are. What the container sends can draw in the terminal and nothing else.
 "use strict";
 (() => {
   const place = document.getElementById("terminal");
   const status = document.getElementById("terminal-status");
   const again = document.getElementById("terminal-again");
-  const INPUT = 0, OUTPUT = 1, ERRORS = 2, EXIT = 3, SIZE = 4;
+  const INPUT = 0, OUTPUT = 1, ERRORS = 2, EXIT = 3, SIZE = 4, END = 5;
   const LARGEST = 16_384;
   // titles, links, the clipboard, colours of the page, what shells and other terminals have beside: none of it is obeyed
   const UNHEARD = [0, 1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 50, 52, 99, 104, 105, 110, 111, 112, 133, 633, 777, 1337];
@@ -89,6 +89,7 @@
       const frame = new Uint8Array(data);
       if (frame[0] === OUTPUT || frame[0] === ERRORS) terminal.write(frame.subarray(1));
       else if (frame[0] === EXIT) ended = `The shell has ended with code ${Number(JSON.parse(new TextDecoder().decode(frame.subarray(1))).code)}.`;
+      else if (frame[0] === END) ended = "The console has ended: the instance is gone, or too many have it open.";
     };
     own.onclose = ({ code, reason }) => {
       if (own !== socket) return;
