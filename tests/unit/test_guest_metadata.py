@@ -16,13 +16,8 @@ SEED = {"meta-data": b"instance-id: i-1\n", "user-data": b"#cloud-config\n", "ve
 
 class World:
     def __init__(self, seed: dict[str, bytes] = SEED) -> None:
-        self.now, self.ready = 0.0, 0
-        self.metadata = Metadata(
-            about=ABOUT, seed=lambda name: seed.get(name) or None, ready=self._ready, tokens=Tokens(lambda: self.now)
-        )
-
-    def _ready(self) -> None:
-        self.ready += 1
+        self.now = 0.0
+        self.metadata = Metadata(about=ABOUT, seed=lambda name: seed.get(name) or None, tokens=Tokens(lambda: self.now))
 
     def ask(self, method: str, path: str, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -83,18 +78,12 @@ def test_cloud_init_finds_its_seed_and_others_do_not() -> None:
     assert world.ask("GET", "/nocloud/user-data", user_agent="curl/8").status == 403
 
 
-def test_a_guest_says_that_it_is_up() -> None:
-    world = World()
-    assert world.ask("GET", "/ready").status == 405 and world.ready == 0
-    assert world.ask("POST", "/ready").status == 200 and world.ready == 1
-
-
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
         (b"GET /latest/meta-data/ HTTP/1.0\r\n\r\n", b"401"),
-        (b"POST /ready HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\na=b", b"200"),
-        (b"POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n" + b"x" * (LARGEST_BODY + 1), b"413"),
+        (b"POST /latest/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\na=b", b"405"),
+        (b"POST /latest/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n" + b"x" * (LARGEST_BODY + 1), b"413"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * (LARGEST_HEAD * 2), b"431"),
         (b"nonsense\r\n\r\n", b"400"),
     ],

@@ -53,10 +53,6 @@ class Guesting:
         folder = self.log_of(uid)
         return folder / files.ATTACH if folder is not None else None
 
-    def is_ready(self, uid: str) -> bool:
-        """Whether the guest has said that it is up, in this life."""
-        return files.is_ready(self._folder, uid, self._machines / uid / "console.sock")
-
     def forget(self, uid: str) -> None:
         """Its instance is gone."""
         files.forget(self._folder, uid)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from anypop.agent.guests.wanted import Guest
 from anypop.agent.naming import inside_mac, namespace_of
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, host_label
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
@@ -36,8 +36,8 @@ def about(instance: InstanceOrder, container: Container, pop: CityCode) -> dict[
     """By path below `meta-data/`, with EC2's names where it has one."""
     told = {
         "instance-id": instance.uid,
-        "hostname": instance.name,
-        "local-hostname": instance.name,
+        "hostname": host_label(instance.name),
+        "local-hostname": host_label(instance.name),
         "mac": inside_mac(instance.uid).hex(":"),
         "placement/availability-zone": pop,
     }

@@ -56,7 +56,6 @@ class Guests:
         metadata = Metadata(
             about=guest.about,
             seed=partial(files.read_seed, self._folder, guest.uid),
-            ready=partial(files.say_ready, self._folder, guest),
             tokens=self._tokens,
         )
         return Service(guest.namespace, metadata.answer).run

@@ -1,9 +1,8 @@
 """The files between the agent and the process that stays with the virtual machines, in one folder for both.
 
-In: a folder. Out: which guests there are (the agent's word), what each one is told of itself, and that it said that it
-is up (the process's word). Every file is replaced as a whole. Nothing of it is where QEMU may write: whoever breaks out
-of a guest into QEMU finds neither logs nor the way to others' consoles. User data may hold secrets: the folder is the
-agent's alone.
+In: a folder. Out: which guests there are, and what each one is told of itself: the agent's word. Every file is replaced
+as a whole. Nothing of it is where QEMU may write: whoever breaks out of a guest into QEMU finds neither logs nor the
+way to others' consoles. User data may hold secrets: the folder is the agent's alone.
 """
 
 import contextlib
@@ -15,7 +14,7 @@ from pathlib import Path
 from anypop.agent.guests.wanted import Guest
 from anypop.agent.whole_file import read_object, replace_object, sign_of
 
-_GUESTS, _LIFE, _READY, _SEED = "guests.json", "life.json", "ready.json", "seed"
+_GUESTS, _LIFE, _SEED = "guests.json", "life.json", "seed"
 ATTACH = "attach.sock"
 """In the folder of a guest: where consoles are attached. Bytes as they are, both ways."""
 
@@ -66,27 +65,11 @@ def read_seed(folder: Path, uid: str, name: str) -> bytes | None:
     return None
 
 
-def life_of(console: Path) -> list[int] | None:
-    """Of its QEMU, which made the socket of its console; None: there is none."""
-    sign = sign_of(console)
-    return None if sign is None else list(sign[:2])
-
-
 def begins_life(folder: Path, guest: Guest) -> bool:
-    """Whether its QEMU is another one than when this was asked before."""
-    return replace_object(folder_of(folder, guest.uid) / _LIFE, {"life": life_of(Path(guest.console))})
-
-
-def say_ready(folder: Path, guest: Guest) -> None:
-    """The guest says that it is up: in this life."""
-    with contextlib.suppress(OSError):  # a full disk: it is not known, and said again
-        replace_object(folder_of(folder, guest.uid) / _READY, {"life": life_of(Path(guest.console))})
-
-
-def is_ready(folder: Path, uid: str, console: Path) -> bool:
-    """Whether it has said so in this life."""
-    life = life_of(console)
-    return life is not None and read_object(folder_of(folder, uid) / _READY).get("life") == life
+    """Whether its QEMU is another one than when this was asked before: each makes the socket of its console anew."""
+    sign = sign_of(Path(guest.console))
+    life = None if sign is None else list(sign[:2])
+    return replace_object(folder_of(folder, guest.uid) / _LIFE, {"life": life})
 
 
 def forget(folder: Path, uid: str) -> None:

@@ -3,7 +3,7 @@
 In: a request. Out: a status and a text. Two ways, as cloud-init knows them: EC2's (`/latest/meta-data/`,
 `/latest/user-data`), where a token has to be fetched by PUT first, and NoCloud's (`/nocloud/`), whose client sends no
 token and is known by its name. Both keep out who makes a program in the guest fetch an address that he names: such a
-program sends neither. `POST /ready` says that the guest is up.
+program sends neither.
 """
 
 import hashlib
@@ -63,17 +63,14 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """One guest's. `about`: by path below `meta-data/`. `seed`: a file by its name. `ready`: is told that it is up."""
+    """One guest's. `about`: by path below `meta-data/`. `seed`: a file by its name."""
 
     about: Mapping[str, str]
     seed: Callable[[str], bytes | None]
-    ready: Callable[[], None]
     tokens: Tokens
 
     def answer(self, asked: Asked) -> Answer:
         path = asked.path.partition("?")[0]
-        if path == "/ready":
-            return self._ready(asked)
         if path.startswith("/nocloud/"):
             return self._seed(asked, path.removeprefix("/nocloud/"))
         version, _, rest = path.lstrip("/").partition("/")
@@ -89,12 +86,6 @@ class Metadata:
             advice = f"fetch a token by PUT /latest/api/token, and send it as {TOKEN_HEADER}\n"
             return Answer(status=401, body=advice.encode())
         return self._data(rest)
-
-    def _ready(self, asked: Asked) -> Answer:
-        if asked.method != "POST":
-            return NOT_ALLOWED
-        self.ready()
-        return Answer(body=b"ok\n")
 
     def _token(self, asked: Asked) -> Answer:
         if asked.method != "PUT":
