@@ -87,7 +87,7 @@ class FakeRuntime:
         key = (step.instance.uid, step.container.name)
         if key in self._all:
             return
-        if step.container.image not in self.images:
+        if step.container.image_key not in self.images:
             raise WorldError(f"create container {step.container.name} of {step.instance.name}", "no such image")
         self._made_from[key] = replace(step.container, ports=(), readiness=None, liveness=None)
         past = replace(
@@ -95,9 +95,9 @@ class FakeRuntime:
         )  # it is not carried: the container has an image of its own
         self._all[key] = ContainerSeen(
             id=f"fake-{next(self._numbers)}", instance=step.instance.name, uid=key[0], container=key[1],
-            state=ContainerState.CREATED, image=f"id-of-{step.container.image}", past=past,
+            state=ContainerState.CREATED, image=f"id-of-{step.container.image_key}", past=past,
             template=step.instance.template, confinement=step.past.confinement or Confinement.OWN_USERS,
-            image_digest=f"sha256:{step.container.image}", init=step.container in step.instance.init,
+            image_digest=f"sha256:{step.container.image_key}", init=step.container in step.instance.init,
         )  # fmt: skip
 
     def _start(self, key: Key) -> None:

@@ -500,7 +500,7 @@ class FakeHost:
         key = (step.instance.uid, step.container.name)
         assert short(step.instance.uid) in self.namespaces, "a container needs its namespace"
         assert self.links.get(short(step.instance.uid)), "addresses are in place before the first instruction"
-        assert step.container.image in self.images
+        assert step.container.image_key in self.images
         if key not in self.containers:
             self.next_pid += 1
             self.containers[key] = ContainerSeen(

@@ -333,7 +333,7 @@ class Host(RecentHost):
                 if self.runtime_refuses:
                     return WorldError("ask the runtime", "connection refused")
                 if isinstance(step, CreateContainer) and (
-                    self.disk_full or behaviour_of(step.container.image) is Behaviour.CANNOT_BE_MADE
+                    self.disk_full or behaviour_of(step.container.image_key) is Behaviour.CANNOT_BE_MADE
                 ):
                     return WorldError(f"create {step.instance.name}", "no space left on device")
             case SetFirewall() | BeginDrain():
@@ -349,7 +349,7 @@ class Host(RecentHost):
         self.now = self.clock()
         self.applied.clear()
         if isinstance(step, CreateContainer):
-            self.made_of[step.instance.uid, step.container.name] = step.container.image
+            self.made_of[step.instance.uid, step.container.name] = step.container.image_key
             if not step.container.ports:
                 self.unasked.add(step.instance.uid)
         if isinstance(step, BeginDrain) and not step.behind:

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from anypop.api.models.workloads import ContainerStatus
-from anypop.api.shapes import container_status
+from anypop.api.models.workloads import ContainerStatus, MachineStatus
+from anypop.api.shapes import container_status, machine_status
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, Phase
 
@@ -41,3 +41,16 @@ def test_an_init_container_that_has_done_its_work_is_ready_and_waits_for_nothing
 def test_what_waits_for_init_containers_says_so() -> None:
     shown = container_status(ContainerReport(name="web", phase=Phase.STARTING, reason=Reason.INITIALIZING))
     assert shown["waiting"] == {"reason": "initializing", "message": "waits for its init containers"}
+
+
+def test_a_virtual_machine_has_one_reason_and_one_message() -> None:
+    """As StackPath's API has it: phase, reason and message beside each other."""
+    assert machine_status(ENDED) == {
+        "name": "web", "phase": "FAILED", "ready": False, "restartCount": 4, "startedAt": START, "finishedAt": END,
+        "reason": "exited", "message": "out of cheese",
+    }  # fmt: skip
+    MachineStatus.model_validate(machine_status(ENDED))
+    runs = ContainerReport(name="vm", phase=Phase.RUNNING, reason=Reason.RUNNING, started_at=10.0, ready=True)
+    assert machine_status(runs) == {
+        "name": "vm", "phase": "RUNNING", "ready": True, "restartCount": 0, "startedAt": START, "reason": "running",
+    }  # fmt: skip

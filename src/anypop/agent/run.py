@@ -558,8 +558,6 @@ class Agent:
             drift=self._drift, errors=(*(e for e in errors if e), *self._executor.told()),
             capacity=self._observer.capacity, used_millis=self._observer.used_millis, began=self._began,
         )  # fmt: skip
-        return trimmed(
-            replace(
-                report, measured=self._measured.millis, flows=self._measured.flows, machines=self._observer.machines
-            )
-        )  # fmt: skip
+        # connections of a guest are not in the namespace in which they are counted
+        flows = tuple(one for one in self._measured.flows if self._observer.machine_log(one[0]) is None)
+        return trimmed(replace(report, measured=self._measured.millis, flows=flows, machines=self._observer.machines))

@@ -142,11 +142,6 @@ class InstanceOrder:
         return self.payload.every
 
     @property
-    def is_machine(self) -> bool:
-        """Whether it is a virtual machine."""
-        return any(container.machine is not None for container in self.payload.containers)
-
-    @property
     def volumes(self) -> frozenset[str]:
         """The ids of the volumes that its containers mount."""
         mounts = [mount for container in self.every_container for mount in container.mounts]

@@ -351,7 +351,7 @@ def _drains(facts: Facts) -> list[Step]:
             else (one.instance, one.removal.name, one.removal.uid)
         )
         lane, others = instance_lane(name, uid), beside(instance, facts)
-        guest = instance is not None and instance.is_machine
+        guest = instance is not None and instance.machine is not None
         steps.append(BeginDrain(uid=uid, behind=_behind(instance), beside=others, guest=guest, lane=lane))
     for key in facts.observed.pins:
         here = facts.known.get(key)

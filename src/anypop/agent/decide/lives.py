@@ -17,6 +17,7 @@ from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
+GUEST_GRACE_S = 30  # of a virtual machine whose workload says nothing of it: a guest that shuts down writes its disks
 HOOKED_GRACE_S = 30  # where a preStop hook is declared and no grace period: what Kubernetes gives
 
 
@@ -96,6 +97,8 @@ def ended(
         if seen.state is ContainerState.RUNNING
     )
     grace_s = instance.payload.grace_s
+    if grace_s is None and instance.machine is not None:
+        grace_s = GUEST_GRACE_S
     if not stops or (grace_s is None and not any(stop.hook for stop in stops)):
         return removals
     stop = StopContainers(

@@ -192,9 +192,10 @@ def _phase(
         drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
         runs = Reason.NOT_ASKED if verdict.reason is Reason.NOT_ASKED else Reason.RUNNING
         return Phase.RUNNING, Reason.DRAINING if drains else runs, _notes(instance, verdict, facts, at)
-    return (
-        (Phase.STARTING if verdict.reason is Reason.PROBE_PENDING else Phase.RUNNING), verdict.reason, verdict.message
-    )  # fmt: skip
+    message, said = verdict.message, facts.observed.consoles.get(instance.uid, "")
+    if said:
+        message = f"{message or 'it has not answered yet'}; its console ends: {said}"
+    return (Phase.STARTING if verdict.reason is Reason.PROBE_PENDING else Phase.RUNNING), verdict.reason, message
 
 
 def _notes(instance: InstanceOrder, verdict: ProbeVerdict, facts: Facts, at: float) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
+from anypop.agent.act.instances.messages import end_of_log
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.network import drain, guard, links, newcomers, pins, steering
 from anypop.agent.act.network.error_ways import ErrorWays
@@ -52,6 +53,8 @@ from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.report import Exported, TunnelReport
 from anypop.model.workload import Container
+
+_LAST_LINES, _LONGEST_SAID = 3, 300  # of a console, in a report: a line of a panic, and what led to it
 
 
 class Observer:
@@ -255,8 +258,20 @@ class Observer:
             tunnels=self._counted(backbone, speaker.tunnels),
             volumes=self._keeper.look(page.order),
             newcomers=kernel.newcomers, remembered=remembered, buckets=kernel.buckets,
-            memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
+            consoles=self._consoles(containers), memory=memory,
+            logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip
+
+    def _consoles(self, containers: Iterable[ContainerSeen]) -> dict[str, str]:
+        """Why a guest does not answer is mostly the last that it said."""
+        return {
+            c.uid: " / ".join(said.splitlines()[-_LAST_LINES:])[-_LONGEST_SAID:]
+            for c in containers
+            if (folder := self._logs.others.get(c.id)) is not None
+            and c.state is ContainerState.RUNNING
+            and not self.probes.has_answered(c.key)
+            and (said := end_of_log(folder))
+        }
 
     def _counted(self, backbone: Backbone | None, tunnels: Sequence[TunnelReport]) -> tuple[TunnelReport, ...]:
         """The tunnels with what they have carried, as of the last full look."""
@@ -286,7 +301,7 @@ class Observer:
                 addresses = [*instance.externals(), *instance.anycast]
                 try:
                     flows = drain.live_flows(
-                        self._prefix, instance.uid, addresses, self._held, guest=instance.is_machine
+                        self._prefix, instance.uid, addresses, self._held, guest=instance.machine is not None
                     )
                     found[key] = flows.inbound > 0 or flows.udp or flows.unanswered
                 except WorldError:
