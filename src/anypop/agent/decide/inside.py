@@ -71,10 +71,17 @@ def takes_udp(instance: InstanceOrder) -> bool:
 
 
 def inside_for(instance: InstanceOrder) -> Inside:
-    """Only who declares a port of UDP is reached by UDP, so nobody else pays for it."""
+    """What the namespace is to hold. The sockets and routes of a virtual machine are in the guest, which is told by
+    its seed.
+    """
+    return _NOTHING if instance.machine is not None else whole_inside(instance)
+
+
+def whole_inside(instance: InstanceOrder) -> Inside:
+    """The same wherever it is to be held. Only who declares a port of UDP is reached by UDP, so nobody else pays for
+    it.
+    """
     udp, first = takes_udp(instance), instance.links[0]
-    if instance.machine is not None:
-        return _NOTHING  # its sockets and routes are in the guest, which is told by its own data
     if not udp and len(instance.links) == 1 and not first.ways and not first.passes:
         return _NOTHING
     passes = True if any(link.passes for link in instance.links) else (False if len(instance.links) > 1 else None)

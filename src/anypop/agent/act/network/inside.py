@@ -15,9 +15,10 @@ from anypop.agent.act.network import inside_ways, nftables
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.nftables import Kind
-from anypop.agent.decide.inside import Inside, Outward
+from anypop.agent.decide.inside import Inside, Outward, UdpFamily
 from anypop.agent.naming import INSIDE_TABLE, inside_name, namespace_of
 from anypop.host import netns
+from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 
 _NET = Path("/proc/sys/net")
@@ -38,22 +39,32 @@ def render(wanted: Inside) -> str:
     lines = [f"table inet {INSIDE_TABLE} {{"]
     raw, back, first = [], [], []
     for one in wanted.udp:
-        version = one.private.version
-        ip, every = _IP[version], ", ".join(str(a) for a in (*one.anycast, one.external))
-        asked = "meta l4proto udp socket wildcard 1"
-        # who asks from the link itself (this host: its probes) is answered from the link's own address
-        first.append(f"{ip} saddr {one.gateway} {ip} daddr {{ {every} }} {asked} dnat {ip} to {one.private}")
+        first += answers_kept(one)
         if one.anycast:
-            any_ = f"{{ {', '.join(map(str, one.anycast))} }}"
+            ip, any_ = _IP[one.private.version], _set(one.anycast)
             raw += [f"{ip} daddr {any_} socket wildcard 1 accept", f"{ip} daddr {any_} notrack"]
             back.append(f"{ip} saddr {any_} notrack")
-            first.append(f"{ip} daddr {any_} {asked} dnat {ip} to {one.external}")
     if wanted.outward:
         lines += _chain(_OUTWARD, "type nat hook postrouting priority srcnat;", *map(_translated, wanted.outward))
     if wanted.udp:
         lines += _udp(wanted, raw, back, first)
     lines += [f"\tchain {_mark(wanted)} {{", "\t}", "}", ""]
     return head + "\n".join(lines)
+
+
+def answers_kept(one: UdpFamily) -> list[str]:
+    """Rules, where addresses of destination are translated, for what a socket on a wildcard gets."""
+    ip, asked = _IP[one.private.version], "meta l4proto udp socket wildcard 1"
+    # who asks from the link itself (this host: its probes) is answered from the link's own address
+    every = _set((*one.anycast, one.external))
+    rules = [f"{ip} saddr {one.gateway} {ip} daddr {every} {asked} dnat {ip} to {one.private}"]
+    if one.anycast:
+        rules.append(f"{ip} daddr {_set(one.anycast)} {asked} dnat {ip} to {one.external}")
+    return rules
+
+
+def _set(addresses: tuple[Address, ...]) -> str:
+    return f"{{ {', '.join(map(str, addresses))} }}"
 
 
 def _translated(one: Outward) -> str:

@@ -182,11 +182,11 @@ def _furnish(prefix: str, order: InstanceOrder) -> None:
                 rtnl.add_address(inside, wire, address.vpc, address.vpc.max_prefixlen)
             rtnl.add_address(inside, wire, address.private, address.private.max_prefixlen - 1)
         rtnl.set_up(inside, wire)
-        for reached, address, source in _ways_out(order):
+        for reached, address, source in ways_out(order):
             rtnl.set_route(inside, reached, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=source)
 
 
-def _ways_out(order: InstanceOrder) -> Iterator[tuple[Prefix, LinkAddress, Address]]:
+def ways_out(order: InstanceOrder) -> Iterator[tuple[Prefix, LinkAddress, Address]]:
     """Where an instance's routes lead, over which addresses of its link, and what it speaks from by them first."""
     first = order.links[0]
     for address in first.addresses:

@@ -1,0 +1,141 @@
+"""The boot hook of a guest: at each of its starts, what cloud-init does not do for an instance here. Pure.
+
+In: an incarnation and its machine. Out: a script for /bin/sh, in the form in which cloud-init runs it early. It puts
+external and anycast addresses on the loopback, says from which address the guest speaks, mounts volumes, keeps names,
+and lets servers by UDP answer from the address that was asked. It does what `network.namespaces`, `network.inside` and
+`own_files` do for a container. Done twice it changes nothing; what the guest's image cannot do is told on its console.
+"""
+
+import shlex
+from collections.abc import Iterator
+
+from anypop.agent.act.instances.own_files import hosts_text, resolv_conf_text
+from anypop.agent.act.network.inside import answers_kept
+from anypop.agent.act.network.namespaces import own_addresses, ways_out
+from anypop.agent.decide.inside import Inside, whole_inside
+from anypop.agent.naming import INSIDE_TABLE, METADATA4
+from anypop.model.order import InstanceOrder
+from anypop.model.workload import Container
+
+SERIAL_LETTERS = 20
+"""A virtio disk tells no more of its serial number (virtio 1.2, 5.2.6)."""
+
+_HEAD = """\
+#cloud-boothook
+#!/bin/sh
+# By the host of this instance, at each start.
+tell() { echo "anypop: $*" >/dev/console; }
+# block FILE: the end of FILE, ours, anew from what comes in
+block() {
+\ttouch "$1" && sed -i '/^# anypop begin$/,/^# anypop end$/d' "$1" &&
+\t{ echo '# anypop begin'; cat; echo '# anypop end'; } >>"$1"
+}
+"""
+_FIND = """\
+for link in /sys/class/net/*; do
+\t[ "$(cat "$link/address")" = %s ] && nic=${link##*/}
+done
+[ -n "$nic" ] || { tell 'no network card has the hardware address '%s; exit 1; }
+# where no ICMP error arrives at all, TCP finds the MTU of the way out by itself
+echo 1 >/proc/sys/net/ipv4/tcp_mtu_probing
+ip link set lo up
+"""
+_VOLUME = """\
+# volume SERIAL FOLDER: mounted there; a disk that holds nothing yet gets a file system
+volume() {
+\tdisk=
+\tfor one in /sys/block/*; do
+\t\t[ "$(cat "$one/serial" 2>/dev/null)" = "$1" ] && disk=/dev/${one##*/}
+\tdone
+\t[ -n "$disk" ] || { tell "no disk has the serial number $1"; return; }
+\tmkdir -p "$2"
+\tgrep -q "^$disk " /proc/mounts || mount -t ext4 "$disk" "$2" 2>/dev/null && return
+\tif [ "$(head -c 69632 "$disk" | tr -d '\\000' | wc -c)" != 0 ]; then
+\t\ttell "the disk $1 holds something that is no ext4: it is left alone"
+\telif command -v mkfs.ext4 >/dev/null; then
+\t\tmkfs.ext4 -q "$disk" && mount -t ext4 "$disk" "$2"
+\telse
+\t\tmke2fs "$disk" >/dev/null && mount -t ext4 "$disk" "$2"
+\tfi || tell "the disk $1 could not be mounted at $2"
+}
+"""
+_READY = f"""\
+# when all else was started: the host is told
+if [ -d /var/lib/cloud ]; then
+\tmkdir -p /var/lib/cloud/scripts/per-boot
+\tcat >/var/lib/cloud/scripts/per-boot/anypop-ready <<'ANYPOP'
+#!/bin/sh
+if command -v curl >/dev/null; then curl -s -m 5 -X POST http://{METADATA4}/ready
+elif command -v wget >/dev/null; then wget -q -T 5 -O /dev/null --post-data=ready http://{METADATA4}/ready
+else python3 -c "import urllib.request as u; u.urlopen('http://{METADATA4}/ready', b'ready', 5)"
+fi
+ANYPOP
+\tchmod 755 /var/lib/cloud/scripts/per-boot/anypop-ready
+fi
+"""
+
+
+def vendor_data(instance: InstanceOrder, container: Container, *, mac: str) -> str:
+    """`mac`: of the guest's network card."""
+    text = _HEAD + _FIND % (shlex.quote(mac), shlex.quote(mac))
+    text += "\n".join([*_network(instance), ""])
+    text += _udp(whole_inside(instance))
+    text += _names(instance)
+    if container.mounts:
+        text += _VOLUME
+        text += "".join(
+            f"volume {shlex.quote(mount.claim[:SERIAL_LETTERS])} {shlex.quote(mount.path)}\n"
+            for mount in container.mounts
+        )
+    return text + _READY + "exit 0\n"
+
+
+def _network(instance: InstanceOrder) -> Iterator[str]:
+    for own in own_addresses(instance):
+        yield f"ip -{own.version} addr replace {own}/{own.max_prefixlen} dev lo"
+    for reached, address, source in ways_out(instance):
+        to = str(reached) if reached.prefixlen else "default"
+        # IPv6 has no metric 0, and the image's own default route (of `seed`) is to come behind it
+        metric = " metric 512" if reached.version == 6 and not reached.prefixlen else ""
+        yield f'ip -{reached.version} route replace {to} via {address.gateway} dev "$nic"{metric} src {source}'
+    for way in whole_inside(instance).ways:
+        if way.interface == 0:
+            yield f'ip -{way.prefix.version} route replace {way.prefix} via {way.gateway} dev "$nic" src {way.source}'
+    if (private := instance.private(4)) is not None:
+        yield f'ip -4 route replace {METADATA4}/32 dev "$nic" scope link src {private}'
+
+
+def _udp(inside: Inside) -> str:
+    """The guest's own firewall and connection tracking are its own: nothing is exempted from them here."""
+    if not inside.udp:
+        return ""
+    rules = "".join(f"\t\t{rule}\n" for one in inside.udp for rule in answers_kept(one))
+    return f"""\
+if command -v nft >/dev/null; then
+\tnft -f - <<'ANYPOP' || tell 'answers by UDP are not kept to the address that was asked: nft has refused it'
+table inet {INSIDE_TABLE}
+delete table inet {INSIDE_TABLE}
+table inet {INSIDE_TABLE} {{
+\tchain translated {{
+\t\ttype nat hook prerouting priority dstnat;
+{rules}\t}}
+}}
+ANYPOP
+\techo 10 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
+else
+\ttell 'without nft, who is asked by UDP at an anycast address has to answer from it by himself'
+fi
+"""
+
+
+def _names(instance: InstanceOrder) -> str:
+    """/etc/hosts, and /etc/resolv.conf where no program of the guest makes that."""
+    hosts = "".join(f"{line}\n" for line in hosts_text(instance).splitlines() if "localhost" not in line.split())
+    return f"""\
+block /etc/hosts <<'ANYPOP'
+{hosts}ANYPOP
+if [ ! -L /etc/resolv.conf ] && ! grep -v '^# anypop' /etc/resolv.conf 2>/dev/null | grep -q '^nameserver'; then
+\tblock /etc/resolv.conf <<'ANYPOP'
+{resolv_conf_text(instance)}ANYPOP
+fi
+"""

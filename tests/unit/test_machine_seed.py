@@ -1,0 +1,119 @@
+"""What a guest is told when it starts: NoCloud's files, and the disk that they are on."""
+
+import base64
+import json
+import subprocess
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pycdlib
+import yaml
+
+from anypop.agent.act.instances.machines.iso import write_iso
+from anypop.agent.act.instances.machines.seed import seed_files
+from anypop.model.machine import Machine
+from anypop.model.order import InstanceLink, InstanceOrder
+from anypop.model.volume import Mount
+from anypop.model.workload import Container, Port, Protocol
+from tests.agent_lab import ANYCAST4, ANYCAST6, external, instance
+
+MAC = "02:00:00:00:00:01"
+KEY = "ssh-ed25519 AAAA someone@example.org"
+
+
+def _guest(**others: object) -> tuple[InstanceOrder, Container]:
+    script = base64.b64encode(b"#!/bin/sh\necho \xc3\xa4\n").decode()
+    container = Container(name="web", image="s/web", machine=Machine(user_data=script, ssh_keys=(KEY,)))
+    container = replace(container, **others)  # type: ignore[arg-type]
+    return instance(1, containers=(container,)), container
+
+
+def _vendor(**others: object) -> str:
+    guest, container = _guest(**others)
+    return seed_files(guest, container, pop="LHR", mac=MAC)["vendor-data"].decode()
+
+
+def test_a_new_incarnation_is_a_new_instance_with_the_slots_host_name_and_the_users_keys() -> None:
+    """By the instance id cloud-init knows whether it has run the user data."""
+    guest, container = _guest()
+    told = json.loads(seed_files(guest, container, pop="LHR", mac=MAC)["meta-data"])
+    assert told == {
+        "instance-id": guest.uid, "local-hostname": guest.name, "availability-zone": "LHR", "public-keys": [KEY]
+    }  # fmt: skip
+    later = replace(guest, uid="f" * 32)
+    assert json.loads(seed_files(later, container, pop="LHR", mac=MAC)["meta-data"])["instance-id"] == later.uid
+
+
+def test_the_card_gets_the_private_addresses_with_a_way_out_and_the_hosts_resolver_in_both_families() -> None:
+    """The same text is JSON for simple guests and YAML for cloud-init."""
+    guest, container = _guest()
+    text = seed_files(guest, container, pop="LHR", mac=MAC)["network-config"]
+    card = yaml.safe_load(text)["ethernets"]["eth0"]
+    assert json.loads(text) == yaml.safe_load(text)
+    assert card["match"] == {"macaddress": MAC}
+    assert card["addresses"] == ["10.64.0.3/31", "fd00:64::3/127"]
+    assert [(way["to"], way["via"]) for way in card["routes"]] == [("0.0.0.0/0", "10.64.0.2"), ("::/0", "fd00:64::2")]
+    assert card["nameservers"] == {"addresses": ["169.254.158.53", "fd8b:3f17:a19e::53"]}
+
+
+def test_the_address_in_a_subnet_comes_first_on_the_card() -> None:
+    """Programs that ask for their own address are to find it; its network's subnets are reached from it."""
+    guest, container = _guest()
+    four, six = guest.links[0].addresses
+    four = replace(four, vpc=IPv4Address("172.20.0.9"))
+    guest = replace(guest, links=(InstanceLink(addresses=(four, six), reach=(IPv4Network("172.20.0.0/16"),)),))
+    files = seed_files(guest, container, pop="LHR", mac=MAC)
+    card = json.loads(files["network-config"])["ethernets"]["eth0"]
+    assert card["addresses"][:2] == ["172.20.0.9/32", "10.64.0.3/31"]
+    assert 'route replace 172.20.0.0/16 via 10.64.0.2 dev "$nic" src 172.20.0.9' in files["vendor-data"].decode()
+
+
+def test_user_data_comes_as_the_user_wrote_it() -> None:
+    """Not as base64, and byte for byte."""
+    guest, container = _guest()
+    assert seed_files(guest, container, pop="LHR", mac=MAC)["user-data"] == b"#!/bin/sh\necho \xc3\xa4\n"
+
+
+def test_the_boot_hook_has_external_and_anycast_addresses_on_the_loopback_and_speaks_from_the_external_one() -> None:
+    """In both families; it is a script that a shell takes."""
+    guest, _ = _guest()
+    text = _vendor()
+    for address in (ANYCAST4, external(guest, 4)):
+        assert f"addr replace {address}/32 dev lo" in text
+    for address in (ANYCAST6, external(guest, 6)):
+        assert f"addr replace {address}/128 dev lo" in text
+    assert f'default via 10.64.0.2 dev "$nic" src {external(guest, 4)}' in text
+    assert text.startswith("#cloud-boothook\n#!/bin/sh\n")
+    subprocess.run(["busybox", "sh", "-n"], input=text.encode(), check=True)
+
+
+def test_answers_by_udp_are_kept_only_where_a_port_of_udp_is_declared() -> None:
+    """Nobody else pays for it, and the guest's own connection tracking is left alone."""
+    assert "nft" not in _vendor()
+    text = _vendor(ports=(Port(name="dns", port=53, protocol=Protocol.UDP),))
+    assert f"ip daddr {{ {ANYCAST4} }} meta l4proto udp socket wildcard 1 dnat ip to" in text
+    assert "notrack" not in text
+
+
+def test_a_volume_is_mounted_by_the_serial_number_of_its_disk_and_its_path_is_no_command() -> None:
+    """A virtio disk tells twenty letters of it."""
+    text = _vendor(mounts=(Mount(claim="a-long-name-of-a-volume", path="/data; reboot"),))
+    assert "volume a-long-name-of-a-vol '/data; reboot'\n" in text
+
+
+def test_the_disk_of_a_seed_has_clouds_label_and_its_files_for_the_owner_alone(tmp_path: Path) -> None:
+    """Read back by the names of both extensions; written twice it is replaced."""
+    path = tmp_path / "seed.iso"
+    for content in (b"old", b"new"):
+        write_iso(path, {"meta-data": content, "user-data": b""})
+    disk = pycdlib.PyCdlib()
+    disk.open(str(path))
+    for names in ("rr_path", "joliet_path"):
+        read = disk.open_file_from_iso(**{names: "/meta-data"})
+        with read:
+            assert read.read() == b"new"
+    disk.close()
+    assert path.read_bytes()[32808:32814] == b"cidata"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["seed.iso"]
