@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from anypop.model.limits import LONGEST_KEY, LONGEST_NAME, LONGEST_TEXT, MOST_ENTRIES
+from anypop.model.image_names import reference_of
 from anypop.model.names import is_slug
 from anypop.plan.jsonpath import steps_of
 from anypop.plan.quantity import cpu_millis, memory_bytes
@@ -138,16 +139,10 @@ def _image(value: str) -> str:
     return value
 
 
-_MACHINE_IMAGE = re.compile(
-    "(?P<stack>[a-z0-9-]{1,63})/(?P<family>[a-z0-9][a-z0-9._-]{0,62})(:(?P<tag>[A-Za-z0-9._-]{1,63}))?"
-)
-
-
 def _machine_image(value: str) -> str:
     if not value:
         raise ValueError("is required")
-    found = _MACHINE_IMAGE.fullmatch(value)
-    if found is None or not is_slug(found["stack"]):
+    if reference_of(value) is None:
         raise ValueError(
             f"{_cut(value)!r} is no image of virtual machines; it looks like my-stack/debian or my-stack/debian:12"
         )
