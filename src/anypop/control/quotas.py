@@ -16,7 +16,16 @@ from anypop.control.store import Store
 from anypop.model.errors import Problem
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.table import differing
-from anypop.plan.quota import LOCAL_ONLY_BY_DEFAULT, Quota, Usage, excess, grows, usage_of, with_ones_of
+from anypop.plan.quota import (
+    IMAGE_BYTES_BY_DEFAULT,
+    LOCAL_ONLY_BY_DEFAULT,
+    Quota,
+    Usage,
+    excess,
+    grows,
+    usage_of,
+    with_ones_of,
+)
 
 _SETTING = "quotas"
 
@@ -39,9 +48,13 @@ class Quotas:
         return self._limits.get(subject, Quota())
 
     def of_account(self, account: str) -> Quota:
-        """As `of`, with what holds for an account by default: prefixes of its own are few, whoever set no limit."""
+        """As `of`, with what holds for an account by default: prefixes of its own are few and control's disk is one,
+        whoever set no limit.
+        """
         quota = self.of(account)
-        return quota if quota.local_only is not None else replace(quota, local_only=LOCAL_ONLY_BY_DEFAULT)
+        if quota.local_only is None:
+            quota = replace(quota, local_only=LOCAL_ONLY_BY_DEFAULT)
+        return quota if quota.image_bytes is not None else replace(quota, image_bytes=IMAGE_BYTES_BY_DEFAULT)
 
     def limits(self, account: str, stack: str) -> tuple[Quota, Quota]:
         """Of an account and of a stack."""
@@ -87,6 +100,21 @@ class Quotas:
         """Whether the account may have one stack more than `count`. Raises `OverQuota`."""
         before = Usage(stacks=count)
         if problems := list(excess(f"account {account}", self.of(account), before, replace(before, stacks=count + 1))):
+            raise OverQuota(problems)
+
+    def check_images(
+        self, account: str, stack: StackId, of_account: tuple[int, int], of_stack: tuple[int, int]
+    ) -> None:
+        """Whether images may take so many bytes, each before and after. Raises `OverQuota`."""
+        problems = [
+            problem
+            for subject, quota, (was, now) in (
+                (f"account {account}", self.of_account(account), of_account),
+                (f"stack {stack}", self.of(stack), of_stack),
+            )
+            for problem in excess(subject, quota, Usage(image_bytes=was), Usage(image_bytes=now))
+        ]
+        if problems:
             raise OverQuota(problems)
 
 

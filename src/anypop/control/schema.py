@@ -326,6 +326,18 @@ kept_tests = Table(
     Index("ix_kept_tests_workload_id", "workload_id"),
 )
 
+# Their bytes are files (`image_files`); gone with their stack.
+machine_images = Table(
+    "machine_images",
+    metadata,
+    columns.identity(),
+    Column("stack_id", String(36), ForeignKey("stacks.id", ondelete="CASCADE"), nullable=False),
+    Column("family", String(63), nullable=False),
+    Column("tag", String(63), nullable=False),
+    columns.body(),
+    UniqueConstraint("stack_id", "family", "tag"),
+)
+
 events = Table(
     "events",
     metadata,

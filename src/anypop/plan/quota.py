@@ -14,12 +14,14 @@ from anypop.plan.rooms import volume_bytes
 
 # Of an account to which the operator set no other limit: covering prefixes are few, and one workload takes a whole one.
 LOCAL_ONLY_BY_DEFAULT = 1
+# The same of images of virtual machines: control keeps them on its own disk.
+IMAGE_BYTES_BY_DEFAULT = 64 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """The most that may be declared; None: no limit, but for `local_only` of an account, which then has
-    `LOCAL_ONLY_BY_DEFAULT`. CPU in thousandths of a core, memory in bytes. `cpu_millis` and `memory_bytes`: what
+    """The most that may be declared; None: no limit, but for `local_only` and `image_bytes` of an account, which
+    then have `..._BY_DEFAULT`. CPU in thousandths of a core, memory in bytes. `cpu_millis` and `memory_bytes`: what
     instances are sure of (requests); `..._limit_...`: up to what they may go (limits), all together, and one alone.
     `stacks` is for accounts alone.
     """
@@ -34,6 +36,7 @@ class Quota:
     anycast: int | None = None
     local_only: int | None = None
     volume_bytes: int | None = None
+    image_bytes: int | None = None
     addresses: int | None = None
     workloads: int | None = None
     stacks: int | None = None
@@ -44,7 +47,8 @@ class Quota:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What is declared. Workloads that are being deleted do not count, but in `local_only`: the prefix is taken until
-    they are gone. `instance_...`: of the instance that may go furthest.
+    they are gone. `instance_...`: of the instance that may go furthest. `image_bytes` is counted by
+    `control.machine_images`, and 0 elsewhere.
     """
 
     instances: int = 0
@@ -57,6 +61,7 @@ class Usage:
     anycast: int = 0
     local_only: int = 0
     volume_bytes: int = 0
+    image_bytes: int = 0
     addresses: int = 0
     workloads: int = 0
     stacks: int = 0
@@ -74,6 +79,7 @@ _WORDS = {
     "local_only": ("workloads with a covering prefix of their own (local only)", 1.0),
     "addresses": ("addresses that last (allocations, and claims without one)", 1.0),
     "volume_bytes": ("GiB of volumes", float(1 << 30)),
+    "image_bytes": ("GiB of images of virtual machines", float(1 << 30)),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),
 }
