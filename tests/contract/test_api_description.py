@@ -30,6 +30,7 @@ from anypop.model.names import CityCode, HostName
 from anypop.routing.explain import explain
 from tests import documented
 from tests.contract.test_api_predictions import graph_in
+from tests.contract.test_machine_images import DISK, IMAGES, over, put, sent, with_machine
 from tests.contract.test_volumes import with_volume
 from tests.control_world import FakeAgent, World, a_body
 from tests.fake_provider import Fake, signed
@@ -55,6 +56,10 @@ REAL = {
     "slug": "unknown",
     "operation": "operation-0",
     "address": "192.0.2.1",
+    "family": "debian",
+    "tag": "12",
+    "part": "disk",
+    "sha256": "0" * 64,
 }
 LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
@@ -451,6 +456,27 @@ def by_a_provider(own: World, account: str) -> None:
     own.platform.provider = None
 
 
+def images(own: World) -> None:
+    """Of virtual machines; and a host that needs one gets it."""
+    path = f"{IMAGES}/debian/1"
+    own.send("POST", path, sent(description="a"))
+    assert put(own, DISK, 0).status_code == 200
+    assert over(own)["status"] == "READY"
+    own.get(IMAGES)
+    own.get(f"{IMAGES}/debian")
+    own.send("PATCH", path, {"image": {"description": "b"}})
+    found = own.platform.machine_images.resolve("default/debian", [(own.stack.id, "default")], "image")
+    with_machine(own, found)
+    file = f"/anypop/v1/agents/LHR/machine-images/{found.parts[0].sha256}"
+    assert own.call("GET", file, headers=FakeAgent(own, LHR).headers).content == DISK
+    own.send("DELETE", f"{BASE}/vm")
+    own.settle()
+    own.send("PUT", f"{path}/deprecation", {"deprecation": {"reason": "old"}})
+    own.send("DELETE", path)
+    own.send("POST", path, sent())
+    own.send("DELETE", f"{IMAGES}/debian")
+
+
 def test_each_operation_answers_what_is_documented(own: World) -> None:
     """All of them, in one story: every answer that is right has been seen, and held to its model."""
     seen: set[str] = set()
@@ -511,10 +537,10 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
         f"{BASE}/fun/instances",
         f"{BASE}/fun/instances/fun-eu-lhr-0",
         "/workload/v1/locations",
-        "/workload/v1/stacks/default/images",
         "/workload/v1/stacks/default/metrics?end_date=2020-01-01T00:00:00Z",
     ):
         own.get(path)
+    images(own)
     own.send(
         "POST",
         f"{anypop}/preview?merge=true",

@@ -416,16 +416,14 @@ def test_a_call_of_the_storage_service_says_that_there_is_none(world: World) -> 
         ("GET", "images/debian", 404),
         ("GET", "images/debian/12", 404),
         ("DELETE", "images/debian/12", 404),
-        ("POST", "images/debian/12", 501),
-        ("PATCH", "images/debian/12", 501),
-        ("PUT", "images/debian/12/deprecation", 501),
+        ("PUT", "images/debian/12/deprecation", 404),
         ("GET", "workloads/fun/instances/fun-eu-ams-0/passwords/initial", 404),
     ],
 )
 def test_what_belongs_to_virtual_machines_is_answered_in_words(
     world: World, method: str, path: str, status: int
 ) -> None:
-    """What would change something cannot be done, what is looked for is not there; the list of images is empty."""
+    """What is looked for is not there; the list of images is empty."""
     answer = world.call(method, f"/workload/v1/stacks/default/{path}", json={})
     assert answer.status_code == status
     assert "there is nothing at" not in answer.json()["message"]

@@ -34,6 +34,8 @@ DROPPED = {
     "resourceName",
     "id",
     "stackId",
+    "family",
+    "tag",
     "networkId",
     "status",
     "statuses",
@@ -70,7 +72,9 @@ def sent() -> Iterator[tuple[str, Found]]:
             for parameter in operation.get("parameters", ()):
                 for found in walked(parameter["schema"], (who, parameter["name"])):
                     yield who, found
-            for content in operation.get("requestBody", {}).get("content", {}).values():
+            for media, content in operation.get("requestBody", {}).get("content", {}).items():
+                if media == "application/octet-stream":  # bytes, and no fields
+                    continue
                 for found in walked(content["schema"], (who,)):
                     yield who, found
 

@@ -8,7 +8,8 @@ Control may be away for any time: this keeps trying, with back-off, and nothing 
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -28,6 +29,8 @@ HEARTBEAT_S = 5.0
 KEPT_S = 60.0  # a connection lives from heartbeat to heartbeat, or each would be a handshake; control keeps it longer
 COALESCE_S = 0.02  # changes come in bursts: one report tells of them together
 UNHURRIED_S = 0.1  # nothing follows from these at control: they go with what does, or after this time
+DOWNLOAD_SILENCE_S = 30.0
+_PIECE = 1 << 18  # what is lost of a download that is cut; less costs more turns of the loop
 _REST = BackOff(first_s=0.1, longest_s=5)
 _RENEWAL = BackOff(first_s=1, longest_s=600)
 LOOKED_AT_EVERY_S = 3600.0  # the wall's clock may be set meanwhile
@@ -76,6 +79,26 @@ class ControlClient:
             address, ssl=self._context() if address.startswith("wss:") else None,
             additional_headers=self._credentials(), compression=None, max_size=16 << 20, open_timeout=10, proxy=None,
         )  # fmt: skip
+
+    @asynccontextmanager
+    async def download(self, what: str, offset: int) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+        """The bytes of a file of control's, and where they begin: at `offset`, or at 0 where control knows no ranges.
+        Over a connection of its own, so that orders and reports never wait for it. Raises `WorldError`.
+        """
+        headers = self._credentials() | ({"Range": f"bytes={offset}-"} if offset else {})
+        patience = httpx.Timeout(10, read=DOWNLOAD_SILENCE_S)
+        try:
+            async with (
+                httpx.AsyncClient(verify=self._context(), timeout=patience, trust_env=False) as http,
+                http.stream("GET", self._path(what), headers=headers) as answer,
+            ):
+                if not answer.is_success:
+                    await answer.aread()
+                _raise_for(answer)
+                begins = offset if answer.status_code == httpx.codes.PARTIAL_CONTENT else 0
+                yield begins, answer.aiter_raw(_PIECE)
+        except (httpx.HTTPError, OSError) as error:
+            raise WorldError(f"get {what} from control", str(error) or type(error).__name__) from error
 
     async def join(self) -> None:
         """Get a certificate: with the token, or with the certificate that is there. Raises `WorldError` and httpx's

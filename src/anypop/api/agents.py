@@ -7,15 +7,18 @@ import asyncio
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import FileResponse
 
-from anypop.api.bodies import JSON, LARGE, JsonBody, RawBody, object_of
+from anypop.api.bodies import BYTES, JSON, LARGE, JsonBody, RawBody, object_of
 from anypop.api.context import CallerHost, JoiningHost, PlatformDep, shown_by
 from anypop.api.documentation import answers
+from anypop.api.errors import Code
 from anypop.api.models.joins import Certificate, CertificateRequest
 from anypop.api.models.orders import NextOrder
 from anypop.api.parameters import whole
-from anypop.control.refusals import Forbidden
+from anypop.control.image_uses import named_by
+from anypop.control.refusals import Forbidden, NotFound
 from anypop.model import codec, limits
 from anypop.model.errors import Invalid
 from anypop.model.order_delta import BASE_HEADER, written
@@ -80,6 +83,20 @@ async def get_order(
             written(difference, OrderWriter()), media_type=JSON, headers={BASE_HEADER: str(difference.base)}
         )
     return Response(issued.body, media_type=JSON)
+
+
+@router.get("/{host}/machine-images/{sha256}", response_class=FileResponse)
+@answers(bytes, Code.NOT_FOUND, media_type=BYTES)
+async def get_image_file(
+    sha256: Annotated[str, Path(description="of the file", pattern="^[0-9a-f]{64}$")], own: CallerHost,
+    platform: PlatformDep,
+) -> FileResponse:  # fmt: skip
+    """Get a file of an image of virtual machines that the host's order names; with `Range`, a part of it."""
+    issued = platform.core.state.orders.get(own)
+    file = platform.machine_images.files.path(sha256)
+    if issued is None or sha256 not in named_by(issued.order) or not file.is_file():
+        raise NotFound(f"the order of {own} needs no such file, or it is not here")
+    return FileResponse(file, media_type=BYTES)
 
 
 @router.post("/{host}/report", status_code=204)

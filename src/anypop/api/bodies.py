@@ -28,6 +28,7 @@ _on_their_way: Counter[str] = Counter()
 # More than this takes more than a few milliseconds to read: not on the event loop.
 LARGE = 1 << 16
 JSON = "application/json"
+BYTES = "application/octet-stream"
 
 M = TypeVar("M", bound=BaseModel)
 

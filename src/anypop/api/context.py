@@ -30,6 +30,7 @@ from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
 from anypop.control.links import Links
 from anypop.control.log_search import LogSearch
 from anypop.control.log_sinks import LogSinks
+from anypop.control.machine_images import MachineImages, Owner
 from anypop.control.metrics.hosts import MeasuredHosts
 from anypop.control.metrics.slo import Objective
 from anypop.control.oidc_waiting import Waiting
@@ -47,7 +48,7 @@ from anypop.model import limits
 from anypop.model.confinement import InstanceRules
 from anypop.model.errors import Invalid, Problem
 from anypop.model.machine import MachineImage
-from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.workload import Container, Workload
 from anypop.plan.parse import Parsed
 from anypop.plan.price import PriceBook
@@ -115,6 +116,7 @@ class Platform:
     log_sinks: LogSinks = field(init=False)
     traces: Traces = field(init=False)
     measured: MeasuredHosts = field(init=False)
+    machine_images: MachineImages = field(init=False)
 
     def __post_init__(self) -> None:
         self.quotas = Quotas(self.core.store)
@@ -130,6 +132,10 @@ class Platform:
         self.core.on_publish.append(self.traces.published)
         self.measured = MeasuredHosts(core=self.core, streams=self.streams)
         self.core.on_publish.append(self.measured.lives.published)
+        self.machine_images = MachineImages(
+            self.core.store, self.authority, self.clock, state=lambda: self.core.state,
+            owner_of=self.image_owner, within_quota=self._images_within_quota,
+        )  # fmt: skip
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 
     def stacks_of(self, caller: Caller) -> list[Stack]:
@@ -158,8 +164,9 @@ class Platform:
         return declare.with_images(made, {one.image: self._image_of(one, caller) for one in asked})
 
     def _image_of(self, one: Container, caller: Caller) -> MachineImage:
-        path = f"spec.virtualMachines.{one.name}.image"
-        raise Invalid.one(path, f"there is no image {one.image} that {caller.name} may use")
+        """Of a stack that the caller may read."""
+        stacks = [(stack.id, stack.slug) for stack in self.stacks_of(caller)]
+        return self.machine_images.resolve(one.image, stacks, f"spec.virtualMachines.{one.name}.image")
 
     def hosts(self) -> list[HostName]:
         return [host.name for _, host in self.core.state.network.hosts()]
@@ -170,6 +177,18 @@ class Platform:
         return self.quotas.within(
             alter, account=account, stack=stack.id, stacks=lambda: [s.id for s in self.accounts.stacks(account)]
         )
+
+    def image_owner(self, stack: StackId) -> Owner | None:
+        """Whose the images of a stack are; None where it is gone."""
+        try:
+            found = self.accounts.any_stack(stack)
+        except NotFound:
+            return None
+        own = [one.id for one in self.accounts.stacks(found.account_id)]
+        return Owner(account=found.account_id, stack=found.id, slug=found.slug, stacks=own)
+
+    def _images_within_quota(self, owner: Owner, account: tuple[int, int], stack: tuple[int, int]) -> None:
+        self.quotas.check_images(owner.account, owner.stack, account, stack)
 
     def scoping(self, alter: Alter, account: Account, workload: WorkloadId) -> Alter:
         """`alter`, a change of how the workload's prefixes are announced, refused to a tenant where somebody else would

@@ -110,6 +110,14 @@ OPERATIONS: Mapping[str, Rule] = {
     "open_console": _EDIT_STACK,
     "get_metrics": _SEE_STACK,
     "list_images": _SEE_STACK,
+    "list_image_family": _SEE_STACK,
+    "delete_image_family": _EDIT_STACK,
+    "create_image": _EDIT_STACK,
+    "get_image": _SEE_STACK,
+    "change_image": _EDIT_STACK,
+    "delete_image": _EDIT_STACK,
+    "deprecate_image": _EDIT_STACK,
+    "write_image_part": _EDIT_STACK,
     "list_network_policies": _SEE_STACK,
     "create_network_policy": _EDIT_STACK,
     "get_network_policy": _SEE_STACK,
@@ -236,6 +244,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "replace_network": _OWN,
     # agents show a certificate or a token of their own
     "sign_certificate": _OPEN,
+    "get_image_file": _OPEN,
     "get_order": _OPEN,
     "take_report": _OPEN,
 }

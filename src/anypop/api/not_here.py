@@ -7,7 +7,6 @@ looked for (404), and a sentence; None where the API never had such a call. Pure
 import re
 from dataclasses import dataclass
 
-_IMAGES = re.compile(r"/workload/v1/stacks/[^/]+/images/[^/]+(/[^/]+(/deprecation)?)?")
 _PASSWORD = re.compile(r"/workload/v1/stacks/[^/]+/workloads/[^/]+/instances/[^/]+/passwords/initial")
 
 
@@ -22,11 +21,6 @@ class NotHere:
 def not_here(method: str, path: str) -> NotHere | None:
     if path.startswith("/storage/v1/"):
         return NotHere(nothing_there=False, message="there are no storage buckets here")
-    if _IMAGES.fullmatch(path):
-        if method in ("GET", "HEAD", "DELETE"):
-            return NotHere(nothing_there=True, message="there are no images of virtual machines here")
-        message = "images of virtual machines cannot be kept here yet; an instance is made of containers"
-        return NotHere(nothing_there=False, message=message)
     if _PASSWORD.fullmatch(path) and method == "GET":
         return NotHere(nothing_there=True, message="an instance of containers has no initial password")
     return None

@@ -23,7 +23,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
 from anypop.api import context, documentation
-from anypop.api.bodies import JSON, RequestBody
+from anypop.api.bodies import BYTES, JSON, RequestBody
 from anypop.api.errors import GATEWAY, SAYS, STATUS, Code
 from anypop.api.models.errors import Error
 from anypop.model import limits
@@ -238,13 +238,17 @@ def _operation(route: APIRoute, known: Mapping[str, Any], schemas: Schemas) -> d
         "parameters": [_parameter(parameter) for parameter in known.get("parameters", ())],
         "requestBody": {
             "required": True,
-            "content": {media: {"schema": schemas.requests[model]} for media, model in content.items()},
+            "content": {media: {"schema": _sent(media, model, schemas)} for media, model in content.items()},
         }
         if content
         else None,
         "responses": _responses(route, schemas),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _sent(media: str, model: Any, schemas: Schemas) -> Any:
+    return {"type": "string", "format": "binary"} if media == BYTES else schemas.requests[model]
 
 
 def _parameter(known: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,7 +275,7 @@ def _responses(route: APIRoute, schemas: Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     if documented.model is not None:
         schema = schemas.answers[documented.model]
-        if documented.media_type.startswith(("text/plain", "application/openmetrics-text")):
+        if documented.media_type.startswith(("text/plain", "application/openmetrics-text", BYTES)):
             schema = {"type": "string", "format": "binary"}
         elif documented.media_type != JSON:
             schema = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}

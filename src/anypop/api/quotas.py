@@ -23,6 +23,7 @@ from anypop.api.models.quotas import (
     StackQuotaRequest,
 )
 from anypop.control.accounts import Stack
+from anypop.control.image_uses import bytes_of
 from anypop.control.quotas import used
 from anypop.control.refusals import NotFound
 from anypop.plan.quota import Quota
@@ -100,14 +101,19 @@ def limits_and_use(platform: Platform, account_id: str) -> dict[str, Any]:
     stacks = platform.accounts.stacks(account_id)
     return {
         "quota": _limits(platform.quotas.of_account(account_id)),
-        "used": asdict(used(platform.core.state, {s.id for s in stacks})),
+        "used": _used(platform, stacks),
     }
 
 
 def _stack(platform: Platform, stack: Stack) -> dict[str, Any]:
-    usage = asdict(used(platform.core.state, {stack.id}))
+    usage = _used(platform, [stack])
     del usage["stacks"]
     return {"stack": stack.id, "slug": stack.slug, "quota": _limits(platform.quotas.of(stack.id)), "used": usage}
+
+
+def _used(platform: Platform, stacks: list[Stack]) -> dict[str, int]:
+    own = {stack.id for stack in stacks}
+    return {**asdict(used(platform.core.state, own)), "image_bytes": bytes_of(platform.machine_images.of(own))}
 
 
 def _limits(quota: Quota) -> dict[str, int]:

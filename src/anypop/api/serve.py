@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anypop.api")
 
+IMAGES_LOOKED_AT_EVERY_S = 3600.0
+
 # Whoever may start control may do what its command line says.
 STARTED = Act(actor="control", operator=True, operation="start")
 
@@ -217,6 +219,7 @@ async def _run(
         beside = [
             asyncio.create_task(certificates.keep_own(contexts, renew)),
             asyncio.create_task(_keep_logs_small(settings.lab)),
+            asyncio.create_task(_keep_images(platform)),
         ]
         beside += storing.begin(platform, metrics)
         if public.keeper is not None:
@@ -257,6 +260,24 @@ def server_config(platform: Platform) -> uvicorn.Config:
         timeout_keep_alive=75,  # above an agent's longest wait, so that its connection lives from poll to poll
         timeout_graceful_shutdown=1,
     )
+
+
+async def _keep_images(platform: Platform) -> None:
+    """Go on with images of virtual machines that are half here; then take away files that nobody needs. A standby has
+    none of this to do, and goes on with them when it takes over.
+    """
+    try:
+        if platform.standby is None:
+            await asyncio.to_thread(platform.machine_images.begin)
+        while True:
+            if platform.standby is None:
+                try:
+                    await asyncio.to_thread(platform.machine_images.collect)
+                except (OSError, WorldError) as error:
+                    log.warning("images of virtual machines are not looked through now: %s", error)
+            await asyncio.sleep(IMAGES_LOOKED_AT_EVERY_S)
+    finally:
+        platform.machine_images.stop()
 
 
 async def _keep_logs_small(lab: Path | None) -> None:
@@ -304,6 +325,7 @@ async def _take_over(
     await asyncio.to_thread(platform.on_network, platform.hosts())
     _attach_lab(platform, settings.lab)
     await asyncio.to_thread(_bootstrap, settings, platform.accounts, credentials, sockets)
+    await asyncio.to_thread(platform.machine_images.begin)
 
 
 def _begin_again() -> None:

@@ -40,6 +40,7 @@ _LIMITS = {
     "anycast": ("anycast", 1.0),
     "local_only": ("local-only", 1.0),
     "volume_bytes": ("volumes-gib", float(1 << 30)),
+    "image_bytes": ("images-gib", float(1 << 30)),
     "addresses": ("addresses", 1.0),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StrictInt
 
 from anypop.api.models.common import Answer, Id, Request, left_out
 from anypop.control.rates import REQUESTS_PER_S
-from anypop.plan.quota import LOCAL_ONLY_BY_DEFAULT
+from anypop.plan.quota import IMAGE_BYTES_BY_DEFAULT, LOCAL_ONLY_BY_DEFAULT
 
 MOST = (1 << 62) - 1  # what fits into a signed 64-bit number everywhere
 
@@ -34,6 +34,13 @@ class StackQuotaRequest(Request):
         ),
     ] = None
     volume_bytes: Annotated[Limit, Field(description="of all volumes that instances claim")] = None
+    image_bytes: Annotated[
+        Limit,
+        Field(
+            description="of images of virtual machines, each content once; of an account where it is left out: "
+            f"{IMAGE_BYTES_BY_DEFAULT}"
+        ),
+    ] = None
     addresses: Annotated[Limit, Field(description="allocations, and claims that have none yet")] = None
     workloads: Limit = None
 
@@ -72,6 +79,7 @@ class StackLimits(Answer):
     anycast: int = left_out()
     local_only: int = left_out()
     volume_bytes: int = left_out()
+    image_bytes: int = left_out()
     addresses: int = left_out()
     workloads: int = left_out()
 
@@ -96,6 +104,7 @@ class StackUsage(Answer):
     anycast: int
     local_only: int
     volume_bytes: int
+    image_bytes: int
     addresses: int
     workloads: int
 

@@ -193,14 +193,3 @@ class InstanceAnswer(CamelAnswer):
 
 class InstancePage(Page):
     results: list[Instance]
-
-
-class Image(CamelAnswer):
-    """An image of virtual machines."""
-
-    family: str
-    tag: str
-
-
-class ImagePage(Page):
-    results: list[Image]

@@ -21,6 +21,7 @@ ROWS: tuple[tuple[str, str, int, str], ...] = (
     ("instance_cpu_limit_millis", "Processor of one instance", 1000, "vCPU"),
     ("instance_memory_limit_bytes", "Memory of one instance", GIB, "GiB"),
     ("volume_bytes", "Volumes", GIB, "GiB"),
+    ("image_bytes", "Images of virtual machines", GIB, "GiB"),
     ("anycast", "Anycast addresses", 1, ""),
     ("addresses", "Kept external addresses", 1, ""),
     ("local_only", "Covering prefixes of one's own", 1, ""),
