@@ -22,7 +22,7 @@ from anypop.control.roles import Role
 from anypop.control.state import State
 from anypop.model.confinement import InstanceRules
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.machine import ImagePart, Machine, MachineImage, image_id
+from anypop.model.machine import Board, DiskFormat, Firmware, ImagePart, Machine, MachineImage, machine_image
 from anypop.model.table import with_entries
 from tests.control_world import World, a_network
 from tests.people import somebody
@@ -420,19 +420,14 @@ class Source:
 
 def an_image(data: bytes) -> MachineImage:
     part = ImagePart(name="disk", sha256=sha(data), size=len(data))
-    known: dict[str, Any] = {
-        "parts": (part,),
-        "disk_format": "QCOW2",
-        "disk_bytes": 512,
-        "firmware": "BIOS",
-        "board": "Q35",
-    }
-    return MachineImage(id=image_id(**known), reference="a/b:1", **known)
+    return machine_image(
+        "a/b:1", parts=(part,), disk_format=DiskFormat.QCOW2, disk_bytes=512, firmware=Firmware.BIOS, board=Board.Q35
+    )
 
 
-def cached(tmp_path: Path, story: Callable[[ImageCache, Source, MachineImage], Any], wall: float = 0) -> None:
+def cached(tmp_path: Path, story: Callable[[ImageCache, Source, MachineImage], Any]) -> None:
     source = Source(DISK)
-    cache = ImageCache(tmp_path / "images", source, wall=lambda: wall)
+    cache = ImageCache(tmp_path / "images", source)
     asyncio.run(story(cache, source, an_image(DISK)))
 
 
@@ -453,7 +448,7 @@ def test_a_host_fetches_an_image_once_for_all_who_wait_and_goes_on_after_a_cut(t
         found = await asyncio.gather(*waiting[1:])
         assert all(paths["disk"].read_bytes() == DISK for paths in found)
         assert source.asked == [0, 5000]
-        assert cache.fetched() == {sha(DISK)}
+        assert cache.fetched() == {image.id}
 
     cached(tmp_path, story)
 
@@ -465,7 +460,7 @@ def test_a_host_keeps_nothing_of_what_has_another_checksum(tmp_path: Path) -> No
         source.wrong = True
         with pytest.raises(WorldError, match="another checksum"):
             await cache.have(image)
-        assert not list((tmp_path / "images").iterdir())
+        assert not cache.has(image) and cache.progress(image) == (0, len(DISK))
         source.wrong = False
         assert (await cache.have(image))["disk"].read_bytes() == DISK
         assert source.asked == [0, 0]
@@ -485,15 +480,22 @@ def test_a_host_looks_for_room_before_it_fetches(tmp_path: Path) -> None:
     cached(tmp_path, story)
 
 
-def test_a_host_lets_an_image_go_once_it_has_rested(tmp_path: Path) -> None:
-    """What is needed stays, however old; what is not, only for a while."""
+def test_a_host_lets_an_image_go_and_keeps_what_another_has_of_it(tmp_path: Path) -> None:
+    """By its id, also in a later life; what was begun and left goes too, but not at once."""
 
     async def story(cache: ImageCache, source: Source, image: MachineImage) -> None:
         path = (await cache.have(image))["disk"]
-        assert cache.drop([]) == [] and path.exists()
-        os.utime(path, (1, 1))
-        assert cache.drop([sha(DISK)]) == [] and path.stat().st_mtime > 1
-        os.utime(path, (1, 1))
-        assert cache.drop([]) == [sha(DISK)] and not path.exists()
+        other = replace(image, id="f" * 64, cmdline="quiet")
+        await cache.have(other)
+        assert source.asked == [0] and cache.fetched() == {image.id, other.id}
+        left = path.with_name("e" * 64 + ".part")
+        left.touch()
+        later = ImageCache(tmp_path / "images", source)
+        await later.drop(image.id)
+        assert path.exists() and left.exists() and later.fetched() == {other.id}
+        os.utime(left, (1, 1))
+        await later.drop(other.id)
+        assert not list((tmp_path / "images").iterdir())
+        await later.drop(other.id)
 
-    cached(tmp_path, story, wall=10_000)
+    cached(tmp_path, story)

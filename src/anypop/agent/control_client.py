@@ -9,7 +9,7 @@ Control may be away for any time: this keeps trying, with back-off, and nothing 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -79,6 +79,10 @@ class ControlClient:
             address, ssl=self._context() if address.startswith("wss:") else None,
             additional_headers=self._credentials(), compression=None, max_size=16 << 20, open_timeout=10, proxy=None,
         )  # fmt: skip
+
+    def image_file(self, sha256: str, offset: int) -> AbstractAsyncContextManager[tuple[int, AsyncIterator[bytes]]]:
+        """A file of an image of virtual machines that the host's order names; see `download`."""
+        return self.download(f"machine-images/{sha256}", offset)
 
     @asynccontextmanager
     async def download(self, what: str, offset: int) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:

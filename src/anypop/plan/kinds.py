@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from anypop.model.limits import LONGEST_KEY, LONGEST_NAME, LONGEST_TEXT, MOST_ENTRIES
 from anypop.model.image_names import reference_of
+from anypop.model.limits import LONGEST_KEY, LONGEST_NAME, LONGEST_TEXT, MOST_ENTRIES
 from anypop.model.names import is_slug
 from anypop.plan.jsonpath import steps_of
 from anypop.plan.quantity import cpu_millis, memory_bytes

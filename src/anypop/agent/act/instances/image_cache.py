@@ -1,8 +1,9 @@
 """Files of images of virtual machines on this host: fetched once from control, however many instances wait for them.
 
 In: the image of an order. Out: the path of each of its parts, complete and with the checksum that its name says. What
-came before a cut, or before the agent's end, is not fetched again. A file that nobody needs stays for a while, and then
-goes. It decides nothing: who needs what, and when a failed one is tried again, is said by its callers.
+came before a cut, or before the agent's end, is not fetched again. It decides nothing: who needs what, and when a
+failed one is tried again, is said by its callers. Beside the files of parts lies a page for each image, `<id>.json`,
+which says what it consists of: several may share a part.
 """
 
 import asyncio
@@ -11,16 +12,17 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from anypop.model.errors import WorldError
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import Invalid, WorldError
 from anypop.model.machine import ImagePart, MachineImage
 
-REST_S = 3600.0  # a workload that goes and comes again does not fetch its image anew
+REST_S = 3600.0  # what was begun and not ended may be gone on with for so long
 # What stays free for all else on the host's disk.
 KEPT_FREE_BYTES = 1 << 30
 _PIECE = 1 << 20
@@ -55,34 +57,54 @@ class ImageCache:
 
     async def have(self, image: MachineImage) -> dict[str, Path]:
         """All parts by name, once they are here. Raises `WorldError`."""
+        # before the parts, so that no part is ever here without somebody who needs it
+        await asyncio.to_thread(self._write_down, image)
         return {part.name: await self._one(part) for part in image.parts}
 
     def fetched(self) -> frozenset[str]:
-        """What is here, by sha256."""
-        with contextlib.suppress(FileNotFoundError):
-            return frozenset(file.name for file in self._folder.iterdir() if not file.suffix)
-        return frozenset()
+        """The ids of all that are here, or begun."""
+        return frozenset(self._listed())
 
-    def drop(self, needed: Collection[str]) -> list[str]:
-        """Take away what nobody needs any more, once it has rested. `needed`: by sha256, of what is ordered and of what
-        instances that are still here were made from. What went.
-        """
-        gone = []
-        with contextlib.suppress(FileNotFoundError):
-            for file in list(self._folder.iterdir()):
-                name = file.stem
-                if name in needed:
-                    os.utime(file)  # it rests from when it was last needed
-                elif name not in self._fetching and file.stat().st_mtime < self._wall() - REST_S:
-                    file.unlink(missing_ok=True)
-                    gone.append(name)
-        return gone
+    async def drop(self, image: str) -> None:
+        """Take away one by its id, and those of its parts that no other has; and what was begun and left long ago."""
+        await asyncio.to_thread(self._drop, image)
+
+    def _listed(self) -> dict[str, MachineImage]:
+        found = {}
+        for file in self._folder.glob("*.json"):
+            with contextlib.suppress(OSError, Invalid):
+                found[file.stem] = from_json(MachineImage, file.read_bytes())
+        return found
+
+    def _drop(self, image: str) -> None:
+        self._page(image).unlink(missing_ok=True)
+        needed = {part.sha256 for other in self._listed().values() for part in other.parts}
+        for file in list(self._folder.iterdir()) if self._folder.is_dir() else ():
+            name, old = file.stem, self._wall() - REST_S
+            if file.suffix == ".json" or name in needed or name in self._fetching:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if not file.suffix or file.stat().st_mtime < old:
+                    file.unlink()
+
+    def _page(self, image: str) -> Path:
+        return self._folder / f"{image}.json"
+
+    def _write_down(self, image: MachineImage) -> None:
+        page = self._page(image.id)
+        if page.exists():
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = page.with_suffix(".tmp")
+            temporary.write_bytes(to_json(image))
+            temporary.replace(page)
+        except OSError as error:
+            raise WorldError("fetch an image", error.strerror or str(error)) from error
 
     async def _one(self, part: ImagePart) -> Path:
         file = self.path(part)
         if file.is_file():
-            with contextlib.suppress(OSError):
-                os.utime(file)
             return file
         task = self._fetching.get(part.sha256)
         if task is None:
