@@ -13,7 +13,7 @@ from anypop.api.openapi import dependencies
 from anypop.control.roles import Role, Scope, effective
 
 ROUTES = {r.name: r for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)}
-SOCKETS = {"run_command", "forward_port"}  # no part of the description: connections, not requests
+SOCKETS = {"run_command", "forward_port", "open_console"}  # no part of the description: connections, not requests
 ASK = {
     "quote_workload", "plan_workload", "plan_workloads", "preview_change", "probe", "predict_landings",
     "propose_repairs", "plan_repair", "run_test", "explain_routes",
