@@ -5,6 +5,7 @@ holds it to that.
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
@@ -22,6 +23,7 @@ from anypop.agent.decide.steps import (
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.machine import Acceleration
+from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest, Frame
 from anypop.model.surroundings import Login
@@ -129,6 +131,9 @@ class FakeRuntime:
         if key not in self._all:
             raise WorldError("begin the command", "no such container")
         return FakeCommand(wanted.command)
+
+    def still(self, instance: InstanceName) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def machines(self) -> Acceleration:
         return Acceleration.NONE

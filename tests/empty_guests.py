@@ -67,9 +67,9 @@ class EmptyGuests:
     def place(self) -> Place:
         return Place(self._folder / "machines" / self.order.uid)
 
-    def machines(self) -> Machines:
+    def machines(self, volumes: Path | None = None) -> Machines:
         """As a new agent sees them."""
         return Machines(
-            self._folder / "machines", prefix=self._prefix, pop=POP, images=Kept(self._folder),
+            self._folder / "machines", prefix=self._prefix, pop=POP, volumes=volumes, images=Kept(self._folder),
             seed=lambda *told: told[-1].write_bytes(bytes(DISK_BYTES)),
         )  # fmt: skip

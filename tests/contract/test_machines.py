@@ -18,13 +18,25 @@ from anypop.agent.act.instances.machines.machines import Machines, answers
 from anypop.agent.act.instances.machines.place import QMP, SEED, Place, Spec
 from anypop.agent.act.network import guests
 from anypop.agent.act.network.namespaces import make_namespace, remove_name
+from anypop.agent.act.volumes import mounts
+from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
-from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer
-from anypop.agent.naming import namespace_of
+from anypop.agent.decide.steps import (
+    AttachVolume,
+    CreateContainer,
+    DetachVolumes,
+    RemoveContainer,
+    StartContainer,
+    TakeSnapshot,
+)
+from anypop.agent.naming import namespace_of, short
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.host import control_groups, inventory, limited_groups, netns, process
+from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import WorldError
 from anypop.model.machine import Acceleration, Board, Firmware
+from anypop.model.order import Containers
+from anypop.model.volume import LEAST_BYTES, Mount, VolumeOrder, volume_id
 from tests.agent_lab import instance
 from tests.empty_guests import EmptyGuests
 
@@ -44,11 +56,11 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyGuests]:
         remove_name(netns.path_of(namespace_of(PREFIX, UID)))
 
 
-def run(empty: EmptyGuests, test: Callable[[Machines, Place], Awaitable[None]]) -> None:
+def run(empty: EmptyGuests, test: Callable[[Machines, Place], Awaitable[None]], volumes: Path | None = None) -> None:
     """A test in its event loop; nothing is left of its machine."""
 
     async def whole() -> None:
-        machines = empty.machines()
+        machines = empty.machines(volumes)
         try:
             await asyncio.wait_for(test(machines, empty.place), 60)
         finally:
@@ -180,6 +192,47 @@ def test_whatever_was_killed_on_the_way_the_next_try_comes_to_the_same(empty: Em
 async def _only(machines: Machines) -> ContainerSeen:
     (seen,) = await machines.seen()
     return seen
+
+
+def test_a_volume_is_a_disk_that_its_user_could_not_open_himself(empty: EmptyGuests, tmp_path: Path) -> None:
+    """Lent by the keeper, handed over open, told by its claim's name; it lives on when the machine goes, and nobody
+    else has it meanwhile. A guest without an agent is copied as it is, and is not waited for.
+    """
+    container = replace(empty.order.containers[0], mounts=(Mount(claim="data", path="/data"),))
+    order = replace(empty.order, payload=Containers(containers=(container,)))
+    id_ = volume_id(order.workload_id, order.name, "data")
+    volume = VolumeOrder(
+        id=id_, workload_id=order.workload_id, instance=order.name, claim="data", size_bytes=LEAST_BYTES
+    )
+    keeper = Keeper(tmp_path, None)
+
+    async def test(machines: Machines, place: Place) -> None:
+        with pytest.raises(WorldError, match="volume"):
+            await machines.carry_out(CreateContainer(instance=order, container=container, generation=1, lane=""))
+            await machines.carry_out(START)
+        await keeper.perform(AttachVolume(instance=order, volume=volume, confinement=None, lane=""))
+        await keeper.perform(AttachVolume(instance=order, volume=volume, confinement=None, lane=""))
+        other = replace(order, uid="f" * 32)
+        with pytest.raises(WorldError, match="still has it"):
+            await keeper.perform(AttachVolume(instance=other, volume=volume, confinement=None, lane=""))
+        await machines.carry_out(START)
+        blocks = await monitor.ask(place, "query-block")
+        (disk,) = (block for block in blocks if block["inserted"]["node-name"] == "volume0")
+        assert disk["inserted"]["image"]["virtual-size"] == LEAST_BYTES
+        assert not disk["inserted"]["ro"]
+        async with machines.still(order.name):
+            await keeper.perform(TakeSnapshot(volume=volume, name="one", lane=""))
+        assert not (place.folder / "frozen").exists()
+        os.kill((await _only(machines)).pid, signal.SIGKILL)
+        await machines.carry_out(REMOVE)
+        await keeper.perform(DetachVolumes(uid=order.uid, lane=""))
+        assert not mounts.mounted(volumes_top(tmp_path))
+        assert (tmp_path / "volumes" / "standard" / id_ / "snapshots" / "one.img").stat().st_size == LEAST_BYTES
+
+    try:
+        run(empty, test, volumes=volumes_top(tmp_path))
+    finally:
+        mounts.detach(volumes_top(tmp_path), short(order.uid))
 
 
 def test_what_cannot_be_started_says_why_in_qemus_words(empty: EmptyGuests) -> None:

@@ -77,6 +77,7 @@ from anypop.agent.decide.steps import (
     StopContainers,
     TakeSnapshot,
     Tell,
+    VolumeStep,
 )
 from anypop.agent.naming import link_of, namespace_of, short
 from anypop.model.errors import WorldError
@@ -156,11 +157,8 @@ class Executor:
                 await self._hooks.run(step)
             case StopContainers():
                 await self._hooks.stop(step)
-            case AttachVolume():
-                user = await self._runtime.first_user(step.instance, step.confinement)
-                await self._keeper.perform(step, user)
-            case DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
-                await self._keeper.perform(step)
+            case AttachVolume() | DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
+                await self._keep(step)
             case SetFirewall() | SetErrorWays() | SetGuard() | SetSteering() | SetJoinings():
                 await self._load(step)
             case LeadNewcomer():
@@ -192,6 +190,17 @@ class Executor:
                 await asyncio.to_thread(self._delete_namespace, step.uid)
             case _:
                 assert_never(step)
+
+    async def _keep(self, step: VolumeStep) -> None:
+        match step:
+            case AttachVolume():
+                user = await self._runtime.first_user(step.instance, step.confinement)
+                await self._keeper.perform(step, user)
+            case TakeSnapshot():
+                async with self._runtime.still(step.volume.instance):
+                    await self._keeper.perform(step)
+            case _:
+                await self._keeper.perform(step)
 
     async def _load(self, step: SetFirewall | SetErrorWays | SetGuard | SetSteering | SetJoinings) -> None:
         """Tables of nftables."""

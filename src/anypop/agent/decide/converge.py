@@ -243,7 +243,8 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
         steps.append(MakeNamespace(uid=uid, lane=lane))
     if not named or not facts.is_wired(uid):
         steps.append(AddLink(instance=instance, lane=lane))
-    elif facts.observed.memory.inside.get(uid) != (inside := inside_for(instance)):
+    elif instance.machine is None and facts.observed.memory.inside.get(uid) != (inside := inside_for(instance)):
+        # of a virtual machine that is the guest's own, who is told of it;
         # beside the rest: its application need not wait for it
         steps.append(SetInside(uid=uid, inside=inside, lane=inside_lane(instance.name, uid)))
     lacking = facts.misled.get(uid, ())

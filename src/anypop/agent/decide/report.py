@@ -211,7 +211,7 @@ def _notes(instance: InstanceOrder, verdict: ProbeVerdict, facts: Facts, at: flo
     trouble = troubles.get(inside_lane(instance.name, instance.uid)) if troubles else None
     if trouble is not None:
         notes.append(f"answers by UDP may leave from its external address: {trouble.message}")
-    elif inside_for(instance).udp:
+    elif instance.machine is None and inside_for(instance).udp:  # a guest's sockets are its own
         notes.append(UDP_IS_KEPT)
     return "; ".join(notes)
 

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -345,6 +345,10 @@ class Podman:
 
     async def begin(self, key: Key, wanted: CommandRequest) -> Command:
         return await Command.begin(self._socket, self._ask, container_of(self._prefix, *key), wanted)
+
+    def still(self, instance: InstanceName) -> AbstractAsyncContextManager[None]:
+        """What containers write to is mounted here, and held still here."""
+        return nullcontext()
 
     async def machines(self) -> Acceleration:
         """It runs containers."""

@@ -6,6 +6,7 @@ step may be repeated, and what fails raises `WorldError` in words that a user ca
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import PayloadStep
 from anypop.model.confinement import Confinement
 from anypop.model.machine import Acceleration
+from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
@@ -78,6 +80,12 @@ class InstanceRuntime(Protocol):
 
     async def begin(self, key: Key, wanted: CommandRequest) -> "Running":
         """Run a command with input and output. Raises `WorldError`."""
+        ...
+
+    def still(self, instance: InstanceName) -> AbstractAsyncContextManager[None]:
+        """Nothing is written to the disks of a virtual machine of this name meanwhile, where its guest can do that; of
+        all others nothing is asked.
+        """
         ...
 
     async def machines(self) -> Acceleration:

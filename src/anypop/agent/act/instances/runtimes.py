@@ -7,6 +7,7 @@ it; all others are containers.
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from anypop.agent.act.instances.machines.machines import Machines
@@ -15,6 +16,7 @@ from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import CreateContainer, DropImage, PayloadStep, PullImage
 from anypop.model.confinement import Confinement
 from anypop.model.machine import Acceleration
+from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
@@ -63,6 +65,9 @@ class Runtimes:
 
     async def begin(self, key: Key, wanted: CommandRequest) -> Running:
         return await self._of(key[0]).begin(key, wanted)
+
+    def still(self, instance: InstanceName) -> AbstractAsyncContextManager[None]:
+        return self._machines.still(instance)
 
     async def machines(self) -> Acceleration:
         return await self._machines.machines()

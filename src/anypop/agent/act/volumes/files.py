@@ -96,8 +96,10 @@ class VolumeFiles:
             fresh.rename(self.own)
             _flush(self.folder)
 
-    def grow(self, size_bytes: int) -> None:
-        """The file and the file system in it to this size, while nobody has it mounted; it never becomes smaller."""
+    def grow(self, size_bytes: int, *, alone: bool = False) -> None:
+        """The file and the file system in it to this size, while nobody has it mounted; it never becomes smaller.
+        `alone`: the file, since what is in it is a guest's.
+        """
         record = self.record()
         if record.size_bytes >= size_bytes:
             return
@@ -106,6 +108,8 @@ class VolumeFiles:
             if there < size_bytes:
                 _must_have_room(self.folder, size_bytes - there)
                 _reserve(self.data, size_bytes)
+            if alone:
+                return
             # it was mounted before, and resize2fs wants it checked since; 1: something was mended, and all is well
             process.run(["sh", "-c", 'e2fsck -fp "$0"; [ $? -le 1 ]', str(self.data)], timeout_s=_MADE_S)
             process.run(["resize2fs", str(self.data)], timeout_s=_MADE_S)

@@ -89,6 +89,8 @@ class Keeper:
         used = {}
         for key, ids in mounts.mounted(self._top).items():
             for id_ in ids:
+                if not (self._top / key / id_).is_dir():
+                    continue  # what is in a guest's disk, the guest knows
                 try:
                     found = os.statvfs(self._top / key / id_)
                 except OSError:
@@ -122,6 +124,11 @@ class Keeper:
             why = f"it was in {files.folder} and is not there any more: nothing is made in its place"
             raise WorldError(f"mount volume {volume.claim} of {volume.instance}", why)
         files.make(volume.size_bytes)
+        if step.instance.machine is not None:
+            if volume.id not in mounts.mounted(self._top).get(short(step.instance.uid), ()):
+                files.grow(volume.size_bytes, alone=True)
+            mounts.lend_disk(self._top, files.data, volume.id, short(step.instance.uid))
+            return
         if volume.id not in mounts.mounted(self._top).get(short(step.instance.uid), ()):
             mounts.release(self._top, files.data, volume.id)
             files.grow(volume.size_bytes)

@@ -3,8 +3,8 @@
 In: a volume's file, an incarnation, the host's user that is root in it. Out: the mount `<top>/<ten digits>/<volume>`,
 which Podman lends to the container. On the disk the users are those inside, so the next incarnation, which has other
 users on the host, finds its own files (mount_setattr(2), Linux 5.12). `top` is shared with other mount namespaces:
-Podman's service may have one of its own, and must see what is mounted here later. It makes no file system and decides
-nothing.
+Podman's service may have one of its own, and must see what is mounted here later. A virtual machine has the file itself
+as a disk. It makes no file system and decides nothing.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from anypop.agent.naming import short
 from anypop.host import process, shared_mounts
 from anypop.model.errors import WorldError
 
+_BIND = 0x1000  # linux/mount.h
 _MOVE_MOUNT = 429  # one number on every architecture (asm-generic/unistd.h)
 _AT_FDCWD, _EMPTY_PATH = -100, 4
 _FREEZE, _THAW = 0xC0045877, 0xC0045878  # linux/fs.h
@@ -72,6 +73,23 @@ def attach(top: Path, data: Path, volume: str, key: str, first_user: int) -> Non
         _unmount(base)
 
 
+def lend_disk(top: Path, data: Path, volume: str, key: str) -> None:
+    """The file itself in the place of a mount: for an incarnation whose virtual machine has it as a disk. Raises
+    `WorldError`, also where anybody else still has it.
+    """
+    what, target = f"lend volume {volume}", top / key / volume
+    shared_mounts.share(top)
+    holders = {other for other, volumes in mounted(top).items() if volume in volumes}
+    if key in holders:
+        return
+    if holders:
+        raise WorldError(what, "another incarnation still has it")
+    release(top, data, volume)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target.touch(mode=0o600)
+    _check(_libc.mount(bytes(data), bytes(target), b"none", _BIND, None), what)
+
+
 def must_be_seen(top: Path, volume: str, key: str, podman: Path) -> None:
     """The process behind Podman's socket has to see a mount as we do; else it goes, with a `WorldError`."""
     target = top / key / volume
@@ -88,7 +106,7 @@ def detach(top: Path, key: str) -> None:
         _unmount(folder / volume)
     with contextlib.suppress(OSError):
         for left in folder.iterdir():
-            left.rmdir()
+            left.rmdir() if left.is_dir() else left.unlink()
         folder.rmdir()
 
 
@@ -113,8 +131,10 @@ def devices_of(data: Path) -> list[str]:
 
 @contextlib.contextmanager
 def still(point: Path | None) -> Iterator[None]:
-    """Nothing is written to the file system at `point` meanwhile, and all that was written is in its file."""
-    if point is None:
+    """Nothing is written to the file system at `point` meanwhile, and all that was written is in its file. What is lent
+    as a disk is its guest's to hold still.
+    """
+    if point is None or not point.is_dir():
         yield
         return
     handle = os.open(point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -41,6 +41,7 @@ from anypop.agent.act.instances.machines.watch import Ends
 from anypop.agent.act.instances.runtime import STOP_GRACE_S, Running
 from anypop.agent.act.instances.shutting_in import first_user
 from anypop.agent.act.network import guests
+from anypop.agent.act.volumes.mounts import place as volume_place
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.steps import (
     CreateContainer,
@@ -59,6 +60,7 @@ from anypop.model.machine import OVERHEAD_BYTES, Acceleration, Firmware, Machine
 from anypop.model.names import CityCode, InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
+from anypop.model.volume import volume_id
 from anypop.model.workload import Container
 
 _THREADS = 128  # of QEMU beside the guest's processors: its disks and console
@@ -86,10 +88,16 @@ Seed = Callable[[InstanceOrder, Container, Path], None]
 
 
 class Machines:
-    """One host's. `folder`: where they lie, a folder each, by the uid of the instance."""
+    """One host's. `folder`: where they lie, a folder each, by the uid of the instance. `volumes`: where volumes are
+    lent to instances.
+    """
 
-    def __init__(self, folder: Path, *, prefix: str, pop: CityCode, images: Images, seed: Seed) -> None:
+    def __init__(
+        self, folder: Path, *, prefix: str, pop: CityCode, images: Images, seed: Seed, volumes: Path | None = None
+    ) -> None:
         self._folder, self._prefix, self._pop, self._images, self._seed = folder, prefix, pop, images, seed
+        self._volumes = volumes
+        self._thawed = False
         self._ability: Ability | None = None
         self._ended = asyncio.Event()
         self._keepers = Ends(self._ended.set)
@@ -106,6 +114,9 @@ class Machines:
         return self._ability.warning if self._ability is not None else ""
 
     async def seen(self) -> Sequence[ContainerSeen]:
+        if not self._thawed:  # after the death of whoever held guests still
+            self._thawed = True
+            await asyncio.gather(*(monitor.thaw(place) for place in places(self._folder).values()))
         there = {uid: (place, spec) for uid, place in places(self._folder).items() if (spec := place.spec())}
         keepers = (process.alive(place.file(KEEPER)) for place, _ in there.values())
         self._keepers.watch({pid for pid in keepers if pid is not None})
@@ -144,6 +155,7 @@ class Machines:
             namespace=namespace_of(self._prefix, instance.uid), mac=inside_mac(instance.uid).hex(":"),
             user=first_user(instance), cpu_millis=container.most_cpu_millis, share_millis=container.cpu_millis,
             memory_bytes=container.most_memory_bytes,
+            volumes=tuple((m.claim, volume_id(instance.workload_id, instance.name, m.claim)) for m in container.mounts),
         )  # fmt: skip
         try:
             await asyncio.to_thread(self._furnish, place, spec, parts, instance, container)
@@ -188,19 +200,47 @@ class Machines:
             return
         self._ability = ability = can()
         groups = limited_groups.make(spec.id, _limits(spec, ability.accelerator))
-        tap = guests.open_tap(spec.namespace)
-        try:
-            argv = arguments(spec, accelerator=ability.accelerator, handed=Handed(tap=tap))
+        with contextlib.ExitStack() as opened:
+            tap = guests.open_tap(spec.namespace)
+            opened.callback(os.close, tap)
+            disks = []
+            for name, id_ in spec.volumes:
+                disks.append((name, self._open_volume(what, spec.uid, id_)))
+                opened.callback(os.close, disks[-1][1])
+            handed = Handed(tap=tap, disks=tuple(disks))
+            argv = arguments(spec, accelerator=ability.accelerator, handed=handed)
             argv = launch.as_nobody(spec.namespace, spec.user, ability.group, argv)
-            await launch.begin(place, argv, groups, [tap])
-        finally:
-            os.close(tap)
+            await launch.begin(place, argv, groups, [tap, *(file for _, file in disks)])
         try:
             await answers(place, lambda: place.pid() is not None)
         except WorldError as error:
             if place.pid() is None:  # it is not the first to go so: whoever looks tells how it ended
                 raise WorldError(what, place.said() or "QEMU ended at once and said nothing") from error
             raise
+
+    def _open_volume(self, what: str, uid: str, id_: str) -> int:
+        """As root opens it: its user has no way to the file itself."""
+        if self._volumes is None:
+            raise WorldError(what, "there are no volumes here")
+        try:
+            return os.open(volume_place(self._volumes, uid, id_), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise WorldError(what, f"volume {id_}: {error.strerror}") from error
+
+    @contextlib.asynccontextmanager
+    async def still(self, instance: InstanceName) -> AsyncIterator[None]:
+        held = [
+            place
+            for place in places(self._folder).values()
+            if (spec := place.spec()) and spec.label("instance") == instance and place.pid() is not None
+        ]
+        try:
+            for place in held:
+                await monitor.freeze(place)
+            yield
+        finally:
+            for place in held:
+                await monitor.thaw(place)
 
     async def _remove(self, uid: str) -> None:
         place = Place(self._folder / uid)

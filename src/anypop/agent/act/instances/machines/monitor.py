@@ -10,10 +10,11 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from anypop.agent.act.instances.machines.place import GUEST_AGENT, QMP, Place
+from anypop.agent.act.instances.machines.place import FROZEN, GUEST_AGENT, QMP, Place
 from anypop.model.errors import WorldError
 
 ANSWER_S = 5.0
+_FREEZE_S = 2.0
 _PAUSE_S = 0.05  # between two looks whether a command in the guest has ended: nobody tells
 
 
@@ -86,3 +87,20 @@ async def ask_to_end(place: Place) -> None:
         with contextlib.suppress(WorldError):  # it does not answer to this where it succeeds
             await ask_guest(place, "guest-shutdown", mode="powerdown", within_s=0.5)
     await pressed
+
+
+async def freeze(place: Place) -> None:
+    """The guest's file systems are still from now on, where its agent can do that; else a copy of its disks is what a
+    power cut would leave.
+    """
+    place.file(FROZEN).touch()
+    with contextlib.suppress(WorldError):
+        await ask_guest(place, "guest-fsfreeze-freeze", within_s=_FREEZE_S)
+
+
+async def thaw(place: Place) -> None:
+    """Let them go on. Nothing where nobody has held them still."""
+    if place.file(FROZEN).exists():
+        with contextlib.suppress(WorldError):
+            await ask_guest(place, "guest-fsfreeze-thaw", within_s=_FREEZE_S)
+        place.file(FROZEN).unlink(missing_ok=True)

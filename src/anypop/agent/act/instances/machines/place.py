@@ -23,6 +23,7 @@ from anypop.model.machine import MachineImage
 SPEC, ROOT, SEED, FIRMWARE = "spec.json", "root.qcow2", "seed.iso", "firmware.fd"
 QMP, CONSOLE, GUEST_AGENT = "qmp.sock", "console.sock", "guest-agent.sock"
 PID, KEEPER, ENDED, SAID = "qemu.pid", "keeper.pid", "ended", "qemu.log"
+FROZEN = "frozen"
 DISK, KERNEL, INITRD = "image-disk", "image-kernel", "image-initrd"
 """An image's parts: one file each with those in the cache, so that what the cache drops lives on here."""
 
