@@ -352,12 +352,12 @@ class PopLab:
                 f"{error}\nlast report: {self.control.report}\nagent said: {self.agent_log()}"
             ) from error
 
-    def get(self, address: object, *, upstream: str = "one", timeout_s: float = 1.0) -> str:
+    def get(self, address: object, *, upstream: str = "one", timeout_s: float = 1.0, path: str = "/") -> str:
         """The page at `address`, asked from an upstream's namespace; empty when there is none."""
         with suppress(OSError, http.client.HTTPException), netns.inside(self.upstreams.namespace(upstream)):
             connection = http.client.HTTPConnection(str(address), 80, timeout=timeout_s)
             try:
-                connection.request("GET", "/")
+                connection.request("GET", path)
                 return connection.getresponse().read().decode().strip()
             finally:
                 connection.close()

@@ -29,8 +29,9 @@ from anypop.agent.decide.steps import (
     StartContainer,
     TakeSnapshot,
 )
-from anypop.agent.naming import namespace_of, short
+from anypop.agent.naming import namespace_of
 from anypop.agent.observe.deaths import DeathWatch
+from anypop.agent.observe.groups import Group
 from anypop.host import control_groups, inventory, limited_groups, netns, process
 from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import WorldError
@@ -94,6 +95,9 @@ def test_qemu_runs_as_nobody_in_its_namespace_and_within_its_limits(empty: Empty
         assert inventory.is_inside(seen.pid, namespace_of(PREFIX, UID))
         assert control_groups.holds(seen.pid, seen.id)
         assert seen.id in limited_groups.names()
+        used = Group(seen.pid, of=seen.id).read()
+        assert used.cpu_us is not None, "it is measured as a container is"
+        assert used.memory is not None
         (limit,) = _memory_limits(seen.id)
         assert 64 << 20 < limit < 256 << 20
         # what the next machine's user may not read: the folder above, this one's record, another's disk
@@ -232,7 +236,8 @@ def test_a_volume_is_a_disk_that_its_user_could_not_open_himself(empty: EmptyGue
     try:
         run(empty, test, volumes=volumes_top(tmp_path))
     finally:
-        mounts.detach(volumes_top(tmp_path), short(order.uid))
+        for point in inventory.mounts_below(tmp_path):
+            mounts._unmount(Path(point))
 
 
 def test_what_cannot_be_started_says_why_in_qemus_words(empty: EmptyGuests) -> None:

@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anypop.agent.act.instances.gate import written_addresses
+from anypop.agent.act.instances.image_cache import ImageCache
+from anypop.agent.act.instances.machines.machines import Machines
 from anypop.agent.act.instances.podman import Podman
+from anypop.agent.act.instances.runtimes import Runtimes
 from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.control_client import ControlClient
-from anypop.agent.run import KEPT_LOGS, Agent
+from anypop.agent.run import KEPT_LOGS, MACHINE_IMAGES, MACHINES, Agent
 from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
@@ -61,14 +64,23 @@ async def _live(
     except BlockingIOError as error:
         raise WorldError(f"start the agent in {state}", "another agent runs there") from error
     (url, *others), ca, token_file = control
+    whole = state.resolve()  # noqa: ASYNC240 - nothing else runs in this loop yet
+    volumes = volumes_top(whole)
+    client = ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state)
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,
-        runtime=Podman(
-            podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others), kept=state / KEPT_LOGS,
-            volumes=volumes_top(state.resolve()),  # noqa: ASYNC240 - nothing else runs in this loop yet
+        runtime=Runtimes(
+            Podman(
+                podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others), kept=state / KEPT_LOGS,
+                volumes=volumes,
+            ),
+            Machines(
+                whole / MACHINES, prefix=prefix, pop=pop, images=ImageCache(whole / MACHINE_IMAGES, client.image_file),
+                volumes=volumes,
+            ),
         ),
-        keeper=Keeper(state.resolve(), podman),  # noqa: ASYNC240 - as above
-        control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state),
+        keeper=Keeper(whole, podman),
+        control=client,
         clock=SteadyClock(time.time, time.monotonic),
     )  # fmt: skip
     # an operator's wish for a full look now

@@ -78,7 +78,7 @@ from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 
 KEPT_LOGS, NAMES, METRICS_SOCKET, SAMPLES = "logs", "names", "metrics.sock", "samples"
-MACHINES, GUESTS = "machines", "guests"
+MACHINES, MACHINE_IMAGES, GUESTS = "machines", "machine-images", "guests"
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
 LONGEST_REST_S = 0.02

@@ -20,7 +20,7 @@ def guests_for(
     return tuple(
         Guest(
             uid=instance.uid,
-            console=f"{machines}/{instance.uid}/console.sock",
+            console=f"{machines}/{instance.uid}/own/console.sock",
             kept=f"{kept}/{instance.uid}/{container.name}",
             namespace=namespace_of(prefix, instance.uid),
             log_bytes=log_bytes,

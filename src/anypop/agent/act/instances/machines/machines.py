@@ -7,6 +7,7 @@ is. Every step may be repeated, also by another agent, after a kill at any point
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -25,6 +26,7 @@ from anypop.agent.act.instances.machines.arguments import (
     has_root,
     vcpus,
 )
+from anypop.agent.act.instances.machines.iso import write_iso
 from anypop.agent.act.instances.machines.place import (
     DISK,
     FIRMWARE,
@@ -37,6 +39,7 @@ from anypop.agent.act.instances.machines.place import (
     Spec,
     places,
 )
+from anypop.agent.act.instances.machines.seed import seed_files
 from anypop.agent.act.instances.machines.watch import Ends
 from anypop.agent.act.instances.runtime import STOP_GRACE_S, Running
 from anypop.agent.act.instances.shutting_in import first_user
@@ -63,6 +66,7 @@ from anypop.model.streams import CommandRequest
 from anypop.model.volume import volume_id
 from anypop.model.workload import Container
 
+_log = logging.getLogger(__name__)
 _THREADS = 128  # of QEMU beside the guest's processors: its disks and console
 _PARTS = {"disk": DISK, "kernel": KERNEL, "initrd": INITRD}
 
@@ -83,22 +87,18 @@ class Images(Protocol):
         ...
 
 
-Seed = Callable[[InstanceOrder, Container, Path], None]
-"""Writes the image of a disk with all that a guest is told to this path."""
-
-
 class Machines:
     """One host's. `folder`: where they lie, a folder each, by the uid of the instance. `volumes`: where volumes are
     lent to instances.
     """
 
     def __init__(
-        self, folder: Path, *, prefix: str, pop: CityCode, images: Images, seed: Seed, volumes: Path | None = None
+        self, folder: Path, *, prefix: str, pop: CityCode, images: Images, volumes: Path | None = None
     ) -> None:
-        self._folder, self._prefix, self._pop, self._images, self._seed = folder, prefix, pop, images, seed
+        self._folder, self._prefix, self._pop, self._images = folder, prefix, pop, images
         self._volumes = volumes
         self._thawed = False
-        self._ability: Ability | None = None
+        self._warned = False
         self._ended = asyncio.Event()
         self._keepers = Ends(self._ended.set)
 
@@ -108,10 +108,6 @@ class Machines:
     def knows(self, uid: str) -> bool:
         """Whether this is the instance of a machine that was made here."""
         return Place(self._folder / uid).file("spec.json").exists()
-
-    def warning(self) -> str:
-        """What its operator should know of how machines run here; empty before the first one."""
-        return self._ability.warning if self._ability is not None else ""
 
     async def seen(self) -> Sequence[ContainerSeen]:
         if not self._thawed:  # after the death of whoever held guests still
@@ -174,7 +170,7 @@ class Machines:
             link.hardlink_to(file)
             link.chmod(0o444)  # no folder that leads there is open to anybody else
         own = [SEED]
-        self._seed(instance, container, place.own / SEED)
+        write_iso(place.own / SEED, seed_files(instance, container, pop=self._pop, mac=spec.mac))
         if has_root(spec):
             # what is behind the image is never opened here: it is somebody else's file
             behind = ["-u", "-b", DISK, "-F", spec.image.disk_format.lower()] if "disk" in parts else []
@@ -198,7 +194,7 @@ class Machines:
             raise WorldError(what, "it is not there")
         if place.pid() is not None:
             return
-        self._ability = ability = can()
+        ability = self._can()
         groups = limited_groups.make(spec.id, _limits(spec, ability.accelerator))
         with contextlib.ExitStack() as opened:
             tap = guests.open_tap(spec.namespace)
@@ -217,6 +213,14 @@ class Machines:
             if place.pid() is None:  # it is not the first to go so: whoever looks tells how it ended
                 raise WorldError(what, place.said() or "QEMU ended at once and said nothing") from error
             raise
+
+    def _can(self) -> Ability:
+        """How machines run here; once in the life of an agent its operator is told what he should know of that."""
+        ability = can()
+        if ability.warning and not self._warned:
+            self._warned = True
+            _log.warning(ability.warning)
+        return ability
 
     def _open_volume(self, what: str, uid: str, id_: str) -> int:
         """As root opens it: its user has no way to the file itself."""
