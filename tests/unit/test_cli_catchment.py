@@ -396,3 +396,77 @@ def test_a_graph_that_cannot_be_read_stops_no_announcement(call: Caller, control
     ran = call("announce", "withhold", "web", "--pop", "LHR")
     assert ran.code == 0 and "no prediction: " in ran.err and "nowhere.txt" in ran.err
     assert control.rules["LHR", "1299"]["mode"] == "withhold"
+
+
+def test_announcements_of_the_past_are_kept_and_learnt_from(call: Caller, tmp_path: Path) -> None:
+    """Each announcement is a pair of files; a prediction from all of them says chances, and so does what is saved."""
+    asn = {row["asn"] for row in json.loads(call("catchment", "predict", *GRAPH, *PLAN, "-o", "json").out)["biggest"]}
+    seen = tmp_path / "seen.csv"
+    seen.write_text("network,vantage,pop,time\n" + "".join(f"{n},v,JFK,2026-01-01\n" for n in sorted(asn)))
+    history = ["--history", str(tmp_path / "history")]
+    plan = plans.read((LONDON / "plan.yaml").read_text(), "plan")
+    for pops in (("JFK", "LHR"), ("AMS", "JFK"), ("JFK", "LAX")):
+        some = tmp_path / "some.yaml"
+        some.write_text(
+            plans.write(Announcements(asn=plan.asn, sessions=tuple(s for s in plan.sessions if s.pop in pops)))
+        )
+        for _ in range(2):  # the same again adds nothing
+            told = json.loads(
+                call(
+                    "catchment", "observe", "--import", str(seen), "--announced", str(some), *history, "-o", "json"
+                ).out
+            )
+            assert told["kept"] == len(asn)
+        # pairs are called by the second
+        for file in sorted((tmp_path / "history").glob("2*")):
+            file.rename(file.with_name(f"1{pops[0]}{pops[1]}{file.suffix}"))
+    assert len(list((tmp_path / "history").glob("*.yaml"))) == 3
+    found = json.loads(call("catchment", "predict", *GRAPH, *PLAN, *history, "-o", "json").out)
+    assert found["learnt"].startswith("from what networks preferred before")
+    assert {row["pop"] for row in found["biggest"]} == {"JFK"}
+    assert all(0.3 < row["chance"] < 1 for row in found["biggest"])
+    plain = call("catchment", "predict", *GRAPH, *PLAN, *history)
+    assert "CHANCE" in plain.out
+    saved = tmp_path / "saved.json"
+    assert call("catchment", "predict", *GRAPH, *PLAN, *history, "--save", str(saved)).code == 0
+    score = json.loads(
+        call("catchment", "evaluate", "--predicted", str(saved), "--measured", str(seen), "-o", "json").out
+    )
+    assert score["overall"]["accuracy"] == 1
+    assert score["calibration"]["classes"]
+
+
+def test_where_a_rule_at_one_neighbour_moves_a_network_the_graph_has_the_word(call: Caller, tmp_path: Path) -> None:
+    """What was announced from the same PoPs before says nothing of the rule; who does not move stays as learnt."""
+    before = json.loads(call("catchment", "predict", *GRAPH, *PLAN, "-o", "json", "--biggest", "100").out)["biggest"]
+    after = json.loads(
+        call(
+            "catchment", "predict", *GRAPH, "--plan", str(LONDON / "scoped.yaml"), "-o", "json", "--biggest", "100"
+        ).out
+    )["biggest"]
+    moved = {(a["asn"], a["city"]): a["pop"] for b, a in zip(before, after, strict=True) if a["pop"] != b["pop"]}
+    assert moved
+    seen = tmp_path / "seen.csv"
+    seen.write_text(
+        "network,vantage,pop,time\n" + "".join(f"{n},v,LAX,2026-01-01\n" for n in {r["asn"] for r in before})
+    )
+    history = ["--history", str(tmp_path / "history")]
+    call("catchment", "observe", "--import", str(seen), "--announced", str(LONDON / "plan.yaml"), *history)
+    asked = ["--plan", str(LONDON / "scoped.yaml"), *history, "-o", "json", "--biggest", "100"]
+    for row in json.loads(call("catchment", "predict", *GRAPH, *asked).out)["biggest"]:
+        assert row["pop"] == moved.get((row["asn"], row["city"]), "LAX")
+
+
+def test_a_history_that_cannot_be_read_is_told_with_all_its_problems(call: Caller, tmp_path: Path) -> None:
+    """Each with its file."""
+    folder = tmp_path / "history"
+    none = call("catchment", "predict", *GRAPH, *PLAN, "--history", str(folder))
+    assert (none.code, "is no folder" in none.err) == (2, True)
+    folder.mkdir()
+    (folder / "a.yaml").write_text("asn: x\n")
+    (folder / "b.yaml").write_text((LONDON / "plan.yaml").read_text())
+    (folder / "b.csv").write_text("network,vantage,pop,time\n1,v,XXX,2026-01-01\n")
+    told = call("catchment", "predict", *GRAPH, *PLAN, "--history", str(folder))
+    assert told.code == 2
+    assert "a.yaml" in told.err
+    assert "b.csv" in told.err

@@ -10,7 +10,7 @@ from typing import Any
 from anypop.advice.question import Answer
 from anypop.model.cities import find_city
 from anypop.routing.catchment.diff import Diff, Move
-from anypop.routing.catchment.evaluate import Evaluation, Score
+from anypop.routing.catchment.evaluate import Calibration, Evaluation, Score
 from anypop.routing.catchment.predict import Prediction, Row, Share
 
 
@@ -27,6 +27,7 @@ def prediction_data(found: Prediction, *, biggest: int, graph: str) -> dict[str,
         "sites": len(found.internet),
         "mean_extra_km": _number(found.mean_extra_km),
         "stable": found.outcome.stable,
+        **({"learnt": found.learnt} if found.learnt else {}),
         "by_pop": [_share_data(share) for share in found.by_pop()],
         "by_region": [_share_data(share) for share in found.by_region()],
         "by_country": [_share_data(share) for share in found.by_country()],
@@ -37,19 +38,23 @@ def prediction_data(found: Prediction, *, biggest: int, graph: str) -> dict[str,
 def row_data(row: Row) -> dict[str, Any]:
     place = find_city(row.city) if row.city else None
     where = {"latitude": place.latitude, "longitude": place.longitude} if place is not None else {}
-    return where | {
-        "asn": row.asn,
-        "city": row.city or None,
-        "region": row.region or None,
-        "pop": row.pop,
-        "path": list(row.path),
-        "kind": row.kind or None,
-        "confidence": row.confidence.value,
-        "ties": list(row.ties),
-        "nearest": row.nearest,
-        "extra_km": None if row.extra_km is None else round(row.extra_km, 1),
-        "weight": row.weight,
-    }
+    return (
+        where
+        | {
+            "asn": row.asn,
+            "city": row.city or None,
+            "region": row.region or None,
+            "pop": row.pop,
+            "path": list(row.path),
+            "kind": row.kind or None,
+            "confidence": row.confidence.value,
+            "ties": list(row.ties),
+            "nearest": row.nearest,
+            "extra_km": None if row.extra_km is None else round(row.extra_km, 1),
+            "weight": row.weight,
+        }
+        | ({"chance": round(row.chance, 4)} if row.chance is not None else {})
+    )
 
 
 def _share_data(share: Share) -> dict[str, Any]:
@@ -95,8 +100,14 @@ def evaluation_data(found: Evaluation) -> dict[str, Any]:
         "overall": _score_data(found.overall),
         "by_confidence": [_score_data(score) for score in found.by_confidence],
         "unmatched": found.unmatched,
+        **({"calibration": calibration_data(found.calibration)} if found.calibration is not None else {}),
         "confusion": [{"predicted": a or None, "measured": b, "networks": n} for a, b, n in found.confusion],
     }
+
+
+def calibration_data(found: Calibration) -> dict[str, Any]:
+    classes = [{"said": round(c.said, 4), "right": round(c.right, 4), "networks": c.networks} for c in found.classes]
+    return {"error": round(found.error, 4), "classes": classes}
 
 
 def _score_data(score: Score) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Which graph of the Internet a question is asked of: files named by somebody, found or given, in, a `Graph` out.
 
 In this order: the files that were named; ANYPOP_GRAPH, ANYPOP_OVERRIDES, ANYPOP_FOOTPRINT; `graph.yaml` in a folder
-(`graph:`, `overrides:`, `footprint:`, `weights:`, `observations:`, relative to it); a lab's own topology, where a lab
-is in that folder. Reads these files and nothing else. A graph of 75,000 networks loads in 0.6 s of one core, so none
-is kept. Numpy is imported by what loads, not by what only looks for files.
+(`graph:`, `overrides:`, `footprint:`, `weights:`, `observations:`, `history:`, relative to it); a lab's own topology,
+where a lab is in that folder. Reads these files and nothing else. A graph of 75,000 networks loads in 0.6 s of one
+core, so none is kept. Numpy is imported by what loads, not by what only looks for files.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anypop.model.errors import Invalid, Problem
 
 if TYPE_CHECKING:
+    from anypop.advice.history import Kept
     from anypop.routing.catchment.observations import Observation
     from anypop.routing.engine.propagate import Engine
     from anypop.routing.engine.seeds import Policies
     from anypop.routing.internet.sites import Internet
 
-FILES = ("graph", "overrides", "footprint", "weights", "observations")
+FILES = ("graph", "overrides", "footprint", "weights", "observations", "history")
 File = Path | None
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class Sources:
     footprint: File = None
     weights: File = None
     observations: File = None
+    history: File = None
     lab: File = None
 
     @property
@@ -62,6 +64,7 @@ class Graph:
     says: str
     weights: Mapping[int, float] | None = None
     observations: "tuple[Observation, ...]" = ()
+    history: "tuple[Kept, ...]" = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -112,6 +115,14 @@ def load(found: Sources, topology: Topology | None = None) -> Graph:
     observations: tuple[Observation, ...] = _part(
         problems, found.observations, lambda data, file: read_csv(_text(data, file), file), ()
     )
+    kept: tuple[Kept, ...] = ()
+    if found.history is not None:
+        from anypop.advice import history  # noqa: PLC0415 - it asks for graphs itself
+
+        try:
+            kept = history.read(found.history)
+        except Invalid as error:
+            problems.extend(error.problems)
     internet, warnings = (topology.internet, ()) if topology is not None else _of_files(found, problems)
     if problems:
         raise Invalid(problems)
@@ -123,6 +134,7 @@ def load(found: Sources, topology: Topology | None = None) -> Graph:
         says=found.says,
         weights=weights,
         observations=observations,
+        history=kept,
         warnings=warnings,
     )
 

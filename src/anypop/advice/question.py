@@ -7,7 +7,7 @@ that can be compared, since all count the same PoPs as somebody's nearest. Pure.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from anypop.advice import what_if
+from anypop.advice import history, what_if
 from anypop.advice.graph import Graph
 from anypop.advice.known import Known
 from anypop.model.errors import Invalid, Problem
@@ -77,6 +77,8 @@ def ask(graph: Graph, question: Question, *, compare: bool) -> Answer:
 def predicted(graph: Graph, announcements: Announcements, homes: tuple[CityCode, ...]) -> Prediction:
     """Where everybody lands. Raises `Invalid` for sessions that the graph does not have."""
     refuse_unknown(graph, announcements)
+    if graph.history:
+        return history.learnt(graph, announcements, homes, graph.history)
     return predict(graph.engine, announcements, weights=graph.weights, pins=graph.pins(), homes=homes)
 
 
@@ -96,6 +98,8 @@ def refuse_unknown(graph: Graph, announcements: Announcements) -> None:
 
 
 def _notes(graph: Graph, announcements: Announcements, found: Prediction) -> Iterator[str]:
+    if found.learnt:
+        yield found.learnt
     yield from dict.fromkeys(_elsewhere(graph, announcements))
     if not found.outcome.stable:
         yield "the preferences asked for never come to rest: what is shown is one moment of it"

@@ -44,11 +44,19 @@ def write(prediction: Prediction, *, graph: str) -> str:
                 "level": prediction.level.tolist(),
                 "weight": [float(f"{weight:.9g}") for weight in prediction.weight.tolist()],
                 "ties": prediction.outcome.mask.tolist(),
+                **_chances(prediction),
             },
+            "learnt": prediction.learnt,
             "tie_pops": list(prediction.outcome.pops),
         },
         separators=(",", ":"),
     )
+
+
+def _chances(prediction: Prediction) -> dict[str, list[float]]:
+    if prediction.chance is None:
+        return {}
+    return {"chance": [round(chance, 4) for chance in prediction.chance.tolist()]}
 
 
 def is_saved(text: str) -> bool:
@@ -74,6 +82,9 @@ def _read(data: dict[str, Any], file: str) -> Prediction:
     sites = data["sites"]
     asn = np.array(sites["asn"], dtype=np.int64)
     number = len(asn)
+    chance = np.array(sites["chance"], dtype=np.float64) if "chance" in sites else None
+    if chance is not None and (len(chance) != number or not ((chance >= 0) & (chance <= 1)).all()):
+        raise ValueError("its chances are no chances")
     if any(len(sites[name]) != number for name in ("city", "pop", "nearest", "extra_km", "level", "weight", "ties")):
         raise ValueError("its columns differ in length")
     pops = tuple(CityCode(str(pop)) for pop in data["pops"])
@@ -121,6 +132,8 @@ def _read(data: dict[str, Any], file: str) -> Prediction:
         extra_km=np.array([np.nan if km is None else km for km in sites["extra_km"]], dtype=np.float64),
         level=level,
         weight=np.array(sites["weight"], dtype=np.float64),
+        chance=chance,
+        learnt=str(data.get("learnt", "")),
     )
 
 

@@ -12,7 +12,7 @@ import typer
 from anypop.advice.graph import Graph, Sources
 from anypop.cli.call import Call, command
 from anypop.cli.catchment import graph_options
-from anypop.cli.catchment.graph_options import Footprint, GraphFile, Observed, Overrides, Weights
+from anypop.cli.catchment.graph_options import Footprint, GraphFile, History, Observed, Overrides, Weights
 from anypop.cli.failure import usage
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def predict(
     footprint: Footprint = None,
     weights: Weights = None,
     observations: Observed = None,
+    history: History = None,
     plan: Plan = None,
     workload: Workload = "",
     what_if: WhatIf = None,
@@ -92,7 +93,10 @@ def predict(
     from anypop.advice.question import ask  # noqa: PLC0415
     from anypop.cli.catchment import inputs, picture, tables  # noqa: PLC0415
 
-    given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations)
+    given = Sources(
+        graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations,
+        history=history,
+    )  # fmt: skip
     internet = graph_options.loaded(call, given).graph
     asked = inputs.question(call, plan, workload, what_if or ())
     answer = ask(internet, asked, compare=bool(what_if))
@@ -220,6 +224,7 @@ def generate(
     examples="""
     anypop probe --all -o json | anypop catchment observe --import -
     anypop catchment observe --import seen.csv
+    anypop catchment observe --import seen.csv --announced plan.yaml --history history
     anypop catchment observe --import atlas.json --pops AMS,LHR,JFK --probes probes.json --out observations.csv
     """,
 )
@@ -255,12 +260,31 @@ def observe(
             "--out", metavar="FILE", help="Add them to this file (default: observations.csv in the state folder)."
         ),
     ] = None,
+    announced: Annotated[
+        Path | None,
+        typer.Option(
+            "--announced", metavar="FILE", help="What was announced meanwhile, as a plan: keep both in the history."
+        ),
+    ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", metavar="FOLDER", help="Where (default: history in the state folder)."),
+    ] = None,
 ) -> None:
     """Store where networks were seen to land; predictions then start from that."""
     from anypop.advice.measurements import by_pop  # noqa: PLC0415 - see the module
     from anypop.cli.catchment import observations  # noqa: PLC0415
 
     found = observations.imported(source, pops=pops, meaning=meaning or (), probes=probes, prefixes=prefixes)
+    if announced is not None:
+        if out is not None:
+            raise usage("--out and --announced are two places", advice="Leave one of them out.")
+        file, number = observations.keep_with(announced, history or call.folder / "history", found)
+        call.screen.result(
+            {"file": str(file), "read": len(found), "kept": number, "pops": by_pop(found)},
+            lambda: [f"{len(found):,} observations; {number:,} under these announcements, in {file.parent}"],
+        )
+        return
     target = out or call.folder / "observations.csv"
     added, every = observations.keep(target, found)
     data = {"file": str(target), "read": len(found), "added": added, "kept": every, "pops": by_pop(found)}

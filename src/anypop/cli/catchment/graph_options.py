@@ -33,6 +33,12 @@ Footprint = Annotated[
 Weights = Annotated[
     File, typer.Option("--weights", metavar="FILE", help="CSV of users (or traffic) per network: asn,weight.")
 ]
+History = Annotated[
+    File,
+    typer.Option(
+        "--history", metavar="FOLDER", help="Earlier announcements and what was seen under them, to learn from."
+    ),
+]
 Observed = Annotated[File, typer.Option("--observations", metavar="FILE", help="Measurements that overrule the model.")]
 
 _ADVICE = (

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from anypop.advice import history, plans
 from anypop.advice.measurements import (
     as_csv,
     identifier,
@@ -76,6 +77,15 @@ def keep(target: Path, found: Iterable[Observation]) -> tuple[int, int]:
     except OSError as error:
         raise usage(f"{target} cannot be written: {error.strerror}", advice="Name a file with --out.") from error
     return len(every) - len(set(old)), len(every)
+
+
+def keep_with(announced: Path, folder: Path, found: Iterable[Observation]) -> tuple[Path, int]:
+    """Add observations to the history, beside what was announced. Returns its plan file, and how many it holds."""
+    plan = plans.read(text_of(announced, "a plan"), str(announced))
+    try:
+        return history.keep(folder, plan, [seen for seen in found if seen.asn], now=time.time())
+    except OSError as error:
+        raise usage(f"{folder} cannot be written: {error.strerror}", advice="Name a folder with --history.") from error
 
 
 def _meanings(given: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Predictions, differences and evaluations as tables for people. Pure.
 
 In: `Prediction`, `Diff`, `Evaluation`. Out: `Table`s and sentences; as plain data they are `advice.answers`. Shares are
-parts of the weight of all networks; "sure" is the share of a group that no tie can change.
+parts of the weight of all networks; "sure" is the share of a group that no tie can change, or the mean chance of its
+answers where they were learnt from measurements.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.routing.actions import Region
 from anypop.routing.catchment.diff import Diff
-from anypop.routing.catchment.evaluate import Evaluation
+from anypop.routing.catchment.evaluate import Calibration, Evaluation
 from anypop.routing.catchment.predict import Confidence, Prediction, Row, Share
 
 _STYLES = {
@@ -90,6 +91,7 @@ def rows(found: Iterable[Row]) -> Table:
         Column(head="IN", maybe=True),
         Column(head="POP"),
         Column(head="CONFIDENCE"),
+        Column(head="CHANCE", right=True, maybe=True),
         Column(head="BEYOND NEAREST", right=True, maybe=True),
         Column(head="SHARE", right=True, drop=2),
         Column(head="AS PATH", drop=1),
@@ -111,6 +113,7 @@ def rows(found: Iterable[Row]) -> Table:
                 or "-",
                 (row.pop or "-", style if all(place.nearest == row.nearest for place in places) else ""),
                 (sure, _STYLES[row.confidence]),
+                percent(row.chance) if row.chance is not None else "-",
                 km(_mean(place.extra_km for place in places)),
                 percent(sum(place.weight for place in places)),
                 path,
@@ -185,9 +188,24 @@ def evaluation(found: Evaluation) -> list[Shown]:
     missing = (
         [f"measurements of networks that the prediction does not have: {found.unmatched:,}"] if found.unmatched else []
     )
+    likely: list[Shown] = (
+        [
+            f"answers differ by {percent(found.calibration.error)} on average from how often they say to be right",
+            _calibration(found.calibration),
+        ]
+        if found.calibration is not None
+        else []
+    )
     return [
         Table(columns=columns, rows=lines),
         "the baseline is what guessing the biggest measured PoP for everybody scores",
         *missing,
+        *likely,
         *(["wrong:", *wrong[:20]] if wrong else []),
     ]
+
+
+def _calibration(found: Calibration) -> Table:
+    columns = [Column(head="SAID", right=True), Column(head="RIGHT", right=True), Column(head="NETWORKS", right=True)]
+    rows: list[list[Cell]] = [[percent(c.said), percent(c.right), f"{c.networks:,}"] for c in found.classes]
+    return Table(columns=columns, rows=rows)

@@ -30,15 +30,33 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Likely:
+    """Answers of about one chance: its mean, and the share of them that was right."""
+
+    said: float
+    right: float
+    networks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Whether answers are as often right as they say, in ten classes of chance. `error`: the mean distance."""
+
+    error: float
+    classes: tuple[Likely, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """The score over all, and over each class of confidence. `unmatched`: measured networks that the graph does not
-    have.
+    have. `calibration` None: the prediction has no chances.
     """
 
     overall: Score
     by_confidence: tuple[Score, ...]
     unmatched: int
     confusion: tuple[tuple[str, str, int], ...]
+    calibration: Calibration | None = None
 
 
 def score(pairs: Sequence[tuple[str, str]], name: str = "all") -> Score:
@@ -88,5 +106,27 @@ def evaluate(
         confusion[pair] = confusion.get(pair, 0) + 1
     table = sorted(((a, b, n) for (a, b), n in confusion.items()), key=lambda row: -row[2])
     return Evaluation(
-        overall=score(list(pairs.values())), by_confidence=tuple(classes), unmatched=unmatched, confusion=tuple(table)
+        overall=score(list(pairs.values())),
+        by_confidence=tuple(classes),
+        unmatched=unmatched,
+        confusion=tuple(table),
+        calibration=calibration([(answers[s].chance or 0.0, a == b) for s, (a, b) in pairs.items()])
+        if prediction.chance is not None
+        else None,
     )
+
+
+def calibration(answers: Sequence[tuple[float, bool]]) -> Calibration:
+    """Of (chance, right) pairs, at least one."""
+    classes: dict[int, list[tuple[float, bool]]] = {}
+    for chance, right in answers:
+        classes.setdefault(min(int(chance * 10), 9), []).append((chance, right))
+    found = tuple(
+        Likely(
+            said=sum(chance for chance, _ in rows) / len(rows),
+            right=sum(right for _, right in rows) / len(rows),
+            networks=len(rows),
+        )
+        for _, rows in sorted(classes.items())
+    )
+    return Calibration(error=sum(abs(c.said - c.right) * c.networks for c in found) / len(answers), classes=found)

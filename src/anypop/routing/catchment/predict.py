@@ -5,8 +5,8 @@ pinned site follows. Each answer has its confidence: pinned, one best PoP, or a 
 Distances are great circles; a site in an unknown place has none.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -36,7 +36,7 @@ _LEVELS = (Confidence.PINNED, Confidence.SINGLE, Confidence.TIE, Confidence.NO_R
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """The answer for one site. `ties`: all PoPs that equally good routes lead to. `extra_km`: beyond its nearest PoP;
-    None without a place.
+    None without a place. `chance`: that it is so, where it was learnt from measurements.
     """
 
     asn: int
@@ -50,6 +50,7 @@ class Row:
     nearest: CityCode | None
     extra_km: float | None
     weight: float
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ class Share:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """Per site: `pop` (index in `pops`, -1: none), `nearest` (same), `extra_km` (nan: unknown), `level` (index of
-    `_LEVELS`), `weight` (sums to 1).
+    `_LEVELS`), `weight` (sums to 1), and where it was learnt from measurements `chance` of that answer; `learnt`: in
+    which way.
     """
 
     outcome: Outcome
@@ -79,6 +81,8 @@ class Prediction:
     extra_km: Float
     level: Int8
     weight: Float
+    chance: Float | None = None
+    learnt: str = ""
 
     @property
     def internet(self) -> Internet:
@@ -102,6 +106,7 @@ class Prediction:
             nearest=self.pops[self.nearest[site]] if self.nearest[site] >= 0 else None,
             extra_km=None if np.isnan(extra) else extra,
             weight=float(self.weight[site]),
+            chance=None if self.chance is None else float(self.chance[site]),
         )
 
     def rows_of(self, asn: int) -> tuple[Row, ...]:
@@ -155,13 +160,18 @@ class Prediction:
                 name=name,
                 sites=int(member.sum()),
                 weight=total,
-                sure=float(weight[self.level[member] <= _LEVELS.index(Confidence.SINGLE)].sum() / total)
-                if total
-                else 0.0,
+                sure=float((weight * self._sure[member]).sum() / total) if total else 0.0,
                 extra_km=float((weight[known] * self.extra_km[member][known]).sum() / placed)
                 if placed
                 else float("nan"),
             )
+
+    @property
+    def _sure(self) -> Float:
+        """Per site how sure its answer is: its chance, or where there is none, 1 where no tie can change it."""
+        if self.chance is not None:
+            return self.chance
+        return (self.level <= _LEVELS.index(Confidence.SINGLE)).astype(float)
 
     @property
     def mean_extra_km(self) -> float:
@@ -213,6 +223,12 @@ def predict(
     )
 
 
+def landing(outcome: Outcome, pops: Sequence[str]) -> Int8:
+    """Per site the index in `pops` of where an outcome leads; -1: nowhere there."""
+    number = [pops.index(pop) if pop in pops else -1 for pop in outcome.pops]
+    return np.array([*number, -1], dtype=np.int8)[outcome.pop_index()]
+
+
 def judged(
     outcome: Outcome,
     announcements: Announcements,
@@ -250,6 +266,21 @@ def judged(
         level=level,
         weight=weight,
     )
+
+
+def told(
+    plain: Prediction, *, pops: Sequence[str], index: npt.NDArray[np.int64], chance: Float, way: str
+) -> Prediction:
+    """A prediction with other answers: per site an index in `pops`, which the prediction has too, and its chance. Who
+    has no route in the graph has one where it was measured or learnt.
+    """
+    pop = np.array([plain.pops.index(CityCode(name)) for name in pops], dtype=np.int32)[index]
+    here = np.arange(len(pop))
+    km = distances(plain.internet, plain.pops).km
+    extra = np.where(plain.nearest >= 0, km[here, pop] - km[here, plain.nearest], np.nan)
+    level = plain.level.copy()
+    level[level == _LEVELS.index(Confidence.NO_ROUTE)] = _LEVELS.index(Confidence.SINGLE)
+    return replace(plain, pop=pop, extra_km=np.maximum(extra, 0.0), level=level, chance=chance, learnt=way)
 
 
 def _pinned(outcome: Outcome, pop: Int32, pins: Mapping[int, int]) -> Int32:

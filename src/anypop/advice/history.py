@@ -1,0 +1,162 @@
+"""Announcements of the past and where networks landed under them, kept in a folder; and predictions learnt from it.
+
+In: a folder of pairs, NAME.yaml (what was announced: a plan) and NAME.csv (observations); a graph, and announcements
+that are asked about. Out: a `Prediction` whose answers have chances. What was measured under exactly the announcements
+that are asked about is told as measured; the rest is history. Reads and writes these files and nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anypop.advice import plans
+from anypop.advice.measurements import as_csv
+from anypop.model.announce import Mode
+from anypop.model.errors import Invalid, Problem
+from anypop.model.names import CityCode
+from anypop.model.sessions import Announcements
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from anypop.advice.graph import Graph
+    from anypop.routing.catchment.observations import Observation
+    from anypop.routing.catchment.predict import Prediction
+    from anypop.routing.internet.sites import Int8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One announcement with what was seen under it."""
+
+    announced: Announcements
+    seen: "tuple[Observation, ...]"
+
+
+def read(folder: Path) -> tuple[Kept, ...]:
+    """All pairs, in the order of their names. Raises `Invalid` with the problems of all files."""
+    found: list[Kept] = []
+    problems: list[Problem] = []
+    try:
+        files = sorted(folder.glob("*.yaml"))
+        if not folder.is_dir():
+            raise Invalid.one(str(folder), "is no folder: 'anypop catchment observe --announced' makes one")
+    except OSError as error:
+        raise Invalid.one(str(folder), f"cannot be read: {error.strerror}") from error
+    for file in files:
+        try:
+            found.append(read_one(file))
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(Problem(path=str(file), message=f"cannot be read: {error}"))
+        except Invalid as error:
+            problems += error.problems
+    if problems:
+        raise Invalid(problems)
+    return tuple(found)
+
+
+def keep(folder: Path, announced: Announcements, seen: "Sequence[Observation]", *, now: float) -> tuple[Path, int]:
+    """Add what was seen under these announcements: to the newest pair where it has the same, else as a new one, called
+    by the time `now`. Returns its plan file, and how many observations it holds. Each file is replaced as a whole, the
+    observations first: a plan without any is a pair without measurements.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    known = sorted(folder.glob("*.yaml"))
+    file = folder / f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H%M%SZ}.yaml"
+    old: tuple[Observation, ...] = ()
+    if known:
+        newest = read_one(known[-1])
+        if same(newest.announced, announced):
+            file, old = known[-1], newest.seen
+    every = tuple(dict.fromkeys([*old, *seen]))
+    for path, text in ((file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))):
+        new = path.with_name(path.name + ".new")
+        new.write_text(text)
+        new.rename(path)
+    return file, len(every)
+
+
+def read_one(file: Path) -> Kept:
+    """One pair by its plan file."""
+    from anypop.routing.catchment.observations import read_csv  # noqa: PLC0415 - numpy is behind it
+
+    seen = file.with_suffix(".csv")
+    return Kept(
+        announced=plans.read(file.read_text(encoding="utf-8"), str(file)),
+        seen=read_csv(seen.read_text(encoding="utf-8"), str(seen)) if seen.exists() else (),
+    )
+
+
+def same(a: Announcements, b: Announcements) -> bool:
+    """Whether the same is announced to the same neighbours."""
+    return _announced(a) == _announced(b)
+
+
+def _announced(of: Announcements) -> frozenset[object]:
+    return frozenset(
+        (s.pop, s.asn, s.upstream, s.scope.prepend, frozenset(s.scope.every_community))
+        for s in of.sessions
+        if s.scope.mode is Mode.ANNOUNCE
+    )
+
+
+def learnt(
+    graph: "Graph", announcements: Announcements, homes: tuple[CityCode, ...], kept: Sequence[Kept]
+) -> "Prediction":
+    """Where everybody lands, by the graph, by what was seen under these announcements, and by history."""
+    import numpy as np  # noqa: PLC0415 - as below: for who asks
+
+    from anypop.routing.catchment.observations import pins_of  # noqa: PLC0415
+    from anypop.routing.catchment.predict import judged, landing, site_weights, told  # noqa: PLC0415
+    from anypop.routing.catchment.sessions import seeds_of  # noqa: PLC0415
+    from anypop.routing.inference.history import history_of, indexes  # noqa: PLC0415
+    from anypop.routing.inference.infer import infer  # noqa: PLC0415
+    from anypop.routing.inference.parts import GRAPH_ALONE  # noqa: PLC0415
+    from anypop.routing.inference.traits import traits_of  # noqa: PLC0415
+
+    internet = graph.internet
+    outcome = graph.engine.run(seeds_of(internet, announcements))
+    pops = announcements.pops
+    now = [o for k in kept if same(k.announced, announcements) for o in k.seen]
+    pins = {**pins_of(internet, now), **graph.pins()}
+    pasts = [(k.announced.pops, pins_of(internet, k.seen)) for k in kept if not same(k.announced, announcements)]
+    landed = indexes(internet, pins, pops, pops)
+    found = infer(
+        internet,
+        pops=pops,
+        graph=landing(outcome, pops),
+        landed=landed,
+        history=history_of(internet, pasts, more=pops),
+        traits=traits_of(outcome),
+    )
+    plain = judged(outcome, announcements, weight=site_weights(internet, graph.weights), pins=pins, homes=homes)
+    best = found.chance.argmax(axis=1)
+    chance = found.chance[np.arange(len(best)), best]
+    if not found.tried and (moved := _moved(graph, announcements, kept, landing(outcome, pops))) is not None:
+        # history knows PoPs, and not what a rule at one neighbour does: there the graph has the word
+        moved &= landed < 0
+        best, chance = np.where(moved, landing(outcome, pops), best), np.where(moved, GRAPH_ALONE, chance)
+    return told(plain, pops=pops, index=best, chance=chance, way=found.says)
+
+
+def _moved(
+    graph: "Graph", announcements: Announcements, kept: Sequence[Kept], landing_now: "Int8"
+) -> "npt.NDArray[np.bool_] | None":
+    """Per site whether the graph's answer differs from that to the newest announcement from the same PoPs; None where
+    there is none, or the graph does not know it any more.
+    """
+    from anypop.routing.catchment.predict import landing  # noqa: PLC0415 - see `learnt`
+    from anypop.routing.catchment.sessions import seeds_of  # noqa: PLC0415
+
+    alike = [k.announced for k in kept if k.announced.pops == announcements.pops]
+    if not alike or same(alike[-1], announcements):
+        return None
+    try:
+        before = graph.engine.run(seeds_of(graph.internet, alike[-1]))
+    except Invalid:
+        return None
+    moved: npt.NDArray[np.bool_] = (landing(before, announcements.pops) != landing_now) & (landing_now >= 0)
+    return moved

@@ -1,0 +1,69 @@
+"""What was announced before, and where networks landed under it: arrays over the sites of one graph. Pure.
+
+In: announcements of the past with their measurements as pins. Out: a `History`, whose PoPs are all that were ever
+announced. It draws no conclusion.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anypop.routing.internet.sites import Int8, Int32, Internet
+
+NOT_MEASURED = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """One announcement. `pops`: where it was made from. `landed`: per site an index in the history's `pops`, -1: not
+    measured.
+    """
+
+    pops: tuple[str, ...]
+    landed: Int8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """`pops`: in order, at most 127."""
+
+    pops: tuple[str, ...]
+    pasts: tuple[Past, ...]
+
+    def without(self, index: int) -> "History":
+        """All but one announcement, over the same PoPs."""
+        return History(pops=self.pops, pasts=tuple(past for i, past in enumerate(self.pasts) if i != index))
+
+
+def history_of(
+    internet: Internet, pasts: Sequence[tuple[Iterable[str], Mapping[int, str]]], *, more: Iterable[str] = ()
+) -> History:
+    """Of announcements, each the PoPs that made it and the PoP that each measured site landed in
+    (`observations.pins_of`). `more`: PoPs that are asked about. What landed where nothing was announced is passed over.
+    Raises `ValueError` for more than 127 PoPs.
+    """
+    every = tuple(sorted({*more, *(pop for pops, _ in pasts for pop in pops)}))
+    if len(every) > 127:
+        raise ValueError(f"{len(every)} PoPs are more than 127")
+    return History(
+        pops=every,
+        pasts=tuple(
+            Past(pops=(known := tuple(sorted(set(pops)))), landed=indexes(internet, pins, known, every))
+            for pops, pins in pasts
+        ),
+    )
+
+
+def indexes(internet: Internet, pins: Mapping[int, str], known: Sequence[str], every: Sequence[str]) -> Int8:
+    """Per site the index in `every` of the PoP that it is pinned to, of those in `known`; -1: none."""
+    number = {pop: index for index, pop in enumerate(every) if pop in known}
+    landed = np.full(len(internet), NOT_MEASURED, dtype=np.int8)
+    for site, pop in pins.items():
+        landed[site] = number.get(pop, NOT_MEASURED)
+    return landed
+
+
+def folds(internet: Internet, count: int, seed: int) -> Int32:
+    """Per site one of so many parts, by chance; the sites of an AS are in one part, since they are measured as one."""
+    return np.random.default_rng(seed).integers(0, count, len(internet.asns), dtype=np.int32)[internet.group]

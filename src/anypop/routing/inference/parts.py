@@ -1,0 +1,133 @@
+"""The ways to say where networks land, each with its chances: from the simplest, who is bigger, to boosted trees.
+
+In: `Known`, arrays over sites, and which sites may be learnt from. Out: per site a chance for each announced PoP. Each
+is a function of that form, so that all can be tried on the same held-out networks. scikit-learn is imported by those
+that need it: it takes a second. One thread: two that wait for each other on a busy machine are slower than one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anypop.routing.inference.history import NOT_MEASURED
+from anypop.routing.inference.neighbours import out_of_fold
+from anypop.routing.internet.sites import Bool, Float, Int8, Int32, Internet
+
+_HELD_BACK = 0.05  # of two hundred networks no single column is to be believed much
+_FAITH = 4.0  # so many networks of the overall share stand behind each vote
+GRAPH_ALONE = 0.65  # how often the graph's answer was right where nothing was measured: 0.675 on 21 announcements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """`landed`: per site the index of its announced PoP, -1: not measured; `pops`: how many are announced. `graph`: the
+    engine's answer in the same form. `order`: chances by preference, None without a history. `traits`: of each site,
+    columns of numbers, nan where not known. `past`: one column per past announcement, where it landed (nan: not
+    measured). `fold`: by which votes are counted apart.
+    """
+
+    internet: Internet
+    landed: Int8
+    pops: int
+    graph: Int8
+    order: Float | None
+    traits: Float
+    liking: Float
+    past: Float
+    fold: Int32
+
+    def seen(self, usable: Bool) -> Int8:
+        """What may be learnt from."""
+        return np.where(usable, self.landed, NOT_MEASURED).astype(np.int8)
+
+
+Part = Callable[[Known, Bool], Float]
+
+
+def majority(known: Known, usable: Bool) -> Float:
+    """The overall shares, the same for all."""
+    counts = np.bincount(known.landed[usable], minlength=known.pops) + 0.5
+    return np.broadcast_to(counts / counts.sum(), (len(known.landed), known.pops)).copy()
+
+
+def graph(known: Known, usable: Bool) -> Float:
+    """The graph's answer, as sure as it is right."""
+    asked = usable & (known.graph != NOT_MEASURED)
+    right = int((known.graph[asked] == known.landed[asked]).sum())
+    sure = (right + 20 * GRAPH_ALONE) / (int(asked.sum()) + 20)
+    result = np.full((len(known.graph), known.pops), 1.0 / known.pops)
+    told = np.flatnonzero(known.graph != NOT_MEASURED)
+    if known.pops > 1:
+        result[told] = (1 - sure) / (known.pops - 1)
+        result[told, known.graph[told]] = sure
+    return result
+
+
+def order(known: Known, usable: Bool) -> Float:
+    """What networks preferred before."""
+    assert known.order is not None
+    return known.order
+
+
+def vote(known: Known, usable: Bool) -> Float:
+    """What the other measured customers of a network's providers do."""
+    counted = out_of_fold(known.internet, known.seen(usable), known.pops, known.fold)
+    number = np.expm1(counted[:, -1:])
+    share = np.nan_to_num(counted[:, : known.pops])
+    result: Float = (share * number + majority(known, usable) * _FAITH) / (number + _FAITH)
+    return result
+
+
+def linear(known: Known, usable: Bool) -> Float:
+    """Logistic regression over preference and the past: what two hundred measured networks are enough for."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - see the module
+
+    columns = [known.liking]
+    if known.order is not None:
+        columns.append(np.log(np.clip(known.order, 1e-4, 1.0)))
+    for past in known.past.T:
+        # of the two or more PoPs of an announcement one less says it all; who was not measured is in the middle
+        for pop in np.unique(past[~np.isnan(past)])[1:]:
+            columns.append(np.where(np.isnan(past), 0.0, np.where(past == pop, 0.5, -0.5))[:, None])
+    table = np.hstack(columns)
+    table = (table - table.mean(axis=0)) / (table.std(axis=0) + 1e-6)
+    return _fitted(LogisticRegression(C=_HELD_BACK, max_iter=300), table, known, usable)
+
+
+def trees(known: Known, usable: Bool) -> Float:
+    """Gradient-boosted trees over the past, the neighbours, the graph and preference."""
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - see the module
+
+    counted = out_of_fold(known.internet, known.seen(usable), known.pops, known.fold)
+    columns = [known.traits, known.liking, known.past, counted, np.where(known.graph < 0, np.nan, known.graph)[:, None]]
+    if known.order is not None:
+        columns.append(known.order)
+    few = int(usable.sum()) < 2000
+    model = HistGradientBoostingClassifier(
+        max_iter=40 if few else 150,
+        learning_rate=0.1 if few else 0.08,
+        max_leaf_nodes=6 if few else 31,
+        min_samples_leaf=5 if few else 20,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=0,
+    )
+    table = np.hstack([c for c in columns if c.size])
+    # a column without any number, as the places of a graph without places, is no column to the library
+    return _fitted(model, table[:, ~np.isnan(table[usable]).all(axis=0)], known, usable)
+
+
+def _fitted(model: Any, table: Float, known: Known, usable: Bool) -> Float:
+    """Chances by a classifier; where only one PoP is in what it learns from, those of the majority."""
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - see the module
+
+    labels = known.landed[usable]
+    if len(np.unique(labels)) < 2:
+        return majority(known, usable)
+    result = np.zeros((len(table), known.pops))
+    with threadpool_limits(1):
+        model.fit(table[usable], labels)
+        result[:, model.classes_] = model.predict_proba(table)
+    return result

@@ -1,0 +1,192 @@
+"""Where networks land, learnt: on an invented internet whose networks like what their providers like."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from anypop.routing.inference.history import NOT_MEASURED, History, Past, folds, history_of
+from anypop.routing.inference.infer import Inferred, infer
+from anypop.routing.inference.neighbours import out_of_fold, votes
+from anypop.routing.inference.preference import preference_of
+from anypop.routing.internet.generate import generate
+from anypop.routing.internet.sites import Float, Int8, Internet
+from anypop.routing.internet.world import build_internet
+
+POPS = ("AMS", "JFK", "LAX", "SIN")
+
+
+@cache
+def internet() -> Internet:
+    return build_internet(generate(1500, 5).relationships)
+
+
+@cache
+def liking() -> Float:
+    """Of each site for each PoP: its own, that of its first provider, and how strong the PoP is."""
+    net, rng = internet(), np.random.default_rng(11)
+    own = rng.gumbel(size=(len(net), len(POPS))) * 0.7
+    of_provider = rng.normal(size=(len(net), len(POPS))) * 2
+    first = np.array([net.providers.of(site)[0] if len(net.providers.of(site)) else site for site in range(len(net))])
+    return own + of_provider[first] + np.array([1.5, 0.5, 0.0, -1.0])
+
+
+def landed(pops: tuple[str, ...], share: float = 1.0, seed: int = 0) -> Int8:
+    """Where everybody lands, as indexes in `pops`, and of whom it is measured."""
+    members = [POPS.index(pop) for pop in pops]
+    where = liking()[:, members].argmax(axis=1).astype(np.int8)
+    seen = np.random.default_rng(seed).random(len(where)) < share
+    return np.where(seen, where, NOT_MEASURED).astype(np.int8)
+
+
+def history(*sets: tuple[str, ...]) -> History:
+    """Announcements from these PoPs, each measured by seven in ten."""
+    pasts = []
+    for number, pops in enumerate(sets):
+        of_all = np.array([*(POPS.index(pop) for pop in pops), NOT_MEASURED], dtype=np.int8)
+        pasts.append(Past(pops=pops, landed=of_all[landed(pops, 0.7, number)]))
+    return History(pops=POPS, pasts=tuple(pasts))
+
+
+PAIRS = (("AMS", "LAX"), ("JFK", "LAX"), ("AMS", "SIN"), ("JFK", "SIN"), ("LAX", "SIN"))
+
+
+def found(measured: Int8, past: History, pops: tuple[str, ...] = ("AMS", "JFK"), graph: Int8 | None = None) -> Inferred:
+    nowhere = np.full(len(internet()), NOT_MEASURED, dtype=np.int8)
+    return infer(
+        internet(),
+        pops=pops,
+        graph=nowhere if graph is None else graph,
+        landed=measured,
+        history=past,
+        traits=np.zeros((len(internet()), 1)),
+    )
+
+
+def right(said: Inferred, measured: Int8) -> float:
+    """Of those that were not measured."""
+    asked = measured == NOT_MEASURED
+    return float((said.chance.argmax(axis=1) == landed(said.pops))[asked].mean())
+
+
+def majority(pops: tuple[str, ...] = ("AMS", "JFK")) -> float:
+    return float(np.bincount(landed(pops)).max() / len(internet()))
+
+
+def nobody() -> Int8:
+    return landed(("AMS", "JFK"), 0.0)
+
+
+def test_what_networks_preferred_before_tells_where_they_land_without_any_measurement() -> None:
+    """Of two PoPs that were never announced together, by what they won against others."""
+    said = found(nobody(), history(*PAIRS))
+    assert (said.way, said.tried) == ("order", ())
+    assert right(said, nobody()) > majority() + 0.05
+
+
+def test_more_measurements_make_answers_better_and_each_is_better_than_the_majority() -> None:
+    """None, one in twenty, half: each step gains."""
+    steps = [right(found(seen, history(*PAIRS)), seen) for seen in (landed(("AMS", "JFK"), s, 9) for s in (0.0, 0.5))]
+    assert majority() < steps[0] < steps[1]
+
+
+def test_the_way_is_the_best_of_all_on_networks_held_out_and_as_good_on_others() -> None:
+    """Its loss is the smallest; what it said of itself holds for networks that nobody measured."""
+    seen = landed(("AMS", "JFK"), 0.4, 3)
+    said = found(seen, history(*PAIRS))
+    assert said.way == said.tried[0].name
+    assert said.tried[0].loss == min(one.loss for one in said.tried)
+    assert {"majority", "graph", "vote", "order"} < {one.name for one in said.tried}
+    assert said.gain is not None
+    assert said.gain >= 0
+    assert right(said, seen) == pytest.approx(said.tried[0].accuracy, abs=0.04)
+
+
+def test_chances_are_as_often_right_as_they_say() -> None:
+    """Of networks that nobody measured, in classes of chance."""
+    seen = landed(("AMS", "JFK"), 0.5, 4)
+    said = found(seen, history(*PAIRS))
+    asked = seen == NOT_MEASURED
+    sure, hit = said.chance.max(axis=1)[asked], (said.chance.argmax(axis=1) == landed(("AMS", "JFK")))[asked]
+    assert abs(sure.mean() - hit.mean()) < 0.04
+
+
+def test_more_than_two_pops_are_answered() -> None:
+    """Each row is a distribution over those that announce, and better than the majority."""
+    pops = ("AMS", "JFK", "SIN")
+    seen = landed(pops, 0.3, 5)
+    said = found(seen, history(*PAIRS), pops)
+    assert said.chance.sum(axis=1) == pytest.approx(1)
+    assert right(said, seen) > majority(pops) + 0.03
+
+
+def test_without_history_and_measurements_the_graph_has_the_word() -> None:
+    """And it does not pretend to be sure."""
+    graph = landed(("AMS", "JFK"))
+    said = found(nobody(), History(pops=POPS, pasts=()), graph=graph)
+    assert said.way == "graph"
+    assert (said.chance.argmax(axis=1) == graph).all()
+    assert said.chance.max() < 0.8
+
+
+def test_a_pop_that_was_never_announced_is_left_to_the_graph_in_part() -> None:
+    """History has no word about it."""
+    graph = landed(("AMS", "JFK"))
+    said = found(nobody(), history(("AMS", "LAX"), ("LAX", "SIN")), graph=graph)
+    assert said.way == "order and graph"
+    assert (said.chance.argmax(axis=1) == graph).mean() > 0.8
+
+
+def test_what_is_measured_is_so() -> None:
+    """Whatever anybody learnt."""
+    seen = landed(("AMS", "JFK"), 0.3, 6)
+    said = found(seen, history(*PAIRS))
+    told = seen != NOT_MEASURED
+    assert (said.chance.argmax(axis=1)[told] == seen[told]).all()
+    assert (said.chance.max(axis=1)[told] == 1).all()
+
+
+def test_one_pop_seen_alone_breaks_nothing() -> None:
+    """Where everybody measured landed in one PoP, that is what is said."""
+    seen = np.where(landed(("AMS", "JFK"), 0.2, 7) == 0, 0, NOT_MEASURED).astype(np.int8)
+    assert (found(seen, history(*PAIRS)).chance.argmax(axis=1) == 0).mean() > 0.9
+
+
+def test_no_network_sees_its_own_answer_in_the_votes_it_learns_from() -> None:
+    """Its votes stay when its answer is turned round."""
+    seen, fold = landed(("AMS", "JFK"), 0.5, 8), folds(internet(), 5, 0)
+    before = out_of_fold(internet(), seen, 2, fold)
+    site = int(np.flatnonzero(seen != NOT_MEASURED)[17])
+    turned = seen.copy()
+    turned[site] = 1 - turned[site]
+    after = out_of_fold(internet(), turned, 2, fold)
+    assert np.array_equal(before[site], after[site], equal_nan=True)
+    assert not np.array_equal(votes(internet(), seen, 2), votes(internet(), turned, 2), equal_nan=True)
+
+
+def test_who_was_never_measured_likes_what_its_providers_customers_like() -> None:
+    """Half of the networks in no announcement at all are still told better than by the strength of PoPs."""
+    net, past = internet(), history(*PAIRS)
+    hidden = np.random.default_rng(2).random(len(net)) < 0.5
+    partly = History(
+        pops=POPS,
+        pasts=tuple(
+            Past(pops=one.pops, landed=np.where(hidden, NOT_MEASURED, one.landed).astype(np.int8)) for one in past.pasts
+        ),
+    )
+    chances = preference_of(net, partly).chances([0, 1])
+    hit = chances.argmax(axis=1) == landed(("AMS", "JFK"))
+    assert hit[hidden].mean() > majority() + 0.03
+
+
+def test_the_same_is_said_twice() -> None:
+    """The same input gives the same numbers."""
+    seen = landed(("AMS", "JFK"), 0.1, 1)
+    assert np.array_equal(found(seen, history(*PAIRS)).chance, found(seen, history(*PAIRS)).chance)
+
+
+def test_a_history_passes_over_what_landed_where_nothing_was_announced() -> None:
+    """And takes unknown PoPs as asked about."""
+    made = history_of(internet(), [(("JFK", "AMS"), {3: "AMS", 4: "SIN"})], more=("LAX",))
+    assert made.pops == ("AMS", "JFK", "LAX")
+    assert [int(made.pasts[0].landed[site]) for site in (3, 4, 5)] == [0, NOT_MEASURED, NOT_MEASURED]
