@@ -10,19 +10,28 @@ import subprocess
 from pathlib import Path
 
 
-def unpacked(name: str) -> Path:
-    """The files of a package, in a folder that nobody may change."""
-    asked = _run("apt-get", "download", "--print-uris", name).split()
-    if len(asked) < 4:
-        raise SystemExit(f"apt knows no package {name}: run apt-get update")
-    kept, sha256 = _cache() / asked[1], asked[3].removeprefix("SHA256:")
-    folder = kept.with_suffix(".d")
-    if not kept.exists() or hashlib.sha256(kept.read_bytes()).hexdigest() != sha256:
-        # apt checks what it fetches; it must not write where another run reads
-        subprocess.run(["apt-get", "-q=2", "download", name], cwd=_cache(), check=True, stderr=subprocess.DEVNULL)
+def unpacked(*names: str) -> dict[str, Path]:
+    """The files of packages, by the package's name; each in a folder that nobody may change."""
+    told = [line.split() for line in _run("apt-get", "download", "--print-uris", *names).splitlines()]
+    found = {words[1].split("_")[0]: (words[1], words[3].removeprefix("SHA256:")) for words in told}
+    if lacking := sorted({*names} - {*found}):
+        raise SystemExit(f"apt does not know where {', '.join(lacking)} is: run apt-get update")
+    fetched = [name for name, (file, sha256) in found.items() if not _is_kept(file, sha256)]
+    if fetched:  # apt checks what it fetches
+        subprocess.run(["apt-get", "-q=2", "download", *fetched], cwd=_cache(), check=True, stderr=subprocess.DEVNULL)
+    return {name: _folder(_cache() / file) for name, (file, _) in found.items()}
+
+
+def _is_kept(file: str, sha256: str) -> bool:
+    kept = _cache() / file
+    return kept.exists() and hashlib.sha256(kept.read_bytes()).hexdigest() == sha256
+
+
+def _folder(package: Path) -> Path:
+    folder = package.with_suffix(".d")
     if not folder.exists():
         half = folder.with_suffix(f".{os.getpid()}")
-        subprocess.run(["dpkg", "-x", kept, half], check=True)
+        subprocess.run(["dpkg", "-x", package, half], check=True)
         half.rename(folder)
     return folder
 

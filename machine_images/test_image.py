@@ -7,6 +7,7 @@ root has the modules and goes on from the disk, which keeps what a guest writes.
 import argparse
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from anypop.model.machine import Board, Firmware
@@ -17,6 +18,13 @@ _KERNEL = "linux-image-cloud-amd64"
 _MODULES = (
     *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_balloon", "virtio_console"),
     *("isofs", "button", "evdev"),
+    *("nf_tables", "nft_chain_nat", "nft_nat", "nft_socket"),
+)
+# `nft`, which the boot hook of a seed calls, and a server by UDP that lets the kernel choose from where it answers
+_PROGRAMS = {"nftables": ("usr/sbin/nft",), "netcat-traditional": ("bin/nc.traditional",)}
+_LIBRARIES = (
+    *("libnftables1", "libnftnl11", "libmnl0", "libxtables12", "libjansson4", "libgmp10"),
+    *("libedit2", "libtinfo6", "libbsd0", "libmd0", "libc6"),
 )
 _DISK = 256 << 20
 # The last ones save time, above all where the processor is emulated: they leave out what real machines need.
@@ -37,15 +45,17 @@ _APPLETS = (
 def make(out: Path) -> str:
     """Gives the image's id."""
     out.mkdir(parents=True, exist_ok=True)
-    kernel = debian.unpacked(debian.needed_by(_KERNEL, "linux-image-"))
-    busybox = (debian.unpacked("busybox-static") / "bin/busybox").read_bytes()
-    user_space = _user_space(busybox)
-    (modules,) = (kernel / "lib/modules").iterdir()
-    (boot,) = (kernel / "boot").glob("vmlinuz-*")
+    kernel = debian.needed_by(_KERNEL, "linux-image-")
+    packages = debian.unpacked(kernel, "busybox-static", *_PROGRAMS, *_LIBRARIES)
+    user_space = _user_space((packages["busybox-static"] / "bin/busybox").read_bytes())
+    (modules,) = (packages[kernel] / "lib/modules").iterdir()
+    (boot,) = (packages[kernel] / "boot").glob("vmlinuz-*")
     shutil.copyfile(boot, out / "kernel")
     (out / "initrd").write_bytes(cpio.archive(user_space | _first(modules)))
     with tempfile.TemporaryDirectory() as work:
-        ext4.write(out / "disk.qcow2", user_space, label="anypop-root", size=_DISK, work=Path(work))
+        ext4.write(
+            out / "disk.qcow2", user_space | _programs(packages), label="anypop-root", size=_DISK, work=Path(work)
+        )
     return described.describe(
         out, reference="test:1", disk_bytes=_DISK, firmware=Firmware.KERNEL, board=Board.Q35, cmdline=_CMDLINE
     )
@@ -68,6 +78,21 @@ def _user_space(busybox: bytes) -> dict[str, Entry]:
         "etc/hosts": file(b"127.0.0.1\tlocalhost\n::1\tlocalhost\n"),
         "etc/os-release": file(b'ID=anypop-test\nPRETTY_NAME="Anypop test guest"\n'),
     }
+
+
+def _programs(packages: Mapping[str, Path]) -> dict[str, Entry]:
+    """Those that need libraries; on the disk alone, so that the kernel has less to unpack."""
+    tree = {name: folder() for name in ("lib", "lib64")}
+    for package, paths in _PROGRAMS.items():
+        tree |= {f"bin/{Path(path).name}": file((packages[package] / path).read_bytes(), 0o755) for path in paths}
+    for package in _LIBRARIES:
+        for found in sorted(packages[package].glob("**/x86_64-linux-gnu/lib*.so.*")):
+            if not found.is_dir():
+                tree[f"lib/{found.name}"] = (
+                    link(str(found.readlink())) if found.is_symlink() else file(found.read_bytes())
+                )
+    loader = next(packages["libc6"].glob("lib/**/ld-linux-x86-64.so.2"))
+    return tree | {"lib64/ld-linux-x86-64.so.2": file(loader.read_bytes(), 0o755)}
 
 
 def _first(modules: Path) -> dict[str, Entry]:

@@ -65,10 +65,9 @@ if [ -d /var/lib/cloud ]; then
 \tmkdir -p /var/lib/cloud/scripts/per-boot
 \tcat >/var/lib/cloud/scripts/per-boot/anypop-ready <<'ANYPOP'
 #!/bin/sh
-if command -v curl >/dev/null; then curl -s -m 5 -X POST http://{METADATA4}/ready
-elif command -v wget >/dev/null; then wget -q -T 5 -O /dev/null --post-data=ready http://{METADATA4}/ready
-else python3 -c "import urllib.request as u; u.urlopen('http://{METADATA4}/ready', b'ready', 5)"
-fi
+curl -s -m 5 -X POST http://{METADATA4}/ready ||
+\twget -q -T 5 -O /dev/null --post-data=ready http://{METADATA4}/ready ||
+\tpython3 -c "import urllib.request as u; u.urlopen('http://{METADATA4}/ready', b'ready', 5)"
 ANYPOP
 \tchmod 755 /var/lib/cloud/scripts/per-boot/anypop-ready
 fi
