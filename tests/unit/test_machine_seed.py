@@ -53,7 +53,7 @@ def test_the_card_gets_the_private_addresses_with_a_way_out_and_the_hosts_resolv
     assert json.loads(text) == yaml.safe_load(text)
     assert card["match"] == {"macaddress": MAC}
     assert card["addresses"] == ["10.64.0.3/31", "fd00:64::3/127"]
-    assert [(way["to"], way["via"]) for way in card["routes"]] == [("0.0.0.0/0", "10.64.0.2"), ("::/0", "fd00:64::2")]
+    assert (card["gateway4"], card["gateway6"]) == ("10.64.0.2", "fd00:64::2")
     assert card["nameservers"] == {"addresses": ["169.254.158.53", "fd8b:3f17:a19e::53"]}
 
 

@@ -17,10 +17,6 @@ from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
 META_DATA, USER_DATA, VENDOR_DATA, NETWORK_CONFIG = "meta-data", "user-data", "vendor-data", "network-config"
-SECOND_METRIC = 1024
-"""Of the default routes that every image understands; those of the boot hook, which say from which address, go before
-them.
-"""
 
 
 def seed_files(instance: InstanceOrder, container: Container, *, pop: str, mac: str) -> dict[str, bytes]:
@@ -45,13 +41,13 @@ def _meta_data(instance: InstanceOrder, pop: str, ssh_keys: tuple[str, ...]) -> 
 
 def _network_config(instance: InstanceOrder, mac: str) -> dict[str, Any]:
     """Its private addresses and ways out, in version 2. What stands on its loopback is the boot hook's."""
-    addresses, routes = list[str](), list[dict[str, Any]]()
+    addresses, gateways = list[str](), dict[str, str]()
     for one in instance.links[0].addresses:
         if one.vpc is not None:  # first: it is what programs that ask for their address are to find
             addresses.append(f"{one.vpc}/{one.vpc.max_prefixlen}")
         addresses.append(f"{one.private}/{one.private.max_prefixlen - 1}")
-        everywhere = "0.0.0.0/0" if one.private.version == 4 else "::/0"
-        routes.append({"to": everywhere, "via": str(one.gateway), "metric": SECOND_METRIC})
+        # the old form: cloud-init 22 makes ::/64 of a route to ::/0
+        gateways[f"gateway{one.private.version}"] = str(one.gateway)
     return {
         "version": 2,
         "ethernets": {
@@ -62,7 +58,7 @@ def _network_config(instance: InstanceOrder, mac: str) -> dict[str, Any]:
                 "dhcp6": False,
                 "accept-ra": False,
                 "addresses": addresses,
-                "routes": routes,
+                **gateways,
                 "nameservers": _nameservers(instance),
             }
         },

@@ -94,7 +94,7 @@ def _network(instance: InstanceOrder) -> Iterator[str]:
         yield f"ip -{own.version} addr replace {own}/{own.max_prefixlen} dev lo"
     for reached, address, source in ways_out(instance):
         to = str(reached) if reached.prefixlen else "default"
-        # IPv6 has no metric 0, and the image's own default route (of `seed`) is to come behind it
+        # IPv6 has no metric 0, and the default route that the image makes by `seed` is to come behind it
         metric = " metric 512" if reached.version == 6 and not reached.prefixlen else ""
         yield f'ip -{reached.version} route replace {to} via {address.gateway} dev "$nic"{metric} src {source}'
     for way in whole_inside(instance).ways:
