@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -284,6 +285,86 @@ def test_lines_wait_in_their_files_until_the_receiver_is_there_and_go_on_after_a
     asyncio.run(run())
     assert receiver.headers[0]["x-scope-orgid"] == "t" and receiver.headers[0]["authorization"] == "Bearer hush"
     assert (state / "receivers.json").stat().st_mode & 0o077 == 0
+
+
+class Unread:
+    """A receiver of syslog that takes bytes and reads none, until it is told to; how it ends a connection is said."""
+
+    def __init__(self) -> None:
+        self.reads, self.text = False, b""
+        self._open: list[socket.socket] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._open.append(self._server.accept()[0])
+                if self.reads:
+                    threading.Thread(target=self._read, args=(self._open[-1],), daemon=True).start()
+
+    def _read(self, one: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := one.recv(1 << 16):
+                self.text += piece
+
+    def breaks(self, *, in_order: bool = False) -> None:
+        """Closing with unread bytes is a break (RST); having read them, a goodbye."""
+        one = self._open.pop()
+        if in_order:
+            one.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while one.recv(1 << 16):
+                    pass
+        one.close()
+
+    def close(self) -> None:
+        self._server.close()
+        for one in self._open:
+            one.close()
+
+
+def test_what_a_receiver_of_syslog_had_not_read_when_it_broke_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing new is written; what was sent before a goodbye does not."""
+    for name in ("LOOK_S", "KEPT_EVERY_S", "FIRST_WAIT_S", "LONGEST_WAIT_S"):
+        monkeypatch.setattr(shipper, name, 0.02)
+    receiver, state, log = Unread(), tmp_path / "state", tmp_path / LOG
+    log.write_bytes(b"")
+    files.write(state, files.Sources(containers=(source(tmp_path),)))
+    files.write(state, files.Receivers(sinks=(sink(kind="syslog", address=receiver.address),)))
+
+    def write(text: str) -> None:
+        with log.open("ab") as file:
+            file.write(entry(text, at(1)))
+
+    async def sent_are(count: int) -> None:
+        await until(lambda: told(state).sent == count, f"{count} are counted as sent")
+
+    async def run() -> None:
+        async with shipping(state):
+            await until(lambda: (found := files.read(state, files.Positions)) and found.of.get("a"), "it has begun")
+            for count, text in enumerate(("one", "two"), 1):
+                write(text)
+                await sent_are(count)
+            receiver.breaks(in_order=True)
+            write("three")
+            await sent_are(3)
+            receiver.reads = True
+            receiver.breaks()
+            await until(lambda: b"three" in receiver.text, "it comes again, though nothing new was written")
+            await sent_are(3)
+            write("four")
+            await until(lambda: b"four" in receiver.text, "and it goes on")
+            assert told(state).lost == 0
+
+    try:
+        asyncio.run(run())
+    finally:
+        receiver.close()
+    assert receiver.text.count(b"] three") == 1 and b"] one" not in receiver.text
 
 
 def test_a_stack_gets_its_own_lines_alone(tmp_path: Path, receiver: Receiver) -> None:

@@ -67,6 +67,13 @@ class Reader:
         for inode, file in self._files.items():
             self.position = Position(inode=inode, at=os.fstat(file).st_size)
 
+    def goes_back(self, position: Position | None) -> bool:
+        """To where it was; whether what stands there is kept still."""
+        if position is not None and position.inode not in self._files:
+            return False
+        self.position = position
+        return True
+
     def behind(self) -> int:
         """Bytes that wait."""
         inodes = list(self._files)

@@ -24,11 +24,13 @@ PATIENCE_S = 15.0
 
 
 class NotNow(Exception):  # noqa: N818 - it reads as a verdict where it is raised
-    """`wait_s`: what the receiver asks for; 0: nothing."""
+    """`wait_s`: what the receiver asks for; 0: nothing. `unread`: a stream broke, and what was sent by it before may
+    not have been read.
+    """
 
-    def __init__(self, why: str, wait_s: float = 0) -> None:
+    def __init__(self, why: str, wait_s: float = 0, *, unread: bool = False) -> None:
         super().__init__(why)
-        self.wait_s = wait_s
+        self.wait_s, self.unread = wait_s, unread
 
 
 class Sender:
@@ -48,6 +50,19 @@ class Sender:
             await self._http.close()
             self._http = None
 
+    def said_goodbye(self) -> bool:
+        """Whether the receiver has ended the stream in order, so that there is none any more. Raises `NotNow` where it
+        broke.
+        """
+        if self._stream is None or (self._stream[0].exception() is None and not self._stream[0].at_eof()):
+            return False
+        error, stream = self._stream[0].exception(), self._stream
+        self._stream = None
+        stream[1].close()
+        if error is not None:
+            raise NotNow(str(error) or "the connection broke", unread=True)
+        return True
+
     async def send(self, lines: Sequence[Sent]) -> int:
         """How many were refused for good. Raises `NotNow`."""
         try:
@@ -60,8 +75,10 @@ class Sender:
                     case _:
                         return await self._posted(lines)
         except (OSError, ssl.SSLError, TimeoutError, httpx.HTTPError, UnicodeError) as error:
+            # who closes having read everything says goodbye (FIN); what breaks in any other way may hold unread bytes
+            unread = self._stream is not None and not self._stream[0].at_eof()
             await self.close()
-            raise NotNow(str(error) or f"no answer within {PATIENCE_S:g} s") from error
+            raise NotNow(str(error) or f"no answer within {PATIENCE_S:g} s", unread=unread) from error
 
     async def _address(self) -> str:
         kind = socket.SOCK_DGRAM if self._scheme == "udp" else socket.SOCK_STREAM
@@ -86,6 +103,7 @@ class Sender:
             self._stream = await asyncio.open_connection(
                 await self._address(), self._port, ssl=context, server_hostname=self._host if context else None
             )
+            _keep_asking(self._stream[1].get_extra_info("socket"))
         reader, writer = self._stream
         if reader.at_eof():
             raise ConnectionResetError("the receiver ended the connection")
@@ -114,6 +132,13 @@ class Sender:
         if (wait_s := again_after_s(answer)) is not None:
             raise NotNow(f"it answers {answer.status_code}", wait_s)
         return len(lines)
+
+
+def _keep_asking(connection: socket.socket) -> None:
+    """A receiver whose machine is dead is known within 40 s, though nothing is sent (tcp(7))."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _rejected(answer: httpx.Response) -> int:

@@ -7,6 +7,7 @@ memory but those that are on their way.
 
 import asyncio
 import contextlib
+from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +23,18 @@ LOOK_S = 0.5  # files are looked at so often: a log may be full and begun anew i
 KEPT_EVERY_S = 1.0
 MOST_LINES = 2000  # on their way at once
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+UNSURE_S = 60.0  # a receiver that lives has read what came longer ago than that
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unsure:
+    """What was sent by a stream that has no word of thanks: how many lines, when, and where their logs had been read to
+    before.
+    """
+
+    lines: int
+    at: float
+    before: tuple[tuple[Reader, Position | None], ...]
 
 
 @dataclass(slots=True)
@@ -29,6 +42,7 @@ class _Work:
     sink: LogSink
     sender: Sender
     readers: dict[str, Reader] = field(default_factory=dict)
+    unsure: deque[_Unsure] = field(default_factory=deque)
     told: Shipped = field(init=False)
     task: asyncio.Task[None] | None = None
 
@@ -105,25 +119,56 @@ class Shipper:
         choice = Choice()
         while True:
             lines, positions = self._taken(work, choice)
-            if not positions:
-                await asyncio.sleep(LOOK_S)
-                continue
             try:
+                if work.sender.said_goodbye():
+                    work.unsure.clear()
+                if not positions:
+                    await asyncio.sleep(LOOK_S)
+                    continue
                 refused = await work.sender.send(lines) if lines else 0
             except NotNow as error:
                 work.told = replace(work.told, error=str(error)[:300])
+                if error.unread:
+                    self._back(work)
+                work.unsure.clear()
                 await asyncio.sleep(max(wait, min(error.wait_s, LONGEST_WAIT_S)))
                 wait = min(2 * wait, LONGEST_WAIT_S)
                 continue
             wait = FIRST_WAIT_S
             sent = len(lines) - refused
             work.told = replace(work.told, sent=work.told.sent + sent, lost=work.told.lost + refused, error="")
+            if work.sink.kind == "syslog":
+                self._note(work, sent, positions)
             for reader, position in positions:
                 # unless the log has gone on without us meanwhile, and what was lost has been counted
                 if reader.position is None or reader.position.inode in reader._files:
                     reader.position = position
                 if reader.source.key in work.readers:
                     self._kept[work.sink.id][reader.source.key] = position
+
+    def _note(self, work: _Work, lines: int, positions: list[tuple[Reader, Position]]) -> None:
+        """Before the readers go on."""
+        now = asyncio.get_running_loop().time()
+        work.unsure.append(_Unsure(lines=lines, at=now, before=tuple((r, r.position) for r, _ in positions)))
+        while work.unsure[0].at < now - UNSURE_S:
+            work.unsure.popleft()
+
+    def _back(self, work: _Work) -> None:
+        """The stream broke: what may not have been read is sent again, and what is not kept any more is lost."""
+        since = asyncio.get_running_loop().time() - UNSURE_S
+        while work.unsure:
+            one = work.unsure.pop()
+            if one.at < since:
+                continue
+            kept = [reader.goes_back(position) for reader, position in one.before]
+            lost = 0 if all(kept) else one.lines
+            work.told = replace(work.told, sent=work.told.sent - one.lines, lost=work.told.lost + lost)
+        places = self._kept[work.sink.id]
+        for key, reader in work.readers.items():
+            if reader.position is not None:
+                places[key] = reader.position
+            else:
+                places.pop(key, None)
 
     def _taken(self, work: _Work, choice: Choice) -> tuple[list[Sent], list[tuple[Reader, Position]]]:
         """Some lines of each container, and the positions behind them."""
