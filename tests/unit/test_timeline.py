@@ -5,6 +5,7 @@ from dataclasses import replace
 from anypop.agent.decide import memory, milestones
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.report import decides, report_of
+from anypop.agent.decide.steps import StartContainer
 from anypop.cli import waterfall
 from anypop.cli.screen import Shown
 from anypop.cli.table import Table
@@ -75,6 +76,24 @@ def test_the_way_of_an_instance_is_in_no_hurry_and_its_end_is() -> None:
     assert decides(reports[first]) != decides(reports[first - 1])
     host.die(instance(0).uid)
     assert decides(told()) != decides(reports[-1])
+
+
+def test_a_pull_and_the_time_until_an_answer_are_steps_of_their_own() -> None:
+    """The image is here before its container is made; a process that is started anew is asked anew."""
+    host, one = FakeHost(), instance(0)
+    host.obey(order(1, one))
+    _run(host)
+    at = {reached.milestone: reached.at for reached in milestones.told(one.uid, host.memory.milestones)}
+    assert at[Milestone.NAMESPACE] <= at[Milestone.PULLED] <= at[Milestone.CREATED]
+    assert at[Milestone.STARTED] < at[Milestone.PROBED]
+    assert at[Milestone.HEALTHY] > at[Milestone.PROBED] + HEALTHY_AFTER_S / 2
+    early = {stone: at[stone] for stone in Milestone if at[stone] < at[Milestone.HEALTHY]}
+    again = memory.step_done(
+        StartContainer(uid=one.uid, container="web", lane="x"),
+        replace(host.memory, milestones={one.uid: early}),
+        host.now,
+    )
+    assert Milestone.PROBED not in again.milestones[one.uid] and Milestone.PULLED in again.milestones[one.uid]
 
 
 def test_of_what_was_found_running_nobody_knows() -> None:

@@ -23,7 +23,8 @@ from anypop.model.traces import trace
 
 PATIENCE_S = 10.0
 STEPS = (
-    "accepted", "planned", "ordered", "namespace", "created", "started", "healthy", "routed", "announced", "told",
+    "accepted", "planned", "ordered", "namespace", "pulled", "created", "started", "probed", "healthy", "routed",
+    "announced", "told",
 )  # fmt: skip
 
 

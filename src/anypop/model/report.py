@@ -29,14 +29,17 @@ class Phase(StrEnum):
 
 class Milestone(StrEnum):
     """How far an incarnation has come on its host, in this order: its order was read there; its network namespace was
-    made; its containers were created, and started; it first answered its probes; traffic is led to it; its prefix is
-    in the speaker's configuration; a neighbour of the host was sent it.
+    made; its images are here; its containers were created, and started; they were seen to run, and its probes began to
+    ask; it first answered them; traffic is led to it; its prefix is in the speaker's configuration; a neighbour of the
+    host was sent it. Agents of earlier versions tell nothing of images and of the beginning of probes.
     """
 
     ORDERED = "ordered"
     NAMESPACE = "namespace"
+    PULLED = "pulled"
     CREATED = "created"
     STARTED = "started"
+    PROBED = "probed"
     HEALTHY = "healthy"
     ROUTED = "routed"
     ANNOUNCED = "announced"

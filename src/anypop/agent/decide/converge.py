@@ -255,7 +255,9 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
         steps.append(SetVpc(instance=instance, lane=lane))
     if there and (ending := lives.stale(instance, facts, now)):
         return [*steps, *ending]
-    pulls = [pull for c in instance.every_container if c.name not in there and (pull := _pull(c, instance, facts))]
+    pulls = [
+        pull for c in instance.every_container if c.name not in there and (pull := missing_image(c, instance, facts))
+    ]
     if pulls:
         return [*steps, *pulls]
     before, may = volumes.may_have_containers(instance, facts)
@@ -306,7 +308,7 @@ def _container_steps(
     return [remove, create, *start] if now >= due and is_told else []
 
 
-def _pull(container: Container, instance: InstanceOrder, facts: Facts) -> PullImage | None:
+def missing_image(container: Container, instance: InstanceOrder, facts: Facts) -> PullImage | None:
     """The step that is missing before a container of this image can be made for this incarnation."""
     memory, image = facts.observed.memory, container.image_key
     whose, login = puller_of(instance, container)

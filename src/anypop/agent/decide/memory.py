@@ -323,7 +323,9 @@ def _passed(uid: str, milestone: Milestone, memory: Memory, now: float) -> Memor
     times = memory.milestones.get(uid)
     if times is None or Milestone.HEALTHY in times:
         return memory
-    return replace(memory, milestones={**memory.milestones, uid: {**times, milestone: now}})
+    kept = {**times, milestone: now}
+    kept.pop(Milestone.PROBED, None)  # another process is asked anew
+    return replace(memory, milestones={**memory.milestones, uid: kept})
 
 
 def step_failed(step: Step, message: str, memory: Memory, now: float) -> Memory:

@@ -6,6 +6,7 @@ each `Milestone`. One that was found running has none: nobody here knows. Pure.
 
 from collections.abc import Mapping
 
+from anypop.agent.decide.converge import missing_image
 from anypop.agent.decide.facts import Facts
 from anypop.agent.naming import short
 from anypop.model.order import InstanceOrder
@@ -22,9 +23,11 @@ def reached(facts: Facts, now: float) -> Times:
     for uid, times in known.items():
         if Milestone.TOLD in times or (instance := facts.known.get(short(uid))) is None:
             continue
-        seen = _seen(instance, facts)
+        seen = _seen(instance, facts, times)
         if any(stone not in times for stone in seen):
-            news[uid] = {**dict.fromkeys(seen, now), **times}
+            # its images were here before it was made, whenever that is seen
+            pulled = {Milestone.PULLED: times[Milestone.CREATED]} if Milestone.CREATED in times else {}
+            news[uid] = {**dict.fromkeys(seen, now), **pulled, **times}
     return {**known, **news} if news else known
 
 
@@ -36,12 +39,17 @@ def told(uid: str, times: Times) -> tuple[Reached, ...]:
     return tuple([Reached(milestone=stone, at=own[stone]) for stone in _IN_ORDER if stone in own])
 
 
-def _seen(instance: InstanceOrder, facts: Facts) -> list[Milestone]:
-    """How far it is by now: each needs the one before."""
+def _seen(instance: InstanceOrder, facts: Facts, times: Mapping[Milestone, float]) -> list[Milestone]:
+    """How far it is by now, of what no step tells: each needs the one before."""
+    found, key = list[Milestone](), short(instance.uid)
+    if Milestone.CREATED in times or not any(missing_image(c, instance, facts) for c in instance.every_container):
+        found.append(Milestone.PULLED)
+    if Milestone.STARTED in times and instance.uid in facts.running:
+        found.append(Milestone.PROBED)
     verdict = facts.observed.health.get(instance.uid)
     if verdict is None or not verdict.healthy:
-        return []
-    found, key = [Milestone.HEALTHY], short(instance.uid)
+        return found
+    found += [Milestone.PROBED, Milestone.HEALTHY]
     addresses = instance.anycast or tuple(instance.externals())
     if not addresses:
         return [*found, Milestone.ROUTED]  # its link is all the way there is, and nobody is told of it
