@@ -149,6 +149,32 @@ def test_what_was_done_is_undone_by_one_button(world: World, ada: Visitor) -> No
     assert world.state.workloads == before
 
 
+def test_ports_sizes_and_cities_are_changed_with_their_plan_and_price(world: World, ada: Visitor) -> None:
+    """A port that stays keeps its name; what is chosen costs what the plan said; a city goes and another comes."""
+    page = ada.get(f"{ONE}/change")
+    assert 'name="ports:web" value="80"' in page and 'name="cities:eu" value="AMS LHR"' in page and "JFK" in page
+    size = world.get("/anypop/v1/prices")["sizes"][0]
+    new = {"ports:web": "80, 53/udp", "size:web": size["name"], "cities:eu": "ams, jfk"}
+    before = declared(world)
+    planned = ada.ask("POST", f"{ONE}/change/plan", **fields(world, **new)).text
+    assert "would start" in planned and "-jfk-0" in planned and "-lhr-0" in planned and "less than now" in planned
+    assert declared(world) == before
+    answer = ada.ask("POST", f"{ONE}/change", **fields(world, **new))
+    assert answer.headers["location"] == f"{ONE}?done=changed", "no button brings cities back"
+    found = declared(world)
+    container = found["spec"]["containers"]["web"]
+    assert container["ports"].keys() == {"http", "port-53-udp"} and container["ports"]["http"]["port"] == 80
+    assert container["resources"]["requests"] != before["spec"]["containers"]["web"]["resources"]["requests"]
+    (selector,) = found["targets"]["eu"]["spec"]["deployments"]["selectors"]
+    assert selector["values"] == ["AMS", "JFK"]
+    ada.get(f"{ONE}/change")
+    wrong = fields(world, **{"ports:web": "http", "cities:eu": " ", "size:web": "none"})
+    told = ada.ask("POST", f"{ONE}/change/plan", **wrong).text
+    assert all(word in told for word in ("from 1 to 65535", "at least one city", "no such size")), told
+    assert "XXX" in ada.ask("POST", f"{ONE}/change/plan", **fields(world, **{"cities:eu": "AMS XXX"})).text
+    world.settle()
+
+
 def test_revisions_say_what_they_changed_and_what_going_back_would(world: World, ada: Visitor) -> None:
     told = ada.get(f"{ONE}/revisions/2/changes?newest={declared(world)['metadata']['version']}")
     assert "Going back would change" in told and "Since revision 1" in told and "r/web:2" in told

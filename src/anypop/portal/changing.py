@@ -1,5 +1,5 @@
-"""The page that changes a workload: images, environment, secrets, instances in each city; the plan and the price before
-the button.
+"""The page that changes a workload: images, environment, secrets, ports, sizes, cities and instances in each; the plan
+and the price before the button.
 
 In: the form. Out: the page; what would change, with the instances that would be made anew and in which order; and the
 change itself. The form begins with what is declared, and what it does not show stays as it is. Two who change at once:
@@ -7,18 +7,20 @@ the second is refused, since the form says which version it was made from.
 """
 
 import copy
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from anypop.portal import summary
 from anypop.portal.calls import Problem, Refused
-from anypop.portal.declaring import pairs
+from anypop.portal.declaring import pairs, ports, requests
 from anypop.portal.visit import Form, Page, Visit
 from anypop.portal.workload import declared_of, done, place, way_back
 
 Data = Mapping[str, Any]
+MOST_CITIES = 1000  # to choose from
 
 
 async def form(visit: Visit) -> Response:
@@ -30,7 +32,7 @@ async def plan(visit: Visit) -> Response:
     stack, _ = place(visit)
     planned, refused, declared = None, None, await declared_of(visit)
     try:
-        body = {"workload": _wanted(visit.form, declared)}
+        body = {"workload": _wanted(visit.form, declared, await _sizes(visit))}
         planned = await visit.api.send("POST", "anypop/v1/stacks", stack, "plan", body=body)
     except Refused as error:
         refused = error
@@ -41,7 +43,7 @@ async def change(visit: Visit) -> Response:
     stack, _ = place(visit)
     declared = await declared_of(visit)
     try:
-        wanted = _wanted(visit.form, declared)
+        wanted = _wanted(visit.form, declared, await _sizes(visit))
         await visit.api.send(
             "PUT", "workload/v1/stacks", stack, "workloads", declared["id"], body={"workload": wanted}
         )  # fmt: skip
@@ -49,12 +51,15 @@ async def change(visit: Visit) -> Response:
         return await _page(visit, refused=refused)
     before, after = ({**one, "metadata": {}, "targets": {}} for one in (declared, wanted))
     back = way_back(declared, content=before != after, numbers=declared["targets"] != wanted["targets"])
+    if [one.cities for one in summary.targets(declared)] != [one.cities for one in summary.targets(wanted)]:
+        back = {}  # no button brings cities back
     return done(visit, "changed", way_back=back)
 
 
 async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
     stack, _ = place(visit)
     declared = await declared_of(visit)
+    found = await visit.api.get("workload/v1/locations", **{"page_request.first": MOST_CITIES})
     return visit.page(
         "change.html",
         status=refused.status if refused is not None else 200,
@@ -64,10 +69,18 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
         version=visit.form.get("version", declared["metadata"]["version"]),
         containers=[_shown(name, one, visit.form) for name, one in _containers(declared).items()],
         targets=summary.targets(declared),
+        simple=[name for name, one in declared.get("targets", {}).items() if _selector(one) is not None],
+        codes=sorted(str(one["cityCode"]) for one in found["results"]),
+        sizes=await _sizes(visit),
         form=visit.form,
         refused=refused,
         planned=None,
     )
+
+
+async def _sizes(visit: Visit) -> list[Data]:
+    book = await visit.api.get("anypop/v1/prices")
+    return list(book["sizes"])
 
 
 def _containers(declared: Data) -> dict[str, Any]:
@@ -86,7 +99,26 @@ def _shown(name: str, declared: Data, form: Form) -> dict[str, Any]:
         "env": form.get(f"env:{name}", plain),
         "kept": [key for key, value in env.items() if not _is_shown(value)],
         "dropped": form.getlist(f"drop:{name}"),
+        "ports": form.get(f"ports:{name}", ", ".join(_port(one) for one in declared.get("ports", {}).values())),
+        "size": form.get(f"size:{name}", ""),
+        "requests": declared.get("resources", {}).get("requests", {}),
     }
+
+
+def _port(declared: Data) -> str:
+    """As it is typed."""
+    udp = str(declared.get("protocol", "TCP")).upper() == "UDP"
+    return f"{declared.get('port', '')}{'/udp' if udp else ''}"
+
+
+def _selector(target: Data) -> Any:
+    """The one list of cities that a target has; None: it chooses them in another way, which the form leaves alone."""
+    spec = target.get("spec", {})
+    selectors = spec.get("deployments", {}).get("selectors", [])
+    if spec.get("deploymentScope") != "cityCode" or len(selectors) != 1:
+        return None
+    one = selectors[0]
+    return one if one.get("key") == "cityCode" and one.get("operator") == "in" else None
 
 
 def _is_shown(value: Data) -> bool:
@@ -95,7 +127,7 @@ def _is_shown(value: Data) -> bool:
     return "value" in value and text == text.strip() and len(text.splitlines()) < 2
 
 
-def _wanted(form: Form, declared: Data) -> dict[str, Any]:
+def _wanted(form: Form, declared: Data, sizes: Sequence[Data]) -> dict[str, Any]:
     """The document with what the form says. Raises `Refused` with all that says nothing."""
     wrong: list[Problem] = []
     made: dict[str, Any] = copy.deepcopy(dict(declared))
@@ -108,15 +140,54 @@ def _wanted(form: Form, declared: Data) -> dict[str, Any]:
         container.pop("env", None)
         if env:
             container["env"] = env
+        _open(form, name, container, wrong)
+        _resize(form, name, container, sizes, wrong)
     for name, target in made.get("targets", {}).items():
         text = form.get(f"replicas:{name}", "").strip()
         if text.isdecimal() and len(text) <= 4:
             target["spec"]["deployments"]["minReplicas"] = int(text)
         elif f"replicas:{name}" in form:
             wrong.append(Problem(field=f"targets.{name}", says="write how many instances each city has"))
+        selector, cities = _selector(target), form.get(f"cities:{name}")
+        if selector is not None and cities is not None:
+            selector["values"] = list(dict.fromkeys(re.split(r"[\s,;]+", cities.strip().upper())))
+            if selector["values"] == [""]:
+                wrong.append(Problem(field=f"targets.{name}", says="name at least one city"))
     if wrong:
         raise Refused(400, "Something cannot be read.", tuple(wrong))
     return made
+
+
+def _open(form: Form, name: str, container: dict[str, Any], wrong: list[Problem]) -> None:
+    """Ports as the form has them. One that stays keeps its name and all that the form does not show."""
+    if f"ports:{name}" not in form:
+        return
+    said: dict[str, str] = {}
+    wanted = ports(form.get(f"ports:{name}", ""), said)
+    wrong += [Problem(field=f"containers.{name}.ports", says=says) for says in said.values()]
+    before = {_port(one): (key, one) for key, one in container.get("ports", {}).items()}
+    made = {}
+    for number, protocol in wanted:
+        new = {"port": number, "protocol": protocol, "enableImplicitNetworkPolicy": True}
+        key, one = before.get(_port(new), (f"port-{number}-{protocol.lower()}", new))
+        made[key] = one
+    container.pop("ports", None)
+    if made:
+        container["ports"] = made
+
+
+def _resize(form: Form, name: str, container: dict[str, Any], sizes: Sequence[Data], wrong: list[Problem]) -> None:
+    """To a size of the price book, where one is chosen; limits that there are go along."""
+    if not (chosen := form.get(f"size:{name}", "")):
+        return
+    size = next((one for one in sizes if one["name"] == chosen), None)
+    if size is None:
+        wrong.append(Problem(field=f"containers.{name}.resources", says="there is no such size any more"))
+        return
+    resources = container.get("resources", {})
+    container["resources"] = {**resources, "requests": requests(size)}
+    if "limits" in resources:
+        container["resources"]["limits"] = {**resources["limits"], **requests(size)}
 
 
 def _env(form: Form, name: str, declared: Data, wrong: list[Problem]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def wish(form: Form) -> Wish:
     return Wish(
         name=form.get("name", "").strip(),
         image=form.get("image", "").strip(),
-        ports=_ports(form.get("ports", ""), wrong),
+        ports=ports(form.get("ports", ""), wrong),
         env=pairs(form.get("env", ""), "env", wrong),
         secrets=pairs(form.get("secrets", ""), "secrets", wrong),
         size=form.get("size", ""),
@@ -51,7 +51,8 @@ def wish(form: Form) -> Wish:
     )
 
 
-def _ports(text: str, wrong: dict[str, str]) -> tuple[tuple[int, str], ...]:
+def ports(text: str, wrong: dict[str, str]) -> tuple[tuple[int, str], ...]:
+    """`80, 443, 53/udp`; words for the field `ports` where one is none."""
     found: dict[tuple[int, str], None] = {}
     for word in re.split(r"[\s,;]+", text.strip()):
         match = re.fullmatch(r"(\d{1,5})(?:/(tcp|udp))?", word.lower())
@@ -91,7 +92,7 @@ def document(wish: Wish, sizes: Sequence[Mapping[str, Any]], continents: Mapping
     size = next((one for one in sizes if one["name"] == wish.size), sizes[0])
     container: dict[str, Any] = {
         "image": wish.image,
-        "resources": {"requests": {"cpu": _cpu(size["cpuMillis"]), "memory": _memory(size["memoryBytes"])}},
+        "resources": {"requests": requests(size)},
     }
     if wish.ports:
         container["ports"] = {
@@ -131,6 +132,11 @@ def targets(wish: Wish, continents: Mapping[str, str]) -> list[tuple[str, list[s
 def _target(cities: Iterable[str], count: int) -> dict[str, Any]:
     selectors = [{"key": "cityCode", "operator": "in", "values": list(cities)}]
     return {"spec": {"deploymentScope": "cityCode", "deployments": {"minReplicas": count, "selectors": selectors}}}
+
+
+def requests(size: Mapping[str, Any]) -> dict[str, str]:
+    """What a container of a size of the price book asks for."""
+    return {"cpu": _cpu(size["cpuMillis"]), "memory": _memory(size["memoryBytes"])}
 
 
 def _cpu(millis: int) -> str:
