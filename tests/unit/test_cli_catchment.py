@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.advice import graph, plans, saved_predictions, what_if
-from anypop.cli.catchment import observations, picture
+from anypop.cli.catchment import observations
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode
@@ -124,26 +124,11 @@ def test_the_picture_is_one_document_that_needs_nothing_else(call: Caller, tmp_p
     assert "href" not in file.read_text() and "url(" not in file.read_text()
     titles = [e.text or "" for e in root.iter("{http://www.w3.org/2000/svg}title")]
     assert any(re.fullmatch(r"London: .*% to JFK.*", title) for title in titles)
-
-
-def test_a_line_over_the_date_line_takes_the_shorter_way() -> None:
-    """Sydney to Los Angeles leaves the map in the east and comes back in the west: two lines, neither as wide as the
-    map.
-    """
-    from anypop.routing.engine.small import engine_for  # noqa: PLC0415 - for this world alone
-    from anypop.routing.internet.places import Places  # noqa: PLC0415
-    from anypop.routing.internet.relationships import read_relationships  # noqa: PLC0415
-    from anypop.routing.internet.world import build_internet  # noqa: PLC0415
-
-    links = read_relationships(b"1|2|-1\n1|3|-1\n", "three")
-    engine = engine_for(build_internet(links, Places(cities={1: ("LAX",), 2: ("SYD",), 3: ("SYD",)})))
-    sessions = (
-        Session(pop=CityCode("LAX"), upstream="a", asn=1),
-        Session(pop=CityCode("SYD"), upstream="b", asn=3, scope=Scope(prepend=5)),
-    )
-    drawn = picture.draw(predict(engine, Announcements(asn=9, sessions=sessions)), title="x")
-    lines = re.findall(r'<line x1="([-\d.]+)" y1="[-\d.]+" x2="([-\d.]+)"', drawn)
-    assert len(lines) in (0, 2) and all(abs(float(a) - float(b)) < 720 for a, b in lines)
+    assert {title.partition(":")[0] for title in titles} >= {"AMS", "LHR", "JFK", "LAX"}
+    flows = {e.get("data-flow"): float(e.get("r", "")) for e in root.iter("{http://www.w3.org/2000/svg}circle")}
+    shares = {title[:3]: float(title[5:].split()[0]) for title in titles if re.match(r"[A-Z]{3}: ", title)}
+    by_share = sorted(shares, key=lambda pop: shares[pop])
+    assert [flows[pop] for pop in by_share] == sorted(flows[pop] for pop in by_share), "as large as their part"
 
 
 PLANS = st.builds(

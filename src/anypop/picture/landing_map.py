@@ -28,6 +28,7 @@ LOOKS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("place", {"fill": "#ffffff", "stroke": _ACT, "stroke-width": "1.6"}),
     ("place astray", {"fill": _BAD, "stroke": "#ffffff"}),
     ("place lost", {"fill": "#ffffff", "stroke": _BAD}),
+    ("flow", {"fill": _ACT, "fill-opacity": ".18"}),
     ("home", {"fill": "none", "stroke": _ACT, "stroke-width": "1.6"}),
     ("pop", {"stroke": "#ffffff", "stroke-width": "2"}),
     ("pop good", {"fill": "#00705a"}),
@@ -45,13 +46,16 @@ _CLASS = re.compile(r'<(\w+) class="([\w ]+)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A PoP. `style`: good, way (drained, starting), bad or off (nothing is known of it)."""
+    """A PoP. `style`: good, way (drained, starting), bad or off (nothing is known of it). `share`: its part of the
+    traffic, from 0 (or not known) to 1.
+    """
 
     code: str
     latitude: float
     longitude: float
     style: str
     says: str
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +171,15 @@ def _place(flight: Flight, sites: Sequence[Site]) -> str:
     return f'<circle {_classes("place", flight)} cx="{x}" cy="{y}" r="{radius}"/>'
 
 
+def flow_radius(share: float) -> float:
+    """Of the disc that tells a PoP's part of the traffic: its area grows with that; 0: none is drawn."""
+    return round((49 + 1300 * min(1.0, share)) ** 0.5, 1) if share > 0 else 0.0
+
+
 def _site(site: Site, *, home: bool) -> str:
     x, y = place(site.latitude, site.longitude)
+    # there without a share too: a page may hear of it later
+    flow = f'<circle class="flow" data-flow="{escape(site.code)}" cx="{x}" cy="{y}" r="{flow_radius(site.share):g}"/>'
     ring = f'<circle class="home" cx="{x}" cy="{y}" r="9.5"/>' if home else ""
     shapes = {
         "way": f'<path class="pop way" d="M{x} {y - 7:g}l7 12h-14z"/>',
@@ -176,7 +187,7 @@ def _site(site: Site, *, home: bool) -> str:
         "off": f'<circle class="pop off" cx="{x}" cy="{y}" r="5"/>',
     }
     shape = shapes.get(site.style, f'<circle class="pop good" cx="{x}" cy="{y}" r="6"/>')
-    return f"<g><title>{escape(site.says)}</title>{ring}{shape}</g>"
+    return f"<g><title>{escape(site.says)}</title>{flow}{ring}{shape}</g>"
 
 
 def _names(picture: Picture, on_arcs: Sequence[tuple[float, float]]) -> Iterator[str]:

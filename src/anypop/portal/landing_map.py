@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from anypop.picture.land import land
-from anypop.picture.landing_map import inside, whole
-from anypop.portal import landings, shields, summary
+from anypop.picture.landing_map import flow_radius, inside, whole
+from anypop.portal import cookies, landings, shields, summary
 from anypop.portal.acting import did
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit, rendered
@@ -58,7 +58,6 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
         vantage=vantage,
         why=why,
         unexplained=unexplained,
-        may_mend=may_mend(visit),
         **shown,
     )
 
@@ -87,6 +86,7 @@ async def told(visit: Visit, stack: str, declared: Any, *, rollout: Any) -> dict
         "rollout": rollout if rollout and rollout["kind"] == "scopes" else None,
         "own": own,
         "by_model": False,
+        "may_mend": may_mend(visit),
     }
 
 
@@ -96,7 +96,10 @@ def address(stack: str, slug: str) -> str:
 
 async def piece(visit: Visit, stack: str, declared: Any, rollout: Any) -> str:
     """The live part, for the stream."""
-    return rendered("map_live.html", stack=stack, visit=visit, **await told(visit, stack, declared, rollout=rollout))
+    sign = cookies.sign_for(visit.secret)
+    return rendered(
+        "map_live.html", stack=stack, visit=visit, sign=sign, **await told(visit, stack, declared, rollout=rollout)
+    )
 
 
 async def workloads(visit: Visit, stack: str) -> tuple[list[Any], Any]:
@@ -151,7 +154,9 @@ async def traffic(visit: Visit) -> Response:
     """PoPs with what comes in and goes out of them now, as their hosts count it."""
     stack = visit.request.path_params["stack"]
     pops, rates = await asyncio.gather(visit.api.get("anypop/v1/pops"), _rates(visit, stack))
-    return visit.page("map_pops.html", stack=stack, pops=pops["results"], rates=rates, asked=True)
+    total = sum(sum(one.values()) for one in rates.values()) or 1.0
+    flows = {pop: flow_radius(sum(one.values()) / total) for pop, one in rates.items()}
+    return visit.page("map_pops.html", stack=stack, pops=pops["results"], rates=rates, flows=flows, asked=True)
 
 
 async def _rates(visit: Visit, stack: str) -> dict[str, dict[str, float]]:
@@ -182,7 +187,8 @@ async def model(visit: Visit) -> Response:
     seen = landings.predicted(found, time.time())
     own = address(stack, declared["slug"])
     title = f"Where networks would reach {declared['name']}"
-    picture = landings.picture(title, pops["results"], seen, own=own, by_model=True)
+    shares = {share["name"]: share["weight"] for share in found["by_pop"]}
+    picture = landings.picture(title, pops["results"], seen, own=own, by_model=True, shares=shares)
     return visit.page(
         "map_model.html", stack=stack, found=found, seen=seen, picture=picture, drawing=inside(picture), own=own
     )

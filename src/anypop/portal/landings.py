@@ -8,6 +8,7 @@ than `FAR_KM` beyond its nearest PoP, as for the doctor: what is nearer than tha
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -126,14 +127,29 @@ def predicted(found: Data, moment: float) -> Seen:
     return Seen(rows=tuple(rows.values()), at=moment, how=f"predicted, {found['graph']}")
 
 
-def picture(title: str, pops: Iterable[Data], told: Seen, *, own: str, by_model: bool = False) -> Picture:
-    """`own`: the address of the page, whose `why` explains a place."""
+def picture(
+    title: str,
+    pops: Iterable[Data],
+    told: Seen,
+    *,
+    own: str,
+    by_model: bool = False,
+    shares: Mapping[str, float] = MappingProxyType({}),
+) -> Picture:
+    """`own`: the address of the page, whose `why` explains a place. `shares`: of all traffic, by PoP."""
     at = datetime.fromtimestamp(told.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if told.at is not None else ""
     caption = f"{at}, {told.how}" if at else "Nobody has looked yet where vantages land"
     if not by_model and at:
         caption += "; measured, nothing in it is predicted"
     sites = tuple(
-        Site(code=str(one["pop"]), latitude=here[0], longitude=here[1], style=style(one), says=_says(one))
+        Site(
+            code=str(one["pop"]),
+            latitude=here[0],
+            longitude=here[1],
+            style=style(one),
+            says=_says(one),
+            share=shares.get(str(one["pop"]), 0.0),
+        )
         for one in pops
         if (here := _at(one["location"])) is not None
     )

@@ -108,7 +108,7 @@ def predict(
         _write(save, saved_predictions.write(found, graph=name))
     if svg is not None:
         title = f"AS{asked.wanted.asn}: where {len(found.internet.asns):,} networks land"
-        _write(svg, picture.draw(found, title=title, onward=asked.onward))
+        _write(svg, picture.draw(found, title=title, graph=name, onward=asked.onward))
 
     def shown() -> "list[Shown]":
         head: list[Shown] = [*tables.difference(change), ""] if change is not None else []

@@ -94,6 +94,11 @@ var htmx=(()=>{const e={parse(t){if(!t)return{};if(t.startsWith("{"))return JSON
     });
   }
 
+  // traffic as the size of a PoP's disc: the table of PoPs is asked for it, the picture is drawn anew without it
+  function sizeFlows() {
+    each("[data-flow-of]", (row) => document.querySelector(`[data-flow="${CSS.escape(row.dataset.flowOf)}"]`)?.setAttribute("r", row.dataset.flowR));
+  }
+
   document.addEventListener("htmx:error", () => say("Control does not answer. What is on the screen may be old."));
 
   // ---- live: one stream for this browser, whichever of its tabs holds it
@@ -118,6 +123,7 @@ var htmx=(()=>{const e={parse(t){if(!t)return{};if(t.startsWith("{"))return JSON
       htmx.swap({ target: element, sourceElement: element, text: row ? `<table><tr>${html}</tr></table>` : html, select: row ? "td" : undefined, swap: "innerMorph" })
         .then(() => {
           tellTimes(element);
+          sizeFlows();
           if (element.querySelector("[data-gone]")) return; // there is nothing more to ask for
           const after = element.querySelector("[data-revision]")?.dataset.revision;
           if (before !== after) document.body.dispatchEvent(new CustomEvent("revised"));
@@ -264,7 +270,7 @@ var htmx=(()=>{const e={parse(t){if(!t)return{};if(t.startsWith("{"))return JSON
   document.addEventListener("visibilitychange", () => { if (document.hidden) rest(); else { heard = Date.now(); begin(); } });
   addEventListener("pagehide", rest);
   addEventListener("pageshow", begin);
-  document.addEventListener("htmx:after:swap", () => tellTimes(document));
+  document.addEventListener("htmx:after:swap", () => { tellTimes(document); sizeFlows(); });
 
   tellTimes(document);
   showCities();
