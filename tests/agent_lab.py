@@ -22,6 +22,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
 from anypop.host import birdc, ip, netns, process
 from anypop.model.announce import Address, Announcement, Prefix, Scope
 from anypop.model.codec import from_json, to_json
@@ -209,6 +213,9 @@ class Control:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if "Upgrade" in self.headers:  # the agent's streams: open, and nobody asks for anything
+                    self._hold()
+                    return
                 query = parse_qs(urlsplit(self.path).query)
                 after, wait = int(query["after"][0]), float(query["wait"][0])
                 with control._changed:
@@ -218,6 +225,22 @@ class Control:
                     newer = control.order is not None and control.order.generation > after
                     body = to_json(control.order) if newer else b""
                 self._answer(200 if newer else 204, body)
+
+            def _hold(self) -> None:
+                there = ServerProtocol()
+                lines = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items()), "", ""]
+                there.receive_data("\r\n".join(lines).encode())
+                for request in there.events_received():
+                    assert isinstance(request, Request)
+                    there.send_response(there.accept(request))
+                with suppress(OSError):
+                    while there.state is not State.CLOSED:
+                        for octets in there.data_to_send():
+                            self.connection.sendall(octets)
+                        if not (octets := self.connection.recv(4096)):
+                            break
+                        there.receive_data(octets)
+                self.close_connection = True
 
             def do_POST(self) -> None:
                 report = from_json(Report, self.rfile.read(int(self.headers["Content-Length"])))

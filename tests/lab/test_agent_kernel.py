@@ -20,7 +20,7 @@ from bench.forged import checksum
 from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
 from anypop.agent.act.network.hop_numbers import hop_number
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.act.network.nft import nft
+from anypop.agent.act.network.nft import nft, started
 from anypop.agent.act.network.router import BUCKETS, Router, buckets_for
 from anypop.agent.decide.elements import Firewall, GuardedLink, Member
 from anypop.agent.decide.firewall import firewall_for
@@ -29,6 +29,7 @@ from anypop.agent.naming import (
     ROUTE_PROTOCOL,
     SERVED_PROTOCOL,
     SERVED_TABLE,
+    firewall_table,
     inside_mac,
     link_of,
     router_mac,
@@ -437,6 +438,10 @@ def test_the_firewall_replaces_only_its_own_table(net: Netlink) -> None:
         for wanted in (Firewall(), rules):
             await firewall.load(wanted, None, PREFIX)
             found += [await firewall.holds(Firewall(), PREFIX), await firewall.holds(rules, PREFIX)]
+        before = list(started)
+        assert await firewall.holds(rules, PREFIX) and list(started) == before, "nobody changed anything: no process"
+        process.run(["nft", "add", "chain", "inet", firewall_table(PREFIX), "foreign"])
+        assert not await firewall.holds(rules, PREFIX), "a chain of somebody else is seen"
         remove_firewall(PREFIX)
         remove_firewall(PREFIX)
         return [*found, await firewall.holds(rules, PREFIX)]

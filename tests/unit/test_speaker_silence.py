@@ -13,6 +13,7 @@ import pytest
 
 from anypop.agent.act.bgp import bird
 from anypop.agent.act.bgp.bird import Bird
+from anypop.agent.act.bgp.protocols import without_timers
 from anypop.host import process
 from tests.wait import wait_until
 
@@ -71,3 +72,12 @@ def test_a_look_that_waits_for_a_stopped_daemon_comes_back_when_that_is_ended(da
     wait_until(lambda: speaker.pid() is None, timeout_s=5, reason="it is ended")
     asking.join(timeout=10)
     assert not asking.is_alive()
+
+
+def test_what_a_daemon_tells_without_its_timers_is_the_same_while_nothing_happens() -> None:
+    """So it need not be read again each second."""
+    told = (
+        "up1_4  BGP  ---  up  2026-01-02 03:04:05  Established\n    Hold timer:       {}/240\n    Routes: 1 imported\n"
+    )
+    assert without_timers(told.format(201.5)) == without_timers(told.format(17))
+    assert without_timers(told.format(1)) != without_timers(told.format(1).replace("1 imported", "2 imported"))

@@ -26,6 +26,7 @@ from anypop.agent.act.network import firewall, guard, inside, learnt, newcomers,
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.act.volumes.keeper import Keeper
+from anypop.agent.beat import until_beat
 from anypop.agent.begun_file import Begun, BegunFile
 from anypop.agent.control_client import ControlClient
 from anypop.agent.decide import images, memory, returning
@@ -423,7 +424,7 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 flaps = any(uplink.losses for uplink in self._memory.uplinks.values())
                 pause = SPEAKER_QUICK_S if quick else SPEAKER_FLAPPING_S if flaps else SPEAKER_S
-                async with asyncio.timeout(0 if lost else pause):
+                async with asyncio.timeout(0 if lost else until_beat(self._clock(), pause)):
                     await died.wait()
             if await self._speaker.look() != seen:
                 self._wake.set()
@@ -432,7 +433,7 @@ class Agent:
         """Its death is then seen like any other."""
         while True:
             self._speaker.end_stopped()
-            await asyncio.sleep(SPEAKER_STOPPED_S)
+            await asyncio.sleep(until_beat(self._clock(), SPEAKER_STOPPED_S))
 
     async def _full_passes(self) -> None:
         """Look at everything anew, trusting no event; what then has to be mended is told as drift."""
@@ -516,6 +517,7 @@ class Agent:
         while True:
             await self._foreign_rules.wait()
             self._foreign_rules.clear()
+            self._meter.doubt()
             await self._check_firewall()
             self._wake.set()
             await asyncio.sleep(FOREIGN_RULES_S)

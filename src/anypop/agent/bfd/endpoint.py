@@ -147,6 +147,7 @@ class Endpoint:
         self._interfaces: dict[int, str] = {}
         self._poll = select.epoll()
         self._wakes: dict[int, Callable[[], None]] = {}
+        self._readable: dict[int, _Door] = {}
 
     @property
     def troubles(self) -> list[str]:
@@ -195,8 +196,8 @@ class Endpoint:
             for handle, _ in self._poll.poll(None if due_s is None else max(0.0, due_s)):
                 if handle in self._wakes:
                     self._wakes[handle]()
-            # who was not run for a while reads what has come meanwhile before it calls anybody silent
-            self._read()
+                elif handle in self._readable:
+                    self._read(self._readable[handle])
             self._tick()
 
     def stop(self) -> None:
@@ -235,21 +236,31 @@ class Endpoint:
                 if not door.open():
                     shut = True
                     continue
-                self._poll.register(door.sock, select.EPOLLIN)  # type: ignore[arg-type]  # it is open now
+                assert door.sock is not None
+                self._readable[door.sock.fileno()] = door
+                self._poll.register(door.sock, select.EPOLLIN)
                 for place, session in self._sessions.items():
                     if (_family(session.wanted), session.wanted.multihop) == key:
                         session.listen(time.monotonic())
                         self._plan(place, session)
         return shut
 
-    def _read(self) -> None:
+    def _read(self, door: _Door) -> bool:
+        """One packet, where there is one. Of the next the kernel tells: to ask whether there is one costs as much."""
+        found = door.read() if door.sock is not None else None
+        if found is None:
+            return False
+        octets, source, destination, index, ttl = found
+        place = self._place(door, source, destination, index, ttl)
+        packet = unpacked(octets) if place is not None else None
+        if place is not None and packet is not None:
+            self._heard(place, packet)
+        return True
+
+    def _read_all(self) -> None:
         for door in self._doors.values():
-            while door.sock is not None and (found := door.read()) is not None:
-                octets, source, destination, index, ttl = found
-                place = self._place(door, source, destination, index, ttl)
-                packet = unpacked(octets) if place is not None else None
-                if place is not None and packet is not None:
-                    self._heard(place, packet)
+            while self._read(door):
+                pass
 
     def _place(self, door: _Door, source: str, destination: str, index: int, ttl: int) -> Place | None:
         """The session that a packet is for, by its ends."""
@@ -288,6 +299,10 @@ class Endpoint:
             if session is None or self._planned[place] != turn:
                 continue  # it was planned anew meanwhile
             now = time.monotonic()
+            if session.is_silent(now):  # who was not run for a while reads what has come meanwhile
+                self._read_all()
+                if self._planned.get(place) != turn:
+                    continue
             packet, event = session.tick(now, random.random())
             if packet is not None:
                 self._ways[place].send(packed(packet))

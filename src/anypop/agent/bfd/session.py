@@ -87,6 +87,10 @@ class Session:
         """When `tick` has to be called next."""
         return self._next_tx if self._expires is None else min(self._next_tx, self._expires)
 
+    def is_silent(self, now: float) -> bool:
+        """Whether the next `tick` may call the neighbour lost."""
+        return any(end is not None and now >= end for end in (self._expires, self._listens_until))
+
     def tick(self, now: float, luck: float) -> tuple[Packet | None, Event | None]:
         """A moment has come. `luck`, 0 to 1, spreads packets in time (section 6.8.7)."""
         event = None

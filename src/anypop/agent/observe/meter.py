@@ -57,6 +57,7 @@ class Meter:
         self._series: list[Series] = []
         self._layout: Layout = ()
         self._said = ""
+        self._kept_at = 0.0
         self.registry = CollectorRegistry(auto_describe=False)
         self._passes = Histogram(
             AGENT_PASS, "How long a pass took", ("pop", "host"), buckets=_PASSES, registry=self.registry
@@ -66,13 +67,16 @@ class Meter:
         """A pass took so long."""
         self._passes.observe(seconds)
 
+    def doubt(self) -> None:
+        """Somebody may have taken away the table that counts."""
+        self._kept_at = 0.0
+
     async def run(self) -> None:
         """Count for ever."""
-        kept_at = 0.0
         while True:
-            await asyncio.sleep(PERIOD_S - self._clock() % PERIOD_S)
-            if self._clock() >= kept_at:
-                kept_at = self._clock() + TABLE_S
+            await asyncio.sleep(PERIOD_S - self._clock() % PERIOD_S)  # a beat's moment too
+            if self._clock() >= self._kept_at:
+                self._kept_at = self._clock() + TABLE_S
                 with contextlib.suppress(WorldError, OSError):  # a kernel that does not count: nothing is told of it
                     await traffic.keep(self._prefix)
                 await self._beside(self._look_at_disk)

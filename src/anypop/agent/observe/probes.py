@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol as Shape
 
+from anypop.agent.beat import slot_of, until_beat
 from anypop.agent.decide.elements import FamilyVerdict, Key, ProbeVerdict
 from anypop.agent.observe.ask import ask
 from anypop.host import process
@@ -119,6 +120,7 @@ class Probes:
         self._ways = ways
         self._targets: dict[Key, Target] = {}
         self._begun: dict[Key, float] = {}
+        self._slots: dict[Key, int] = {}
         self._asked: dict[Key, tuple[int, ...]] = {}
         self._unasked: set[Key] = set()
         self._readiness: dict[Place, asyncio.Task[None]] = {}
@@ -209,6 +211,7 @@ class Probes:
             self._unasked.add(key)
 
     def _begin(self, key: Key, target: Target) -> None:
+        self._slots[key] = slot_of(len(self._targets))
         self._keep(key, target)
         self._begun[key] = self._clock()
         self._asked[key] = _families(target)
@@ -287,6 +290,7 @@ class Probes:
         self._unasked.discard(key)
         self.took_s.pop(key, None)
         self._begun.pop(key, None)
+        self._slots.pop(key, None)
         self.liveness_failed.discard(key)
         for version in self._asked.get(key, ()):
             _cancel(self._readiness, (key, version))
@@ -316,9 +320,12 @@ class Probes:
                 trouble = trouble or await self._ask(place[0], target, question, address)
             self._said[place] = trouble or ""
             self._move(place, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
-            pause_s = _pause(probe, self._health[place], self._clock() - begun)
-            if not declared:  # a question that nobody answers puts off the next one no further
-                pause_s = max(QUICK_S, pause_s - (clock() - asked_at))
+            now, took_s = self._clock(), clock() - asked_at
+            pause_s = _pause(probe, self._health[place], now - begun)
+            if declared:
+                pause_s = until_beat(now, pause_s, self._slots[place[0]])
+            else:  # a question that nobody answers puts off the next one no further
+                pause_s = max(QUICK_S, until_beat(now - took_s, pause_s, self._slots[place[0]]) - took_s)
             await asyncio.sleep(pause_s)
 
     async def _ask(self, key: Key, target: Target, probe: Probe, address: Address) -> str | None:
@@ -389,7 +396,7 @@ class Probes:
             failures = failures + 1 if trouble else 0
             if failures >= max(1, probe.failure_threshold) and key not in self.liveness_failed:
                 self._fail(key, trouble or "")
-            await asyncio.sleep(max(probe.period_s, QUICK_S))
+            await asyncio.sleep(until_beat(self._clock(), max(probe.period_s, QUICK_S), self._slots[key]))
 
     def _runs(self, key: Key) -> Callable[[tuple[str, ...], float], Awaitable[int]]:
         return lambda command, timeout_s: self._run_inside(key, command, timeout_s)

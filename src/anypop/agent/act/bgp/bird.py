@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import NamedTuple
 
 from anypop.agent.act.bgp import own_origin
 from anypop.agent.act.bgp.accepted import flaws, refused
@@ -25,7 +26,7 @@ from anypop.agent.act.bgp.bfd import Bfd, wanted_of
 from anypop.agent.act.bgp.config import Passwords, digest, render, sessions_of
 from anypop.agent.act.bgp.loading import TakenBackError, kept, load
 from anypop.agent.act.bgp.passwords import read_passwords
-from anypop.agent.act.bgp.protocols import is_shut, read_sessions, read_tunnels
+from anypop.agent.act.bgp.protocols import is_shut, read_sessions, read_tunnels, without_timers
 from anypop.agent.act.bgp.session import without_restart
 from anypop.agent.act.bgp.tunnels import tunnel_name
 from anypop.agent.act.bgp.words import session_name
@@ -65,6 +66,17 @@ class SpeakerSeen:
     error: str = ""
 
 
+class Heard(NamedTuple):
+    """Of one configuration. `names`: upstream and family, by the name of the session in BIRD; `shut`: those that BIRD
+    has shut.
+    """
+
+    names: Mapping[str, tuple[str, int]]
+    sessions: tuple[SessionReport, ...]
+    tunnels: tuple[TunnelReport, ...]
+    shut: tuple[str, ...]
+
+
 class Bird:
     """One daemon in `folder`: its configurations by digest, control socket, pid file. Blocking: call it in a thread."""
 
@@ -82,6 +94,7 @@ class Bird:
         self._stopped: int | None = None  # the daemon that was seen to be stopped by the look before this one
         self._ended: tuple[float, str] = (0.0, "")
         self._shut: dict[str, float] = {}  # sessions that BIRD has shut, and since when we know
+        self._known: tuple[SpeakerConfig, dict[str, str], str, Heard] | None = None
         self._bfd = Bfd(folder / "bfd", self._control)
 
     def set(self, config: SpeakerConfig) -> None:
@@ -177,18 +190,15 @@ class Bird:
         if config is None:
             return SpeakerSeen(config=_FOREIGN, error="BIRD runs a configuration that is not ours")
         self._last = config
-        names = {name: (upstream.name, family) for name, (upstream, family) in sessions_of(config).items()}
-        sessions = read_sessions(told, names, self._left)
-        self._admit_again(config, told)
+        names, sessions, tunnels, shut = self._heard(config, told)
+        self._admit_again(config, shut)
         exported = self._exported(config, sessions)
         return SpeakerSeen(
             config=config,
             sessions=sessions,
             exported=exported,
             told=self._told(config, exported),
-            tunnels=read_tunnels(told, {tunnel_name(p): p.host for p in config.backbone.peers})
-            if config.backbone
-            else (),
+            tunnels=tunnels,
             bfd=tuple((way, up) for name, up in self._bfd.states().items() if (way := names.get(name)) is not None),
             error="; ".join(filter(None, (own_origin.troubles(config, told, self._control), self._bfd.troubles())))
             or self._lately(),
@@ -219,11 +229,30 @@ class Bird:
         if self._daemon.pid() is not None:
             birdc.ask(self._control, *(f"reload out kernel{family}" for family in (4, 6)), timeout_s=_ASK_S)
 
-    def _admit_again(self, config: SpeakerConfig, told: str) -> None:
+    def _heard(self, config: SpeakerConfig, told: str) -> Heard:
+        """What the daemon tells of its sessions; not read once more where it tells the same as the last time."""
+        text = without_timers(told)
+        known = self._known
+        if known is not None and known[0] is config and known[1:3] == (self._left, text):
+            return known[3]
+        named = sessions_of(config)
+        names = {name: (upstream.name, family) for name, (upstream, family) in named.items()}
+        peers = config.backbone.peers if config.backbone else ()
+        heard = Heard(
+            names=names, sessions=read_sessions(told, names, self._left),
+            tunnels=read_tunnels(told, {tunnel_name(p): p.host for p in peers}) if peers else (),
+            shut=tuple(name for name in named if is_shut(told, name)),
+        )  # fmt: skip
+        self._known = config, dict(self._left), text, heard
+        return heard
+
+    def _admit_again(self, config: SpeakerConfig, shut: Collection[str]) -> None:
         """A neighbour that told too much is shut out for some time; then it may try again."""
         now = time.monotonic()
+        self._shut = {name: self._shut.get(name, now) for name in shut}
+        if not shut:
+            return
         known = sessions_of(config)
-        self._shut = {name: self._shut.get(name, now) for name in known if is_shut(told, name)}
         for name, since in self._shut.items():
             if now >= since + known[name][0].imports.restart_after_s:
                 with contextlib.suppress(WorldError):  # the next look tries again

@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from anypop.agent.act.network import nftables, rtnl, sets
 from anypop.agent.act.network.firewall_rules import FIXED_SETS, digest, elements, render
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
-from anypop.agent.act.network.nft import nft
+from anypop.agent.act.network.nft import listed, nft
 from anypop.agent.decide.elements import Firewall
 from anypop.agent.naming import firewall_table
 from anypop.model.announce import Prefix
@@ -68,15 +68,8 @@ async def _shape(prefix: str) -> str:
     table = firewall_table(prefix)
     with Netlink(NETFILTER) as net:
         fixed = [f"{name} {sorted(sets.keys(net, table, (sets.INET, name)))}" for name in FIXED_SETS]
-    return "\n".join([*await asyncio.gather(*(_listed(family, table) for family in ("inet", "arp"))), *fixed])
-
-
-async def _listed(family: str, table: str) -> str:
-    """One table without counters and elements; empty when it is not there."""
-    try:
-        return await nft("read the firewall", "-s", "-t", "list", "table", family, table)
-    except WorldError:
-        return ""
+    both = (listed("read the firewall", table, family=family) for family in ("inet", "arp"))
+    return "\n".join([*await asyncio.gather(*both), *fixed])
 
 
 def _generation() -> int:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from anypop.agent.act.network import nftables, sets
 from anypop.agent.act.network.guard_rules import RECEIVED, SENT, digest, elements, render
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
-from anypop.agent.act.network.nft import nft
+from anypop.agent.act.network.nft import listed, nft
 from anypop.agent.decide.elements import TunnelGuard
 from anypop.agent.naming import tunnels_table
 from anypop.model.backbone import OVERHEAD
@@ -92,9 +92,8 @@ def _change(rules: TunnelGuard, before: TunnelGuard, prefix: str) -> bool:
 
 async def _shape(prefix: str) -> str:
     """All of the table but counters and elements; empty when it is not there."""
-    try:
-        text = await nft("read the guard of the tunnels", "-s", "-t", "list", "table", "inet", tunnels_table(prefix))
-    except WorldError:
+    text = await listed("read the guard of the tunnels", tunnels_table(prefix))
+    if not text:
         return ""
     with Netlink(NETFILTER) as net:
         fixed = (SENT, RECEIVED, "ends", "carried4", "carried6", "forged4", "forged6", "own4", "own6")

@@ -23,6 +23,8 @@ REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
 _DONE, _ERROR, _DUMP_INTERRUPTED = 3, 2, 0x10
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 270, 10, 11, 12
 _NESTED_MASK = 0x3FFF
+_NETNS_COOKIE = 71  # asm-generic/socket.h; the module `socket` does not know it
+_COOKIE = struct.Struct("=Q")
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _BUFFER = 1 << 18  # dumps come in parts of at most 32 KiB; this holds several
@@ -112,6 +114,14 @@ class Netlink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def namespace(self) -> int | None:
+        """The kernel's number of the network namespace, which no other one ever gets; None: a kernel before 5.14."""
+        try:
+            told = self._socket.getsockopt(socket.SOL_SOCKET, _NETNS_COOKIE, _COOKIE.size)
+        except OSError:
+            return None
+        return int(_COOKIE.unpack(told)[0])
 
     def change(self, what: str, kind: int, flags: int, body: bytes) -> None:
         """One request, acknowledged. Raises `WorldError(what, ...)`; its `__cause__` is an `OSError` with the errno."""

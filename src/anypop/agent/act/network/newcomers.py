@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from anypop.agent.act.network import newcomer_ways, nftables, rtnl
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.newcomer_rules import name_of, render, whose
-from anypop.agent.act.network.nft import nft
+from anypop.agent.act.network.nft import listed, nft
 from anypop.agent.act.network.nftables import Kind
 from anypop.agent.decide.elements import Joining
 from anypop.agent.naming import newcomers_table
@@ -81,7 +81,4 @@ def _slots(joinings: Iterable[Joining]) -> list[int]:
 
 async def _shape(prefix: str) -> str:
     """All of the table but counters and elements; empty when it is not there."""
-    try:
-        return await nft("read the rules for newcomers", "-s", "-t", "list", "table", "inet", newcomers_table(prefix))
-    except WorldError:
-        return ""
+    return await listed("read the rules for newcomers", newcomers_table(prefix))

@@ -1,17 +1,23 @@
 """The `nft` program: loads rules written as text, in one transaction.
 
-In: words and a script. Out: what it printed, or `WorldError` with its own words. It is needed where rules are
-compiled; looking at tables and deleting them goes without a process, in `nftables`.
+In: words and a script. Out: what it printed, or `WorldError` with its own words. It is needed where rules are compiled
+or read back; what `nftables` can tell or delete goes without a process.
 """
 
 import asyncio
 from collections import deque
 
+from anypop.agent.act.network import nftables
+from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.host import netns
 from anypop.model.errors import WorldError
 
+Ruleset = tuple[int | None, int]
+"""Whose it is (`Netlink.namespace`), and its number there."""
+
 started: deque[int] = deque(maxlen=64)
 """The last processes that were started here: changes of rules by them are our own."""
+_listed: dict[tuple[str, str], tuple[Ruleset, str]] = {}
 
 
 async def nft(what: str, *words: str, stdin: str | None = None, namespace: str = "") -> str:
@@ -28,3 +34,26 @@ async def nft(what: str, *words: str, stdin: str | None = None, namespace: str =
     if run.returncode != 0:
         raise WorldError(what, err.decode(errors="replace").strip() or f"nft ended with {run.returncode}")
     return out.decode()
+
+
+async def listed(what: str, table: str, *, family: str = "inet") -> str:
+    """One table of our own namespace without counters and elements; empty when it is not there. While nobody changes
+    any rule the kernel's number of the ruleset stays, and nothing is started to read the same once more.
+    """
+    before, place = _ruleset(), (family, table)
+    known = _listed.get(place)
+    if known is not None and known[0] == before and before[0] is not None:
+        return known[1]
+    try:
+        text = await nft(what, "-s", "-t", "list", "table", family, table)
+    except WorldError:
+        text = ""
+    _listed.pop(place, None)
+    if _ruleset() == before:
+        _listed[place] = before, text
+    return text
+
+
+def _ruleset() -> Ruleset:
+    with Netlink(NETFILTER) as net:
+        return net.namespace(), nftables.generation(net)

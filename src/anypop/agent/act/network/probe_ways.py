@@ -2,7 +2,8 @@
 
 In: a link, the address, the private address behind the link. Out: a route in a table of its own, which sockets with the
 probes' mark look into; of several routes to an address the kernel takes the one over the interface that the socket is
-bound to. Routes go with their links; what somebody takes away is made again after a question has failed.
+bound to. Routes go with their links: what went with one that was made anew, or was taken away by somebody, is made
+again after a question has failed, so one that is answered costs no look at links.
 """
 
 import socket
@@ -22,16 +23,14 @@ class ProbeWays:
 
     def __init__(self, net: Netlink) -> None:
         self._net = net
-        self._open: dict[tuple[str, Address], int] = {}
+        self._open: set[tuple[str, Address]] = set()
         self._ruled: set[int] = set()
 
     def open(self, link: str, address: Address, via: Address) -> None:
         """Have the way. OSError where there is no such link."""
-        index = socket.if_nametoindex(link)  # another one when the link was made anew
-        if address == via:
-            return  # the link itself leads there
-        if self._open.get((link, address)) == index:
-            return
+        if address == via or (link, address) in self._open:
+            return  # the link itself leads there, or a route does
+        index = socket.if_nametoindex(link)
         if address.version not in self._ruled:
             rtnl.add_mark_rule(self._net, rule(address.version))
             self._ruled.add(address.version)
@@ -44,11 +43,11 @@ class ProbeWays:
             metric=index,
             table=PROBE_TABLE,
         )
-        self._open[link, address] = index
+        self._open.add((link, address))
 
     def doubt(self, link: str, address: Address) -> None:
         """Perhaps somebody has taken it away."""
-        self._open.pop((link, address), None)
+        self._open.discard((link, address))
         self._ruled.discard(address.version)
 
 

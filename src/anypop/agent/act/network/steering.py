@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from anypop.agent.act.network import nftables, rtnl
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
-from anypop.agent.act.network.nft import nft
+from anypop.agent.act.network.nft import listed, nft
 from anypop.agent.act.network.nftables import Kind
 from anypop.agent.act.network.steering_rules import GONE, name_of, render
 from anypop.agent.act.network.tunnel import away_rules
@@ -69,7 +69,4 @@ def remove(net: Netlink, prefix: str) -> None:
 
 async def _shape(prefix: str) -> str:
     """All of the table but counters and elements; empty when it is not there."""
-    try:
-        return await nft("read the dials", "-s", "-t", "list", "table", "inet", dials_table(prefix))
-    except WorldError:
-        return ""
+    return await listed("read the dials", dials_table(prefix))
