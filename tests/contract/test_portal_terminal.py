@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
@@ -22,7 +23,7 @@ from anypop.plan.parse import Parsed
 from anypop.portal.cookies import SESSION
 from anypop.portal.terminal import SHELL
 from tests.contract.test_portal import Visitor
-from tests.control_world import World, a_body
+from tests.control_world import World
 from tests.people import PASSWORD, a_user, quick
 from tests.served import PATIENCE_S, PlayedAgent, Served, served
 
@@ -90,7 +91,7 @@ def test_a_shell_in_the_container_by_the_sessions_cookie(place: Place) -> None:
     assert entry["subject"] == INSTANCE and "ada" in json.dumps(entry), entry
 
 
-def test_a_virtual_machine_has_its_console_instead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_virtual_machine_is_made_and_has_its_console_instead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of one asks for it, and what is typed goes to its host as it does from a command line."""
     image = machine_image(
         "default/tiny:1", parts=[ImagePart(name="kernel", sha256="a" * 64, size=1)], disk_format=DiskFormat.RAW,
@@ -102,25 +103,31 @@ def test_a_virtual_machine_has_its_console_instead(place: Place, monkeypatch: py
         return declare.with_images(made, {one.image: image for one in asked})
 
     monkeypatch.setattr(Platform, "with_images", with_images)
-    body = a_body("vm")
-    spec = body["workload"]["spec"]
-    spec["virtualMachines"] = {"web": {**spec.pop("containers")["web"], "image": "default/tiny:1"}}
-    place.world.send("POST", "/workload/v1/stacks/default/workloads", body)
+    ada = Visitor(place.world)
+    ada.cookies[SESSION] = place.sessions["ada"]
+    ada.get("/portal/stacks/default/create")
+    form: dict[str, Any] = {
+        "name": "vm", "kind": "machine", "machine-image": "default/tiny:1", "size": "SP-1", "city": "AMS",
+        "user-data": "#cloud-config", "ssh-keys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3Yw me@example",
+    }  # fmt: skip
+    assert 'id="monthly">0.00' not in ada.ask("POST", "/portal/stacks/default/create/look", **form).text
+    wrong = ada.ask("POST", "/portal/stacks/default/create", **form | {"ssh-keys": "no key"})
+    assert wrong.status_code == 400 and "no key" in wrong.text and 'value="machine" checked' in wrong.text
+    assert ada.ask("POST", "/portal/stacks/default/create", **form).status_code == 303
     agents = place.world.agents()
     for agent in agents:
         agent.machines = Acceleration.TCG
     place.world.settle(agents)
-    ada = Visitor(place.world)
-    ada.cookies[SESSION] = place.sessions["ada"]
-    path = PAGE.replace("fun", "vm")
+    assert "Open the console" in ada.get("/portal/stacks/default/workloads/vm")
+    path = PAGE.replace("fun-eu", "vm-eu1").replace("fun", "vm")
     shown = ada.get(path)
     (query,) = re.findall('data-query="(.*?)"', shown)
-    assert "console=true" in query and "Console of vm-eu-ams-0" in shown
+    assert "console=true" in query and "Console of vm-eu1-ams-0" in shown
     asked = dict(parse_qsl(html.unescape(query)))
     with place.terminal("ada", **asked) as socket:
         socket.send(bytes([Frame.INPUT]) + b"hello")
         assert socket.recv(PATIENCE_S) == bytes([Frame.OUTPUT]) + b"HELLO"
-    assert place.agent.asked[-1] == ConsoleRequest(uid=place.agent.asked[-1].uid, container="web")
+    assert place.agent.asked[-1] == ConsoleRequest(uid=place.agent.asked[-1].uid, container="app")
 
 
 def test_who_may_not_gets_none(place: Place) -> None:

@@ -1,6 +1,7 @@
 """What pages are made of, without any page: the form's document, the map, states in words, signs of forms."""
 
 import asyncio
+import base64
 import shlex
 from collections import Counter
 
@@ -13,6 +14,7 @@ from anypop.picture import world as picture
 from anypop.plan.fields import location
 from anypop.portal import cookies, declaring, summary, words, world
 from anypop.portal.calls import Api, Asker, Refused, _parts
+from anypop.portal.terraform import as_terraform
 from anypop.portal.visit import Form, back_to
 
 SIZES = [
@@ -48,6 +50,20 @@ def test_a_form_becomes_a_document() -> None:
     assert not wish.wrong and made["resources"]["requests"] == {"cpu": "500m", "memory": "512Mi"}
     assert [(p["port"], p["protocol"]) for p in made["ports"].values()] == [(80, "TCP"), (53, "UDP")]
     assert made["env"] == {"A": {"value": "1"}, "B": {"value": "x=y"}, "S": {"secretValue": "hunter2"}}
+
+
+def test_a_virtual_machine_is_declared_as_one() -> None:
+    """With its own fields, and none of a container's, whatever stands in those that are not shown."""
+    more = {"machine-image": "fun/debian:12", "user-data": "#!/bin/sh\r\nid\r\n", "ssh-keys": "\nssh-ed25519 A a\n"}
+    wish = a_wish(*cities(AMS="1"), *more.items(), kind="machine", env="no sign", secrets="S=hunter2", size="half")
+    document = declaring.document(wish, SIZES, CONTINENTS)
+    assert not wish.wrong and "containers" not in document["spec"]
+    made = document["spec"]["virtualMachines"]["app"]
+    assert made.keys() == {"image", "resources", "userData", "sshKeys"} and made["image"] == "fun/debian:12"
+    assert base64.b64decode(made["userData"]) == b"#!/bin/sh\nid\n" and made["sshKeys"] == ["ssh-ed25519 A a"]
+    line = declaring.as_command(wish, CONTINENTS)
+    assert "--vm-image fun/debian:12" in line and "--ssh-key key-1.pub" in line and "--user-data" in line
+    assert "virtual_machine {" in as_terraform(document) and made["userData"] in as_terraform(document)
 
 
 def test_what_cannot_be_read_is_told_by_its_field_without_a_secret() -> None:

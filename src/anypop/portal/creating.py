@@ -17,6 +17,8 @@ from anypop.portal.visit import Form, Visit
 # which field of the form a problem of the API belongs to, by the beginning or the end of its path
 _FIELDS = (
     ("image", "image"),
+    ("userData", "user-data"),
+    ("sshKeys", "ssh-keys"),
     ("ports", "ports"),
     ("env", "env"),
     ("targets", "city"),
@@ -45,7 +47,14 @@ async def _quote(visit: Visit, wish: Wish, document: Any) -> tuple[Any, tuple[Pr
     if not wish.replicas:
         return None, ()
     priced = {**document, "name": wish.name or "workload", "slug": "workload"}
-    priced["spec"]["containers"]["app"]["image"] = wish.image or "image"
+    # a virtual machine costs what a container of its size does, and its image may not be there yet
+    (unit,) = declaring.units(document).values()
+    plain = {key: unit[key] for key in ("resources", "ports", "env") if key in unit}
+    spec = {key: value for key, value in document["spec"].items() if key != "virtualMachines"}
+    priced["spec"] = {
+        **spec,
+        "containers": {"app": {**plain, "image": "image" if wish.machine else wish.image or "image"}},
+    }
     try:
         return await visit.api.send("POST", "anypop/v1/quote", body={"workload": priced}), ()
     except Refused as refused:
@@ -112,6 +121,7 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
         wish=made,
         refused=_by_field(refused),
         continents=continents,
+        images=await _images(visit),
         marks=world.marks(cities),
         book=book,
         quote=quote,
@@ -121,6 +131,14 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
         cities={},
         **shown,
     )
+
+
+async def _images(visit: Visit) -> list[str]:
+    """What a virtual machine of this stack may be made from: each family, which means its newest, and each tag."""
+    stack = visit.request.path_params["stack"]
+    found = await visit.api.get("workload/v1/stacks", stack, "images", **{"page_request.first": 1000})
+    ready = [str(one["reference"]) for one in found["results"] if one.get("status") == "READY"]
+    return [*dict.fromkeys(one.partition(":")[0] for one in ready), *ready]
 
 
 def _suggested(book: Any) -> Any:

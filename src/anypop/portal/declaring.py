@@ -5,11 +5,12 @@ field; and the same as a call of the API, as a line of the command line, and as 
 is only what cannot be put into a document at all.
 """
 
+import base64
 import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -18,15 +19,21 @@ from anypop.portal.visit import Form
 
 ANYCAST = "anycast.platform.stackpath.net"
 HIDDEN = "not shown"
+CONTAINER, MACHINE = "container", "machine"
 SUGGESTED = "SP-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the form says. `replicas`: of each city that is wanted. `wrong`: words for each field that says nothing."""
+    """What the form says. `machine`: a virtual machine, with `user_data` and `ssh_keys`; else a container, with `env`
+    and `secrets`. `replicas`: of each city that is wanted. `wrong`: words for each field that says nothing.
+    """
 
     name: str
     image: str
+    machine: bool = False
+    user_data: str = field(default="", repr=False)
+    ssh_keys: tuple[str, ...] = ()
     ports: tuple[tuple[int, str], ...]
     env: Mapping[str, str]
     secrets: Mapping[str, str]
@@ -38,12 +45,17 @@ class Wish:
 
 def wish(form: Form) -> Wish:
     wrong: dict[str, str] = {}
+    machine = form.get("kind", "") == MACHINE
     return Wish(
         name=form.get("name", "").strip(),
-        image=form.get("image", "").strip(),
+        image=form.get("machine-image" if machine else "image", "").strip(),
+        machine=machine,
+        # browsers send CR LF, and a script that begins with #! runs with neither
+        user_data=form.get("user-data", "").replace("\r\n", "\n") if machine else "",
+        ssh_keys=tuple(filter(None, map(str.strip, form.get("ssh-keys", "").splitlines()))) if machine else (),
         ports=ports(form.get("ports", ""), wrong),
-        env=pairs(form.get("env", ""), "env", wrong),
-        secrets=pairs(form.get("secrets", ""), "secrets", wrong),
+        env={} if machine else pairs(form.get("env", ""), "env", wrong),
+        secrets={} if machine else pairs(form.get("secrets", ""), "secrets", wrong),
         size=form.get("size", ""),
         replicas=_replicas(form, wrong),
         anycast=form.get("anycast", "") == "on",
@@ -105,11 +117,15 @@ def document(wish: Wish, sizes: Sequence[Mapping[str, Any]], continents: Mapping
     env |= {name: {"secretValue": value} for name, value in wish.secrets.items()}
     if env:
         container["env"] = env
+    if wish.user_data:
+        container["userData"] = base64.b64encode(wish.user_data.encode()).decode()
+    if wish.ssh_keys:
+        container["sshKeys"] = list(wish.ssh_keys)
     made: dict[str, Any] = {"name": wish.name, "slug": wish.name}
     if wish.anycast:
         made["metadata"] = {"annotations": {ANYCAST: "true"}}
     made["spec"] = {
-        "containers": {"app": container},
+        "virtualMachines" if wish.machine else "containers": {"app": container},
         "networkInterfaces": [{"network": "default", "ipFamilies": ["IPv4", "IPv6"]}],
     }
     made["targets"] = {name: _target(cities, count) for name, cities, count in targets(wish, continents)}
@@ -153,11 +169,17 @@ def _memory(size: int) -> str:
 def without_secrets(made: dict[str, Any]) -> dict[str, Any]:
     """To be shown: no secret goes back to a page."""
     copy: dict[str, Any] = json.loads(json.dumps(made))
-    for container in copy["spec"]["containers"].values():
+    for container in units(copy).values():
         for value in container.get("env", {}).values():
             if "secretValue" in value:
                 value["secretValue"] = HIDDEN
     return copy
+
+
+def units(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Its containers, or its virtual machine, by name."""
+    found: dict[str, Any] = made["spec"].get("containers") or made["spec"].get("virtualMachines") or {}
+    return found
 
 
 def as_yaml(made: dict[str, Any]) -> str:
@@ -184,8 +206,11 @@ def as_command(wish: Wish, continents: Mapping[str, str]) -> str:
         )
     parts = [
         f"anypop workload create {shlex.quote(wish.name or 'NAME')}",
-        f"--image {shlex.quote(wish.image or 'IMAGE')}",
+        f"--{'vm-image' if wish.machine else 'image'} {shlex.quote(wish.image or 'IMAGE')}",
     ]
+    # files: the fields of the form hold what stands in them
+    parts += ["--user-data user-data"] if wish.user_data else []
+    parts += [f"--ssh-key key-{number}.pub" for number, _ in enumerate(wish.ssh_keys, 1)]
     parts += [f"--port {number}{'/udp' if protocol == 'UDP' else ''}" for number, protocol in wish.ports]
     parts.append(f"--size {shlex.quote(wish.size)}")
     parts += [f"--target {shlex.quote(name + '=' + ','.join(cities))}" for name, cities, _ in groups]

@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from anypop.portal.declaring import units
+
 Data = Mapping[str, Any]
 
 
 def as_terraform(document: Data) -> str:
     secrets = [
         name
-        for container in document["spec"]["containers"].values()
+        for container in units(document).values()
         for name, value in container.get("env", {}).items()
         if "secretValue" in value
     ]
@@ -36,8 +38,9 @@ def _workload(document: Data) -> Iterator[str]:
         yield from ("", "network_interface {", f"  network     = {_text(interface['network'])}")
         yield f"  ip_families = {_list(interface['ipFamilies'])}"
         yield "}"
-    for name, container in document["spec"]["containers"].items():
-        yield from ("", "container {", f"  name  = {_text(name)}", f"  image = {_text(container['image'])}")
+    kind = "virtual_machine" if document["spec"].get("virtualMachines") else "container"
+    for name, container in units(document).items():
+        yield from ("", f"{kind} {{", f"  name  = {_text(name)}", f"  image = {_text(container['image'])}")
         yield from (f"  {line}" if line else "" for line in _container(container))
         yield "}"
     for name, target in document["targets"].items():
@@ -53,6 +56,10 @@ def _workload(document: Data) -> Iterator[str]:
 
 
 def _container(container: Data) -> Iterator[str]:
+    if "userData" in container:
+        yield f"user_data = {_text(container['userData'])}"
+    if "sshKeys" in container:
+        yield "# the provider has no field for SSH keys: put them into the user data"
     yield "resources {"
     yield "  requests = {"
     yield from (f"    {key} = {_text(value)}" for key, value in container["resources"]["requests"].items())
