@@ -4,16 +4,16 @@ In: facts of each pass. Out: its files, written where something of them differs;
 machines; where their logs and consoles are. It outlives the agent, as do the files and the machines.
 """
 
-import base64
-import binascii
 from collections.abc import Callable
 from pathlib import Path
 
+from anypop.agent.act.instances.machines.seed import seed_files
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.guests import guests_for
 from anypop.agent.guests import files
 from anypop.agent.guests.wanted import Guest
 from anypop.agent.kept_process import KeptProcess
+from anypop.agent.naming import inside_mac
 from anypop.model.order import InstanceOrder
 
 NAME = "guests"
@@ -26,6 +26,7 @@ class Guesting:
 
     def __init__(self, folder: Path, *, prefix: str, machines: Path, kept: Path) -> None:
         self._folder, self._prefix, self._machines, self._kept = folder, prefix, machines, kept
+        self._pop = ""
         self._instances: tuple[InstanceOrder, ...] = ()
         self._uids: frozenset[str] = frozenset()
         self._guests: tuple[Guest, ...] | None = None
@@ -38,6 +39,7 @@ class Guesting:
             return
         order = facts.order
         self._instances, self._uids = instances, frozenset(i.uid for i in instances)
+        self._pop = order.pop
         self._guests = guests_for(
             instances, prefix=self._prefix, pop=order.pop, machines=str(self._machines), kept=str(self._kept),
             log_bytes=order.rules.log_bytes,
@@ -70,13 +72,7 @@ class Guesting:
 
     def _write(self) -> bool:
         for instance in self._instances:
-            files.write_seed(self._folder, instance.uid, _seed(instance))
+            for container in instance.containers:
+                mac = inside_mac(instance.uid).hex(":")
+                files.write_seed(self._folder, instance.uid, seed_files(instance, container, pop=self._pop, mac=mac))
         return files.write_guests(self._folder, self._guests or ())
-
-
-def _seed(instance: InstanceOrder) -> dict[str, bytes]:
-    declared = next((c.machine.user_data for c in instance.containers if c.machine is not None), "")
-    try:
-        return {"user-data": base64.b64decode(declared)}
-    except binascii.Error:  # it was checked when it was declared
-        return {"user-data": b""}

@@ -49,6 +49,9 @@ def write_seed(folder: Path, uid: str, seed: Mapping[str, bytes]) -> None:
     place = folder_of(folder, uid) / _SEED
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, content in seed.items():
+        with contextlib.suppress(OSError):
+            if (place / name).read_bytes() == content:
+                continue
         new = place / f".{name}"
         new.write_bytes(content)
         new.chmod(0o600)
