@@ -29,6 +29,7 @@ from anypop.agent.decide.steps import (
     StartContainer,
     TakeSnapshot,
 )
+from anypop.agent.live import NICE
 from anypop.agent.naming import namespace_of
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.groups import Group
@@ -78,13 +79,19 @@ def create(empty: EmptyGuests) -> CreateContainer:
 
 def test_qemu_runs_as_nobody_in_its_namespace_and_within_its_limits(empty: EmptyGuests) -> None:
     """By the kernel's word: no capability, no way to new ones, system calls filtered, a user of its own who cannot look
-    into the host's folders, its group with its limits; all gone with it.
+    into the host's folders, its group with its limits, no priority above others as the agent has; all gone with it.
     """
 
     async def test(machines: Machines, place: Place) -> None:
         await machines.carry_out(create(empty))
-        await machines.carry_out(START)
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        try:
+            await machines.carry_out(START)
+        finally:
+            os.setpriority(os.PRIO_PROCESS, 0, before)
         (seen,) = await machines.seen()
+        assert os.getpriority(os.PRIO_PROCESS, seen.pid) == 0
         status = _status(seen.pid)
         spec = place.spec()
         assert spec is not None
