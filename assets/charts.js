@@ -1,5 +1,5 @@
-// Charts of what instances use: drawn by uPlot, asked for anew while somebody looks, by keyboard, and as a table for those
-// who do not see them. What is old says how old; what did not answer is named.
+// Charts of what instances use: drawn by uPlot, asked for what is new while somebody looks, by keyboard, and as a table for
+// those who do not see them. What is old says how old; what did not answer is named.
 "use strict";
 (() => {
   // eight hues that any kind of colour vision tells apart (M. Okabe and K. Ito), and dashes where they come round again
@@ -9,6 +9,8 @@
   ];
   const MOST = HUES.length;
   const ROWS = 24; // of a table: no more than somebody listens to
+  const LATE = 2; // steps at the end of what is known that may still change, as late samples come
+  const WHOLE_MS = 600_000; // so often all is asked for: holes of the past are filled when their hosts are back
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const hue = (n) => HUES[n % MOST][dark.matches ? 1 : 0];
 
@@ -41,6 +43,16 @@
   const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
   const clock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
+  // ---- what is known, and what is new
+
+  // one picture: of one source, with the same hosts in it
+  const fits = (known, more) => JSON.stringify([known.source, known.step, known.missing]) === JSON.stringify([more.source, more.step, more.missing]);
+  function joined(known, more, since) {
+    const series = new Map(known.series.map((one) => [one.name, one.points.filter(([at]) => at >= more.from && at < since - more.step / 2)]));
+    for (const one of more.series) series.set(one.name, [...(series.get(one.name) ?? []), ...one.points]);
+    return { ...more, series: [...series].filter(([, points]) => points.length).map(([name, points]) => ({ name, points })) };
+  }
+
   // ---- one chart
 
   const make = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text }, more);
@@ -62,17 +74,30 @@
 
     size() { return { width: Math.max(200, this.plot.clientWidth), height: 160 }; }
 
+    // from where on to ask; null: for all
+    part(asked) {
+      if (this.known?.asked !== asked || Date.now() - this.known.at > WHOLE_MS) return null;
+      const newest = Math.max(...this.data.series.map((one) => one.points.at(-1)?.[0] ?? -Infinity));
+      return Number.isFinite(newest) ? { since: newest - LATE * this.data.step, step: this.data.step } : null;
+    }
+
     async ask(choice) {
       const asked = this.asked = JSON.stringify(choice);
-      const query = new URLSearchParams({ ...this.figure.dataset, ...choice });
-      let answer = null;
+      const part = this.part(asked);
+      const query = new URLSearchParams({ ...this.figure.dataset, ...choice, ...part });
       try {
-        answer = await fetch(`${this.figure.closest("[data-measured]").dataset.measured}?${query}`, { redirect: "manual" });
+        const answer = await fetch(`${this.figure.closest("[data-measured]").dataset.measured}?${query}`, { redirect: "manual" });
         if (answer.type === "opaqueredirect" || answer.status === 401) { location.reload(); return; }
         const data = await answer.json();
         if (asked !== this.asked) return; // something else was chosen meanwhile
-        if (answer.ok) this.show(data);
-        else this.fail(data.message);
+        if (!answer.ok) this.fail(data.message);
+        else if (part && !fits(this.data, data)) {
+          this.known = null;
+          await this.ask(choice);
+        } else {
+          if (!part) this.known = { asked, at: Date.now() };
+          this.show(part ? joined(this.data, data, part.since) : data, part);
+        }
       } catch {
         if (asked === this.asked) this.fail("Control does not answer.");
       }
@@ -83,9 +108,10 @@
       this.tell();
     }
 
-    show(data) {
+    show(data, part = null) {
       this.problem = "";
-      this.heard = { at: Date.now(), age: data.age ?? null };
+      // nothing new: what is known grows older
+      if (data.age !== null || !part) this.heard = { at: Date.now(), age: data.age };
       this.data = data;
       const { factor } = unit(data.unit);
       this.all = data.series.map((one) => ({ ...one, last: one.points.length ? one.points.at(-1)[1] * factor : null }));

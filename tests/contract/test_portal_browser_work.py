@@ -123,8 +123,23 @@ def test_a_terminal_obeys_who_types_and_steers_nothing_else(place: Place) -> Non
     assert not place.complaints, place.complaints
 
 
+# the points of one chart, answer by answer
+COUNTED = """
+window.points = [];
+const whole = window.fetch;
+window.fetch = async (...asked) => {
+  const answer = await whole(...asked);
+  if (String(asked[0]).includes("chart=cpu")) {
+    const data = await answer.clone().json();
+    window.points.push(data.series.reduce((sum, one) => sum + one.points.length, 0));
+  }
+  return answer;
+};
+"""
+
+
 def test_a_chart_moves_under_load_and_is_read_by_keyboard_and_as_a_table(place: Place) -> None:
-    """What is old says how old it is, and what no host tells is told."""
+    """What is new of it is asked for alone. What is old says how old it is, and what no host tells is told."""
     world, cpu = place.world, CHARTS["cpu"].name
     load = [(0.0, 0.25)]  # since when each instance of Amsterdam uses how much
 
@@ -140,6 +155,8 @@ def test_a_chart_moves_under_load_and_is_read_by_keyboard_and_as_a_table(place: 
 
     with served(world) as there, measuring(there, "AMS", kept=kept):
         page = place.page(place.ada, f"{LIST}/fun")
+        page.add_init_script(COUNTED)
+        page.reload()
         chart = page.locator("figure[data-chart=cpu]")
         expect(chart.locator(".legend")).to_contain_text("AMS0.5 cores")
         expect(chart.locator("canvas")).to_be_visible()
@@ -147,6 +164,9 @@ def test_a_chart_moves_under_load_and_is_read_by_keyboard_and_as_a_table(place: 
         load.append((world.clock.now, 1.0))
         world.clock.now += 60
         expect(chart.locator(".legend")).to_contain_text("AMS2 cores")  # by itself
+        points = page.evaluate("points")
+        assert points[0] > 100 and len(points) > 1 and all(0 < more < 20 for more in points[1:]), points
+        assert chart.get_by_role("table").locator("tbody tr").count() > 20, "what was there before is kept"
         page.locator(".chart-choice").get_by_text("Instance").click()
         expect(chart.locator(".legend")).to_contain_text("fun-eu-ams-11 core")
         expect(chart.get_by_role("table")).to_contain_text("fun-eu-ams-0")

@@ -70,6 +70,10 @@ def test_curves_have_names_of_people_and_what_is_silent_is_named(world: World) -
         assert status == 200 and found["unit"] == "cores" and found["source"] == "agents"
         assert {one["name"]: round(one["points"][-1][1], 2) for one in found["series"]} == {"fun": 0.75, "other": 1.75}
         assert found["to"] - found["from"] == 900 and "LHR" in " ".join(found["missing"]) and found["age"] < 30
+        points = found["series"][0]["points"]
+        _, found = read(ada, chart="cpu", by="workload", since=str(points[-3][0]), step=str(found["step"]))
+        assert found["series"][0]["points"] == points[-3:], "what is new alone, at the same moments"
+        assert read(ada, chart="cpu", since=str(world.clock.now + 9))[0] == 200, "a clock that is ahead"
         _, found = read(ada, chart="cpu", by="pop")
         assert {one["name"] for one in found["series"]} == {"fun AMS", "other AMS"}, "of many workloads"
         _, found = read(ada, chart="cpu", by="pop", workload="fun")

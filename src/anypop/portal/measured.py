@@ -5,6 +5,7 @@ own answer, with the moments between which it lies and a name for each curve. Wh
 list; a control without a store of metrics asks the hosts, and this does not care.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ SPANS: Mapping[str, tuple[str, int]] = {
     "7d": ("7 days", 604_800), "30d": ("30 days", 2_592_000),
 }  # fmt: skip
 USUAL = "15m"
+SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
 
 wall: Callable[[], float] = time.time
 # what tells the curves apart, and which of the answer's labels is its name
@@ -63,13 +65,18 @@ def room(charts: tuple[Chart, ...], *, by: str, only: tuple[str, ...] = tuple(BY
 
 
 async def data(visit: Visit) -> Response:
-    """One chart. A refusal is told in words, since a script reads it."""
+    """One chart; with `since` and `step` what is new of it, for a script that keeps the rest. A refusal is told in
+    words, since a script reads it.
+    """
     query = visit.request.query_params
     span = SPANS.get(query.get("span", ""), SPANS[USUAL])[1]
     by = query.get("by", "") if query.get("by", "") in BY else "workload"
     now = wall()
     asked = {"chart": query.get("chart", ""), "stack": visit.request.path_params["stack"], "by": by}
-    asked |= {"from": f"{now - span:.0f}", "workload": query.get("workload", "")}
+    since = _seconds(query.get("since", ""))
+    begin = now - span if since is None else min(max(since, now - span), now - 1)
+    asked |= {"from": f"{begin:.0f}", "workload": query.get("workload", "")}
+    asked |= {"step": query.get("step", "")} if since is not None else {}
     headers = shields.of_page(visit.nonce)
     try:
         found = await visit.api.get("anypop/v1/metrics/query", **{key: one for key, one in asked.items() if one})
@@ -93,6 +100,11 @@ async def data(visit: Visit) -> Response:
         },
         headers=headers,
     )
+
+
+def _seconds(text: str) -> float | None:
+    """Since the epoch; None: not given."""
+    return float(text) if SECONDS.fullmatch(text) else None
 
 
 def _name(labels: Mapping[str, str], by: str, *, whole: bool) -> str:
