@@ -38,6 +38,7 @@ PAINTS = 5
 LIVE_PAGES, SESSIONS = 100, 25
 WATCHED_S = 10.0
 HEARTBEAT_S = 5.0  # of agents
+RAN_S = 3600.0  # for so long everything has run, so that it costs something
 TABS = 12
 WAIT_MS = 60_000
 STACK = "/portal/stacks/default"
@@ -82,6 +83,8 @@ def _platform(folder: Path) -> Iterator[tuple[World, list[FakeAgent]]]:
         for at in range(0, WORKLOADS, AT_ONCE):
             world.send("POST", "/anypop/v1/stacks/default/apply", {"workloads": bodies[at : at + AT_ONCE]})
         agents = world.agents()
+        world.settle(agents)
+        world.clock.now += RAN_S
         world.settle(agents)
         yield world, agents
 

@@ -1,14 +1,18 @@
 """What the portal's pages cost, counted: work is done for what changed and for what is shown, not for what exists."""
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from anypop.control.roles import Role
-from anypop.portal import logs, routing
+from anypop.model.streams import StreamRequest
+from anypop.portal import logs, measured, routing
 from tests.contract.test_portal import Visitor
 from tests.control_world import World
 from tests.people import PASSWORD, a_user, quick
+from tests.served import PlayedAgent, served
 
 STACK = "/portal/stacks/default"
 
@@ -75,6 +79,83 @@ def test_where_there_are_more_workloads_than_are_listed_any_of_them_can_be_writt
     """The page of logs lists some to choose from, and takes the others."""
     assert '<select id="workload"' in ada.ask("GET", f"{STACK}/logs").text
     monkeypatch.setattr(logs, "LISTED", 1)
-    page = ada.ask("GET", f"{STACK}/logs?workload=other").text
-    assert '<input id="workload" name="workload" value="other"' in page and "<option>fun</option>" in page
+    for slug in ("fun", "other"):
+        page = ada.ask("GET", f"{STACK}/logs?workload={slug}").text
+        assert f'<input id="workload" name="workload" value="{slug}"' in page and page.count("<datalist") == 1
     assert ada.ask("GET", f"{STACK}/logs?workload=gone").status_code == 404
+
+
+class Silent(PlayedAgent):
+    """Connected, and answers nothing."""
+
+    def _answer(self, asked: StreamRequest) -> None:
+        self.asked.append(asked.wanted)
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected", "away"])
+def test_one_dead_pop_slows_no_page(
+    world: World, ada: Visitor, monkeypatch: pytest.MonkeyPatch, connected: bool
+) -> None:
+    """No page asks its host for anything; a part that must ask waits once, and not again. Of the PoP nothing is said
+    to be well, and how old what is known of it is.
+    """
+    streams = world.platform.streams
+    monkeypatch.setattr(streams, "patience_s", 0.3)
+    monkeypatch.setattr(measured, "wall", world.clock)
+    agents = world.agents()
+    for agent in agents:
+        agent.obey()
+    world.clock.now += 100
+    for agent in agents:
+        if agent.host != "AMS":
+            agent.obey()
+    parts = {
+        f"{STACK}/map/pops?workload=fun": "No host tells",
+        f"{STACK}/measured?chart=cpu&workload=fun": "AMS",
+        f"{STACK}/logs/lines?workload=fun": "AMS",
+    }
+    with served(world) as there:
+        dead = Silent(there, "AMS") if connected else None
+        asked: list[str] = []  # hosts that somebody waits for
+        begun = streams._begun
+
+        def waiting(stream: Any, request: Any) -> Any:
+            asked.append(stream.host)
+            return begun(stream, request)
+
+        monkeypatch.setattr(streams, "_begun", waiting)
+        nav = ada.ask("GET", f"{STACK}/workloads").text.partition('aria-label="Main">')[2].partition("</nav>")[0]
+        pages = [*re.findall(r'href="([^"]+)"', nav), f"{STACK}/workloads/fun"]
+        assert len(pages) > 8
+        for path in pages:
+            assert ada.ask("GET", path).status_code == 200
+        assert asked == []
+        for path, says in parts.items():
+            assert says in ada.ask("GET", path).text, path
+        waited = len(asked)
+        assert waited == (1 if connected else 0), asked
+        for path in parts:
+            ada.ask("GET", path)
+        assert len(asked) == waited
+        for path, head in ((f"{STACK}/map", "pops"), (f"{STACK}/routing", "hosts")):
+            table = ada.ask("GET", path).text.partition(f'<table class="list {head}">')[2].partition("</table>")[0]
+            (row,) = (one for one in table.split("<tr>") if ">AMS<" in one)
+            assert "Unknown" in row and "(2 min old)" in row and "0<span" in row, row
+        if dead is not None:
+            dead.close()
+    for agent in agents:
+        agent.obey()
+
+
+def test_of_many_workloads_the_dearest_are_told_and_all_are_in_the_sums(world: World) -> None:
+    """And how many there are."""
+    agents = world.agents()
+    world.create("small", replicas=1, anycast=False)
+    world.settle(agents)
+    world.clock.now += 600
+    every, part = world.get("/anypop/v1/costs"), world.get("/anypop/v1/costs?dearest=2")
+    assert {one["slug"] for one in every["results"]} == {"fun", "other", "small"}
+    assert {one["slug"] for one in part["results"]} == {"fun", "other"}
+    assert (part["total"], part["pops"], part["count"]) == (every["total"], every["pops"], 3)
+    for agent in agents:
+        agent.obey()

@@ -9,6 +9,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from heapq import nlargest
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -17,7 +18,8 @@ from anypop.api import shapes
 from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.usage import MonthCosts
-from anypop.control.costs import Costs, costs, month_of, total
+from anypop.api.parameters import whole
+from anypop.control.costs import Costs, WorkloadCosts, costs, month_of, total
 from anypop.control.state import State
 from anypop.control.usage import HOUR_S, Period
 from anypop.model.errors import Invalid
@@ -31,6 +33,9 @@ async def get_costs(
     caller: AskingCaller,
     platform: PlatformDep,
     month: Annotated[str, Query(description="2026-11; default: the present one, by UTC", max_length=7)] = "",
+    dearest: Annotated[
+        int, whole(6), Query(description="so many workloads, those whose month costs most first; default: all", ge=0)
+    ] = 0,
 ) -> dict[str, Any]:
     """Get what a month costs the caller's stacks so far, and what it will at its end."""
     now = platform.clock()
@@ -41,10 +46,12 @@ async def get_costs(
     if since > now:
         raise Invalid.one("month", "must not lie ahead")
     slugs = {str(stack.id): stack.slug for stack in platform.stacks_of(caller)}
-    return await asyncio.to_thread(_told, platform, slugs, now=now, since=since, ends=ends)
+    return await asyncio.to_thread(_told, platform, slugs, now=now, since=since, ends=ends, dearest=dearest)
 
 
-def _told(platform: Platform, slugs: dict[str, str], *, now: float, since: float, ends: float) -> dict[str, Any]:
+def _told(
+    platform: Platform, slugs: dict[str, str], *, now: float, since: float, ends: float, dearest: int
+) -> dict[str, Any]:
     """`slugs`: what stacks are called, by id. Blocking."""
     state, until = platform.core.state, min(now, ends)
     periods, books = platform.metering.periods(stacks=slugs.keys(), since=since, until=until, fallback=platform.prices)
@@ -54,13 +61,16 @@ def _told(platform: Platform, slugs: dict[str, str], *, now: float, since: float
     for one in found:
         for pop, sums in one.pops.items():
             by_pop[pop].append(sums)
+    everything = total(sums for those in by_pop.values() for sums in those)
+    shown = _dearest(found, everything, dearest) if dearest else found
     return {
         "month": datetime.fromtimestamp(since, UTC).strftime("%Y-%m"),
         "since": shapes.moment(since),
         "until": shapes.moment(until),
         "ends": shapes.moment(ends),
-        "total": _figures(total(sums for those in by_pop.values() for sums in those)),
+        "total": _figures(everything),
         "pops": [{"pop": pop, **_figures(total(those))} for pop, those in sorted(by_pop.items(), key=_by_name)],
+        "count": len(found),
         "results": [
             {
                 "workload": one.workload_id,
@@ -70,9 +80,19 @@ def _told(platform: Platform, slugs: dict[str, str], *, now: float, since: float
                 **_figures(total(one.pops.values())),
                 "pops": [{"pop": pop, **_figures(sums)} for pop, sums in sorted(one.pops.items(), key=_by_name)],
             }
-            for one in found
+            for one in shown
         ],
     }
+
+
+def _dearest(found: list[WorkloadCosts], everything: Costs, most: int) -> list[WorkloadCosts]:
+    """By the currency in which most is paid."""
+    currency = max(everything.forecast, key=lambda name: everything.forecast[name], default="")
+
+    def cost(one: WorkloadCosts) -> Decimal:
+        return sum((sums.forecast.get(currency, Decimal(0)) for sums in one.pops.values()), Decimal(0))
+
+    return nlargest(most, found, key=cost)
 
 
 def _by_name(entry: tuple[str | None, object]) -> tuple[bool, str]:

@@ -198,6 +198,8 @@ async def _asked_of_hosts(
 
     async def ask(host: HostName, uids: list[str]) -> list[InstanceUse] | str:
         try:
+            if len(by_host) > 1:  # one that is dead slows nobody who asks for more than what runs there
+                platform.streams.check_hears(host)
             async with places, platform.streams.ask(host, UseRequest(uids=tuple(uids)), account) as there:
                 async with asyncio.timeout(platform.streams.patience_s):
                     return [one async for part in _parts(there, len(uids)) for one in part.instances]

@@ -56,6 +56,14 @@ def costs(
     found: dict[str, WorkloadCosts] = {}
     present = books[-1][1]
     left = Decimal(f"{max(0.0, left_s):.6f}")
+    prices: dict[tuple[object, ...], Decimal | None] = {}  # instances of one size have one price
+
+    def price_of(book: PriceBook, one: Period) -> Decimal | None:
+        key = (id(book), one.item, one.cpu_millis, one.memory_bytes, one.name if one.item == "volume" else "")
+        if key not in prices:
+            prices[key] = item_hourly(book, one.item, one.cpu_millis, one.memory_bytes, one.name)
+        return prices[key]
+
     for one in periods:
         workload = found.setdefault(one.workload_id, WorkloadCosts(workload_id=one.workload_id, stack_id=one.stack_id))
         workload.slug = one.slug
@@ -63,14 +71,14 @@ def costs(
         for seconds, book in parts(one, books):
             if one.item == "instance":
                 sums.instance_s += seconds
-            price = item_hourly(book, one.item, one.cpu_millis, one.memory_bytes, one.name)
+            price = price_of(book, one)
             if price is None:
                 sums.unpriced_s += seconds
             else:
                 _add(sums.so_far, book.currency, seconds * price / HOUR_S)
         if one.runs and left:
             sums.running += one.item == "instance"
-            if (price := item_hourly(present, one.item, one.cpu_millis, one.memory_bytes, one.name)) is not None:
+            if (price := price_of(present, one)) is not None:
                 _add(sums.hourly, present.currency, price)
     for workload in found.values():
         for sums in workload.pops.values():

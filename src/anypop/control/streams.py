@@ -111,7 +111,7 @@ class Streams:
         them: a host that is known not to answer is not waited for.
         """
         if one_of_many:
-            self._check_hears(host)
+            self.check_hears(host)
         elif self._of_accounts[account] >= MOST_OF_ACCOUNT:
             raise Busy(f"{MOST_OF_ACCOUNT} streams of this account are open: end one first")
         if sum(s.host == host for s in self._asked.values()) >= MOST_OF_HOST:
@@ -128,7 +128,8 @@ class Streams:
             if not self._of_accounts[account]:
                 del self._of_accounts[account]
 
-    def _check_hears(self, host: HostName) -> None:
+    def check_hears(self, host: HostName) -> None:
+        """For whoever asks many. Raises `WorldError` for one that is not connected, or did not answer lately."""
         channel, (deaf, since) = self._channels.get(host), self._deaf.get(host, (None, 0.0))
         if channel is None or (channel is deaf and asyncio.get_running_loop().time() < since + DEAF_S):
             raise WorldError(f"reach host {host}", NO_ANSWER)

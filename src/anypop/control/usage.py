@@ -7,7 +7,7 @@ meter that still runs counts up to now. What ran while another price book was in
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 
 from sqlalchemy import ColumnElement, Connection, insert, select
 
@@ -80,8 +80,13 @@ def parts(one: Period, books: Sequence[tuple[float, PriceBook]]) -> Iterator[tup
         begun = one.begun_at if n == 0 else max(one.begun_at, since)
         ended = min(one.ended_at, books[n + 1][0]) if n + 1 < len(books) else one.ended_at
         if ended > begun:
-            # a clock's microseconds, not the binary fraction nearest to them
-            yield Decimal(f"{ended:.6f}") - Decimal(f"{begun:.6f}"), book
+            yield _decimal(ended) - _decimal(begun), book
+
+
+@lru_cache(maxsize=1024)  # what runs has one end: now
+def _decimal(at: float) -> Decimal:
+    """A clock's microseconds, not the binary fraction nearest to them."""
+    return Decimal(f"{at:.6f}")
 
 
 class Metering:

@@ -69,6 +69,7 @@ async def _page(visit: Visit, *, refused: Refused | None = None, **more: Any) ->
         drains=drains,
         announced=rows(announced, lambda one: one["announced"] and not one["dark"], most),
         hosts=hosts,
+        ages={host["host"]: host["report_age_s"] for pop in pops["results"] for host in pop["hosts"]},
         host_rows=rows(hosts, lambda one: one["trusted"] and one["state"] == "in use", most),
         session_rows=rows(sessions, lambda one: one["state"] == "established", most),
         questions=QUESTIONS,

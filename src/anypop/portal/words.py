@@ -72,6 +72,14 @@ def epoch(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def aged(seconds: float) -> str:
+    """How old something is, in its largest unit."""
+    for unit, least, one in (("days", 172_800, 86_400), ("h", 5400, 3600), ("min", 90, 60)):
+        if seconds >= least:
+            return f"{seconds / one:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def reason(value: str) -> str:
     """`probe-passed` as `probe passed`."""
     return value.replace("-", " ").replace("_", " ")
@@ -93,6 +101,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "rate": rate,
     "utc": utc,
     "epoch": epoch,
+    "aged": aged,
     "reason": reason,
     "short": short,
 }

@@ -76,4 +76,5 @@ class MonthCosts(Answer):
     ends: Moment
     total: CostFigures
     pops: list[PopCosts]
+    count: Annotated[int, Field(description="of workloads, however few are told")]
     results: list[WorkloadCosts]
