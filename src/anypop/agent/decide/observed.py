@@ -41,8 +41,8 @@ class Observed:
     `remembered`: addresses and slots whose flows are remembered, and whether there are any (None: not known);
     `buckets`: how many each member has, of groups in which some have too few.
 
-    `started`: ids of containers whose startup probe has been answered. `consoles`: of virtual machines that have never
-    answered, by uid, what their consoles said last. `logs`: by container bytes, and how often a log
+    `started`: ids of containers whose startup probe has been answered. `consoles`: of virtual machines that do not
+    answer, by uid, what their consoles said last. `logs`: by container bytes, and how often a log
     was full; as of the last full look.
     """
 

@@ -269,7 +269,7 @@ class Observer:
             for c in containers
             if (folder := self._logs.others.get(c.id)) is not None
             and c.state is ContainerState.RUNNING
-            and not self.probes.has_answered(c.key)
+            and self.probes.verdict(c.uid, [c.container]).healthy is not True
             and (said := end_of_log(folder))
         }
 

@@ -148,10 +148,6 @@ class Probes:
             if key not in self._targets:
                 self._begin(key, target)
 
-    def has_answered(self, key: Key) -> bool:
-        """Well, once in its life, or in one before."""
-        return any((key, version) in self._ever for version in self._asked.get(key, ()))
-
     def died(self, key: Key) -> None:
         """Its process is gone: that is known at once, whatever the probes last said."""
         for version in self._asked.get(key, (0,)):
