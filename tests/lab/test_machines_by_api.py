@@ -1,0 +1,147 @@
+"""A workload of virtual machines in two PoPs, by the API alone: an image is brought, guests boot, every vantage is
+answered, and what was declared is true inside. One workload for all of it, since a boot takes seconds.
+"""
+
+import http.client
+import json
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from anypop.cli.settings import load
+from anypop.host import netns
+from anypop.lab import build, platform
+from tests.guest_image import guest_image
+from tests.lab.story import Shell
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.lab
+
+SLUG, CITIES = "guests", ("AMS", "LHR")
+NAMES = [f"{SLUG}-eu1-{city.lower()}-0" for city in CITIES]
+BOOT_S = "150"  # where every instruction is translated, on a machine that does three things at once
+SCRIPT = "#!/bin/sh\necho {} >/www/told\ndate >>/data/lives\nwc -l </data/lives >/www/lives\n"
+
+
+def user_data(word: str) -> str:
+    return b64encode(SCRIPT.format(word).encode()).decode()
+
+
+@pytest.fixture(scope="module")
+def shell(place: platform.Platform) -> Iterator[Shell]:
+    shell = Shell(place=place)
+    yield shell
+    shell.try_("workload", "delete", SLUG, "--yes")
+
+
+def bring_image(place: platform.Platform) -> str:
+    """The image as `STACK/FAMILY`, READY in control."""
+    image, files = guest_image()
+    known = load(place.state, {})
+    trusted = ssl.create_default_context(cafile=known.ca)
+    with httpx.Client(base_url=known.url, verify=trusted, trust_env=False, timeout=30) as api:
+        asked = {"grant_type": "client_credentials", "client_id": known.client_id, "client_secret": known.client_secret}
+        token = api.post("/identity/v1/oauth2/token", json=asked).json()["access_token"]
+        api.headers["Authorization"] = f"Bearer {token}"
+        path = f"stacks/{known.stack}/images/guest/1"
+        parts = {part.name: {"size": part.size, "sha256": part.sha256} for part in image.parts}
+        body = {"firmware": image.firmware, "board": image.board, "cmdline": image.cmdline, "parts": parts}
+        answer = api.post(f"/workload/v1/{path}", json={"image": body})
+        assert answer.status_code == 200, answer.text
+        for part in image.parts:
+            sent = files[part.name].read_bytes()
+            for at in range(0, len(sent), 1 << 20):
+                piece = sent[at : at + (1 << 20)]
+                answer = api.put(f"/anypop/v1/{path}/parts/{part.name}", params={"offset": at}, content=piece,
+                                 headers={"Content-Type": "application/octet-stream"})  # fmt: skip
+                assert answer.status_code == 200, answer.text
+
+        def state() -> str:
+            return str(api.get(f"/workload/v1/{path}").json()["image"])
+
+        wait_until(lambda: "'READY'" in state(), timeout_s=30, reason="the image is verified")
+        slug = api.get(f"/stack/v1/stacks/{known.stack}").json()["slug"]
+    return f"{slug}/guest"
+
+
+def document(image: str, word: str) -> dict[str, Any]:
+    machine = {
+        "image": image,
+        "userData": user_data(word),
+        "ports": {"http": {"port": 80, "enableImplicitNetworkPolicy": True}},
+        "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "1", "memory": "128Mi"}},
+        "volumeMounts": [{"slug": "data", "mountPath": "/data"}],
+    }
+    where = {"selectors": [{"key": "cityCode", "operator": "in", "values": [*CITIES]}], "minReplicas": 1}
+    return {
+        "name": SLUG,
+        "slug": SLUG,
+        "metadata": {"annotations": {"anycast.platform.stackpath.net": "true"}},
+        "spec": {
+            "networkInterfaces": [{"network": "default", "ipFamilies": ["IPv4", "IPv6"]}],
+            "virtualMachines": {"vm": machine},
+            "volumeClaimTemplates": [{"slug": "data", "spec": {"resources": {"requests": {"storage": "64Mi"}}}}],
+        },
+        "targets": {"eu1": {"spec": {"deploymentScope": "cityCode", "deployments": where}}},
+    }
+
+
+def page(shell: Shell, name: str, path: str) -> str:
+    """What an instance says at its own address to a client in London."""
+    address = shell.instance(name).get("externalIpAddress", "")  # none where it is stopped for its successor
+    vantage = build.attach(shell.place.state / "lab").vantage("london")
+    with suppress(OSError, ValueError, http.client.HTTPException), netns.inside(vantage.netns):
+        link = http.client.HTTPConnection(address, 80, timeout=3)
+        link.request("GET", path)
+        return link.getresponse().read().decode().strip()
+    return ""
+
+
+def is_answered_everywhere(shell: Shell) -> bool:
+    """Whether every vantage gets an answer from the anycast address."""
+    return shell.try_("probe", "--all", "--workload", SLUG, "--requests", "1").code == 0
+
+
+def told(shell: Shell, path: str) -> list[str]:
+    return [page(shell, name, path) for name in NAMES]
+
+
+def machines(place: platform.Platform) -> list[Path]:
+    """Folders of virtual machines on all hosts."""
+    return [one for one in place.state.glob("**/machines/*") if one.is_dir()]
+
+
+def test_a_workload_of_virtual_machines_lives_as_one_of_containers_does(shell: Shell, tmp_path: Path) -> None:
+    """It boots in two PoPs, each vantage is answered over the anycast address, user data was run, its console is its
+    log; a restart and an update give it a new root, and its volume stays; nothing is left when it is deleted.
+    """
+    image, file = bring_image(shell.place), tmp_path / "guests.json"
+    file.write_text(json.dumps(document(image, "first")))
+    made = shell.json("workload", "create", "-f", str(file), "--yes", "--timeout", BOOT_S)
+    assert [(i["name"], i["phase"]) for i in made["instances"]] == [(name, "RUNNING") for name in NAMES]
+    assert made["workload"]["spec"]["virtualMachines"]["vm"]["image"] == image
+    one = shell.instance(NAMES[0])
+    (status,) = one["virtualMachineStatuses"]
+    assert (status["name"], status["phase"], status["ready"]) == ("vm", "RUNNING", True)
+    assert "containerStatuses" not in one and one["virtualMachines"]["vm"]["resources"]
+    wait_until(lambda: is_answered_everywhere(shell), timeout_s=30, reason="all vantages are answered")
+    wait_until(lambda: told(shell, "/told") == ["first"] * 2, timeout_s=30, reason="user data was run")
+    assert "anypop-guest" in shell.try_("logs", NAMES[0]).out
+
+    assert shell.try_("restart", NAMES[0], "--yes", "--timeout", BOOT_S).code == 0
+    wait_until(lambda: page(shell, NAMES[0], "/lives") == "2", timeout_s=120, reason="it has begun again")
+    file.write_text(json.dumps(document(image, "second")))
+    said = shell.try_("workload", "apply", "-f", str(file), "--yes", "--no-wait")
+    assert said.code == 0, said.err
+    wait_until(lambda: page(shell, NAMES[0], "/told") == "second", timeout_s=120, reason="it has a new root")
+    assert page(shell, NAMES[0], "/lives") == "3", "its volume went along"
+
+    assert shell.try_("workload", "delete", SLUG, "--yes", "--timeout", "60").code == 0
+    wait_until(lambda: not machines(shell.place), timeout_s=30, reason="nothing of them is left")
