@@ -37,7 +37,7 @@ def test_a_guest_is_told_what_it_is_and_a_container_is_none(tmp_path: Path) -> N
     guesting.set(told)
     assert guesting._needed() is True and guesting._write() is True and guesting._write() is False
     (read,) = files.read_guests(tmp_path / "guests")
-    assert read.console == str(tmp_path / "machines" / uid / "console.sock") and uid in read.kept
+    assert read.console == str(tmp_path / "machines" / uid / "own" / "console.sock") and uid in read.kept
     assert read.about["instance-id"] == uid and read.about["public-keys/0/openssh-key"] == KEY
     assert read.about["anycast-ipv4"] == str(ANYCAST4) and read.about["placement/availability-zone"] == "AMS"
     assert files.read_seed(tmp_path / "guests", uid, "user-data") == SCRIPT.encode()
