@@ -12,6 +12,7 @@ import yaml
 
 from anypop.agent.act.instances.machines.iso import write_iso
 from anypop.agent.act.instances.machines.seed import seed_files
+from anypop.agent.naming import disk_serial
 from anypop.model.machine import Machine
 from anypop.model.order import InstanceLink, InstanceOrder
 from anypop.model.volume import Mount
@@ -97,9 +98,12 @@ def test_answers_by_udp_are_kept_only_where_a_port_of_udp_is_declared() -> None:
 
 
 def test_a_volume_is_mounted_by_the_serial_number_of_its_disk_and_its_path_is_no_command() -> None:
-    """A virtio disk tells twenty letters of it."""
-    text = _vendor(mounts=(Mount(claim="a-long-name-of-a-volume", path="/data; reboot"),))
-    assert "volume a-long-name-of-a-vol '/data; reboot'\n" in text
+    """A virtio disk tells twenty letters of it: two long names that begin alike are two disks all the same."""
+    text = _vendor(mounts=(Mount(claim="kept", path="/data; reboot"),))
+    assert "volume kept '/data; reboot'\n" in text
+    serials = {disk_serial(f"a-long-name-of-volume-{n}") for n in range(2)}
+    assert len(serials) == 2
+    assert {len(serial) for serial in serials} == {20}
 
 
 def test_the_disk_of_a_seed_has_clouds_label_and_its_files_for_the_owner_alone(tmp_path: Path) -> None:

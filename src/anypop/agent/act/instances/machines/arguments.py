@@ -20,6 +20,7 @@ from anypop.agent.act.instances.machines.place import (
     SEED,
     Spec,
 )
+from anypop.agent.naming import disk_serial
 from anypop.model.machine import Acceleration, Board, DiskFormat, Firmware
 
 PROGRAM = "qemu-system-x86_64"
@@ -29,7 +30,6 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 TRANSLATED_MB = 64
 # what fails on a disk is told to the guest; the default stops the guest where the host's disk is full, and tells nobody
 _TOLD = "werror=report,rerror=report"
-_LONGEST_SERIAL = 20  # of a virtio disk (virtio 1.2, 5.2.6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def _disks(spec: Spec, bus: str, handed: Handed) -> list[str]:
         words += ["-add-fd", f"fd={file},set={number + 1}"]
         words += _block(driver="file", filename=f"/dev/fdset/{number + 1}", **{"node-name": f"{node}-file"})
         words += _block(driver="raw", file=f"{node}-file", **{"node-name": node})
-        words += ["-device", f"virtio-blk-{bus},drive={node},id={node}-disk,serial={name[:_LONGEST_SERIAL]},{_TOLD}"]
+        words += ["-device", f"virtio-blk-{bus},drive={node},id={node}-disk,serial={disk_serial(name)},{_TOLD}"]
     return words
 
 

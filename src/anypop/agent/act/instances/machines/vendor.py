@@ -13,12 +13,9 @@ from anypop.agent.act.instances.own_files import hosts_text, resolv_conf_text
 from anypop.agent.act.network.inside import answers_kept
 from anypop.agent.act.network.namespaces import own_addresses, ways_out
 from anypop.agent.decide.inside import Inside, whole_inside
-from anypop.agent.naming import INSIDE_TABLE, METADATA4
+from anypop.agent.naming import INSIDE_TABLE, METADATA4, disk_serial
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
-
-SERIAL_LETTERS = 20
-"""A virtio disk tells no more of its serial number (virtio 1.2, 5.2.6)."""
 
 _HEAD = """\
 #cloud-boothook
@@ -83,8 +80,7 @@ def vendor_data(instance: InstanceOrder, container: Container, *, mac: str) -> s
     if container.mounts:
         text += _VOLUME
         text += "".join(
-            f"volume {shlex.quote(mount.claim[:SERIAL_LETTERS])} {shlex.quote(mount.path)}\n"
-            for mount in container.mounts
+            f"volume {shlex.quote(disk_serial(mount.claim))} {shlex.quote(mount.path)}\n" for mount in container.mounts
         )
     return text + _READY + "exit 0\n"
 
