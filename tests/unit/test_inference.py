@@ -28,7 +28,8 @@ def liking() -> Float:
     own = rng.gumbel(size=(len(net), len(POPS))) * 0.7
     of_provider = rng.normal(size=(len(net), len(POPS))) * 2
     first = np.array([net.providers.of(site)[0] if len(net.providers.of(site)) else site for site in range(len(net))])
-    return own + of_provider[first] + np.array([1.5, 0.5, 0.0, -1.0])
+    result: Float = own + of_provider[first] + np.array([1.5, 0.5, 0.0, -1.0])
+    return result
 
 
 def landed(pops: tuple[str, ...], share: float = 1.0, seed: int = 0) -> Int8:
