@@ -7,6 +7,7 @@ are one thick line with fifty springs instead of a web.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import acos, asin, atan2, cos, degrees, pi, radians, sin, sqrt
 
 from anypop.picture.world import place
@@ -29,13 +30,14 @@ class Way:
     end: Place
 
 
-def drawn(ways: Sequence[Way]) -> list[tuple[Line, ...]]:
+@lru_cache(maxsize=16)  # places stay where they are while what is said of them changes
+def drawn(ways: tuple[Way, ...]) -> tuple[tuple[Line, ...], ...]:
     """The lines of each way, in the order of `ways`. One that leads nowhere else has none."""
     trunks: dict[int, _Vector] = {}
     for bundle in _bundles(ways):
         middle = _unit(tuple(map(sum, zip(*(_vector(ways[index].begin) for index in bundle), strict=True))))
         trunks |= dict.fromkeys(bundle, middle)
-    return [_lines(way, trunks.get(index)) for index, way in enumerate(ways)]
+    return tuple(_lines(way, trunks.get(index)) for index, way in enumerate(ways))
 
 
 def _bundles(ways: Sequence[Way]) -> Iterator[list[int]]:

@@ -8,6 +8,7 @@ shape as well as by a colour, a strayed arc is dashed and its place is a diamond
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from html import escape
 
 from anypop.picture.arcs import Line, Way, drawn
@@ -84,6 +85,7 @@ class Picture:
     flights: tuple[Flight, ...]
 
 
+@lru_cache(maxsize=16)  # however many look at one picture, it is drawn once
 def inside(picture: Picture) -> str:
     """What lies on the coastlines."""
     return "\n".join(_parts(picture))
@@ -117,9 +119,9 @@ def _looks(found: re.Match[str]) -> str:
 def _parts(picture: Picture) -> Iterator[str]:
     at = {site.code: site for site in picture.sites}
     landing = [f for f in picture.flights if f.pop in at]
-    ways = [
+    ways = tuple(
         Way(begin=(f.latitude, f.longitude), end=(at[f.pop].latitude, at[f.pop].longitude)) for f in landing
-    ]  # fmt: skip
+    )  # fmt: skip
     lines = drawn(ways)
     # strayed ones last, so that nothing lies over them
     for flight, parts in sorted(zip(landing, lines, strict=True), key=lambda one: one[0].astray):
