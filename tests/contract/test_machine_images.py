@@ -4,6 +4,7 @@ them, and to nobody else.
 
 import asyncio
 import hashlib
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from anypop.agent.act.instances.image_cache import ImageCache
+from anypop.cli import vm_images
 from anypop.control import machine_images
 from anypop.control.roles import Role
 from anypop.control.state import State
@@ -24,6 +26,8 @@ from anypop.model.confinement import InstanceRules
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.machine import Board, DiskFormat, Firmware, ImagePart, Machine, MachineImage, machine_image
 from anypop.model.table import with_entries
+from tests.cli_calls import Caller
+from tests.contract.test_api_predictions import ToWorld
 from tests.control_world import World, a_network
 from tests.people import somebody
 from tests.qcow2 import qcow2
@@ -391,6 +395,56 @@ def test_an_upload_that_nobody_goes_on_with_is_given_up(world: World) -> None:
     world.platform.machine_images.collect()
     assert image(world)["status"] == "FAILED" and "within a day" in image(world)["reason"]
     assert files(world) == []
+
+
+@pytest.fixture
+def call(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """The command line of the same operator."""
+    folder = tmp_path / "client"
+    folder.mkdir()
+    caller = Caller(folder, ToWorld(world), monkeypatch)
+    client = {"url": "https://control", "ca": "", "stack": "default"}
+    client |= {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
+    (folder / "client.json").write_text(json.dumps(client))
+    return caller
+
+
+def test_the_command_line_imports_goes_on_and_lets_go(
+    world: World, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file, and of a folder that describes itself; an import that was cut goes on when it is called again."""
+    monkeypatch.setattr(vm_images, "PIECE", PIECE)
+    file = tmp_path / "disk.qcow2"
+    file.write_bytes(DISK)
+    world.send("POST", f"{IMAGES}/debian/{sha(DISK)[:12]}", sent())
+    put(world, DISK[:PIECE], 0, f"debian/{sha(DISK)[:12]}")
+    ran = call("vm", "image", "import", str(file), "--family", "debian", "-o", "json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert (found["status"], found["parts"][0]["sha256"]) == ("READY", sha(DISK))
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "kernel").write_bytes(KERNEL)
+    told = {
+        "firmware": "KERNEL",
+        "board": "MICROVM",
+        "cmdline": "quiet",
+        "parts": [{"name": "kernel", "file": "kernel"}],
+    }
+    (folder / "image.json").write_text(json.dumps(told))
+    ran = call("vm", "image", "import", str(folder), "--family", "tiny", "--tag", "1")
+    assert ran.code == 0 and "default/tiny:1 is ready" in ran.out, ran.err
+    assert call("vm", "image", "import", str(file), "--family", "x", "--sha256", "0" * 64).code == 1
+    file.write_bytes(DISK[:100])
+    ran = call("vm", "image", "import", str(file), "--family", "bad", "--tag", "1")
+    assert ran.code == 1 and "damaged" in ran.err
+    ran = call("vm", "image", "deprecate", "tiny:1", "--reason", "old")
+    assert ran.code == 0 and "old" in ran.out
+    ran = call("vm", "image", "list", "--family", "tiny")
+    assert "default/tiny:1" in ran.out and "READY" in ran.out
+    assert sha(KERNEL) in call("vm", "image", "describe", "tiny:1").out
+    assert call("vm", "image", "delete", "tiny", "--yes").code == 0
+    assert call("vm", "image", "describe", "tiny:1").code == 5
 
 
 class Source:

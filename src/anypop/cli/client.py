@@ -77,6 +77,13 @@ class Client:
             )
         return found
 
+    def give(self, path: str, content: bytes, *, what: str, query: dict[str, str | int]) -> Any:
+        """The parsed answer to bytes, which are put there as they are."""
+        response = self._send("PUT", path, what=what, content=content, query=query, patience_s=PATIENCE_S)
+        if response.status_code >= 400:
+            raise refused(response.status_code, _parsed(response), what=what)
+        return _parsed(response)
+
     def post_open(self, path: str, body: object, *, what: str) -> Any:
         """The parsed answer to somebody who has not said yet who it is."""
         response = self._patiently(self._http.build_request("POST", path, json=body))
@@ -191,12 +198,17 @@ class Client:
                 raise _ended(what, why)
 
     def _send(
-        self, method: str, path: str, *, what: str, body: object, query: dict[str, str | int] | None, patience_s: float
-    ) -> httpx.Response:
+        self, method: str, path: str, *, what: str, body: object = None, content: bytes | None = None,
+        query: dict[str, str | int] | None, patience_s: float,
+    ) -> httpx.Response:  # fmt: skip
         patience = httpx.Timeout(patience_s, connect=CONNECT_S)
         for attempt in (1, 2):
             headers = {"Authorization": f"Bearer {self._bearer(what)}"}
-            request = self._http.build_request(method, path, json=body, params=query, headers=headers, timeout=patience)
+            if content is not None:
+                headers["Content-Type"] = "application/octet-stream"
+            request = self._http.build_request(
+                method, path, json=body, content=content, params=query, headers=headers, timeout=patience
+            )
             response = self._patiently(request)
             if response.status_code != 401 or attempt == 2:
                 break
