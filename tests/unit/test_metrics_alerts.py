@@ -2,7 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +15,16 @@ import pytest
 import yaml
 
 from anypop.control.metrics import prometheus
-from anypop.control.metrics.alerts import MOMENT, SIGNATURE, Alerts, check_address, signature
+from anypop.control.metrics.alerts import MOMENT, SIGNATURE, Alerts, signature, why_not
 from anypop.control.metrics.settings import StoreSettings, WebhookSettings, read, settings_from
 from anypop.control.metrics.store import MetricsStore
 from anypop.model.errors import Invalid, WorldError
 
 HOOK = WebhookSettings(url="http://127.0.0.1:1/hook", secret="s3cret")
+
+
+def at(hook: "Hook") -> str:
+    return f"http://127.0.0.1:{hook.port}/hook"
 
 
 def an_alert(name: str, state: str = "firing") -> dict[str, Any]:
@@ -26,36 +34,74 @@ def an_alert(name: str, state: str = "firing") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told(looks: list[list[dict[str, Any]]], answer: Callable[[httpx.Request], httpx.Response]) -> list[httpx.Request]:
-    """What the webhook gets when the store says this, look by look; a look that fails is one more of the same."""
-    sent: list[httpx.Request] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    path: str
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Hook:
+    """A webhook that answers with these codes in turn; the last one for good. `heard`: what it was told."""
+
+    def __init__(self, *codes: int) -> None:
+        hook, self.heard, left = self, list[Heard](), list(codes)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers["content-length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                hook.heard.append(Heard(path=self.path, headers=headers, content=content))
+                self.send_response(left.pop(0) if len(left) > 1 else left[0])
+                self.send_header("location", "/elsewhere")
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __enter__(self) -> "Hook":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def told(looks: list[list[dict[str, Any]]], url: str) -> list[str]:
+    """Tell the webhook what the store says, look by look; what was wrong. A look that fails is one more of the same."""
     now: list[dict[str, Any]] = []
+    wrong: list[str] = []
 
     def store(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"status": "success", "data": {"alerts": now}})
 
-    def hook(request: httpx.Request) -> httpx.Response:
-        sent.append(request)
-        return answer(request)
-
     async def run() -> None:
         asked = MetricsStore(StoreSettings(url="http://127.0.0.1:1"), httpx.MockTransport(store))
-        alerts = Alerts(asked, HOOK, lambda: 1_700_000_000.0, transport=httpx.MockTransport(hook))
+        alerts = Alerts(asked, replace(HOOK, url=url), lambda: 1_700_000_000.0)
         for look in looks:
             now[:] = look
             try:
                 await alerts.look()
             except WorldError as error:
-                assert HOOK.secret not in str(error)
+                wrong.append(str(error))
+        await alerts.close()
 
     asyncio.run(run())
-    return sent
+    assert HOOK.secret not in str(wrong)
+    return wrong
 
 
 def test_each_change_is_told_once_and_signed() -> None:
     """What is only pending is not told; what ends is."""
     one, two = an_alert("HostAway"), an_alert("SessionDown")
-    sent = told([[one, an_alert("Later", "pending")], [one], [one, two], [two], [two]], lambda _: httpx.Response(204))
+    with Hook(204) as hook:
+        assert told([[one, an_alert("Later", "pending")], [one], [one, two], [two], [two]], at(hook)) == []
+    sent = hook.heard
     bodies = [json.loads(request.content) for request in sent]
     assert [[(a["status"], a["labels"]["alertname"]) for a in body["alerts"]] for body in bodies] == [
         [("firing", "HostAway")],
@@ -69,33 +115,37 @@ def test_each_change_is_told_once_and_signed() -> None:
         assert HOOK.secret not in str(request.headers)
 
 
-@pytest.mark.parametrize(
-    "answer", [httpx.Response(500), httpx.Response(302, headers={"location": "http://169.254.169.254"})]
-)
-def test_what_is_not_taken_is_told_again_and_no_redirect_is_followed(answer: httpx.Response) -> None:
+@pytest.mark.parametrize("code", [500, 302])
+def test_what_is_not_taken_is_told_again_and_no_redirect_is_followed(code: int) -> None:
     """Until it is."""
-    answers = iter([answer, httpx.Response(200)])
-    sent = told([[an_alert("HostAway")]] * 3, lambda _: next(answers))
-    assert [str(request.url) for request in sent] == [HOOK.url, HOOK.url]
-    assert sent[0].content == sent[1].content
+    with Hook(code, 200) as hook:
+        wrong = told([[an_alert("HostAway")]] * 3, at(hook))
+    assert [one.path for one in hook.heard] == ["/hook", "/hook"]
+    assert hook.heard[0].content == hook.heard[1].content
+    assert [str(code) in one for one in wrong] == [True]
 
 
 @pytest.mark.parametrize(
     "address", ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.169.254", "0.0.0.0", "224.0.0.1"]
 )
-def test_no_name_leads_to_where_clouds_keep_secrets(address: str) -> None:
-    """Looked at each time, whatever the name said before; the operator's own network may have the webhook."""
-    with pytest.raises(WorldError, match="no address of a webhook"):
-        check_address("http://hook.example/x", lambda *_: ["192.0.2.1", address])
-    check_address("https://hook.example/x", lambda *_: ["10.0.0.1", "127.0.0.1", "2001:db8::1"])
-    asked: list[tuple[str, int]] = []
+def test_no_name_leads_to_where_clouds_keep_secrets(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the name said before; it is looked up once, and what was looked at is where the request goes."""
+    answers = [["127.0.0.1"], [address]]
+    asked: list[str] = []
 
-    def nowhere(host: str, port: int) -> list[str]:
-        asked.append((host, port))
-        return []
+    def names(host: str, port: int, *_: object, **__: object) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (one, port)) for one in answers.pop(0)]
 
-    check_address("https://hook.example/x", nowhere)
-    assert asked == [("hook.example", 443)]
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    with Hook(204) as hook:
+        url = f"http://hook.example:{hook.port}/hook"
+        assert told([[an_alert("HostAway")]], url) == []
+        (wrong,) = told([[an_alert("HostAway")]], url)
+    assert [one.headers["host"] for one in hook.heard] == [f"hook.example:{hook.port}"]
+    assert "no address of a webhook" in wrong
+    assert asked == ["hook.example"] * 2, "once for each request: a second answer could be another address"
+    assert not any(why_not(own) for own in ("10.0.0.1", "127.0.0.1", "2001:db8::1")), "the operator's own network"
 
 
 def test_the_operators_file_is_read_or_refused_with_all_that_is_wrong(tmp_path: Path) -> None:

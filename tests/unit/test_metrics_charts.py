@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from anypop.control.metrics.charts import CHARTS, Question, grid, promql, quoted, selector, tier_for, usual_step
 from anypop.control.metrics.filling import Hole, holes_in, pieces
-from anypop.control.metrics.remote_write import Series, body_of, read
+from anypop.control.metrics.remote_write import Series, body_of
 from anypop.control.metrics.resampling import curves
+from tests.remote_write import read
 
 
 def a_question(**more: object) -> Question:

@@ -2,8 +2,9 @@
 
 In: what the store's rules say, asked every few seconds. Out: one signed request for each change, repeated until it is
 taken.
-The address is the operator's own, from a file; yet it is looked at each time: none that names this machine's own link
-(where clouds keep their secrets), no redirect is followed, and nothing of the answer but its code is read.
+The address is the operator's own, from a file; yet its name is looked up for each request, and the request goes to the
+very address that was looked at: none of this machine's own link (where clouds keep their secrets). No redirect is
+followed, and nothing of the answer but its code counts.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ import hmac
 import ipaddress
 import json
 import logging
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ import httpx
 from anypop.control.metrics.settings import WebhookSettings
 from anypop.control.metrics.store import MetricsStore
 from anypop.model.errors import WorldError
+from anypop.outgoing.posting import Poster
 
 log = logging.getLogger("anypop.control")
 
@@ -33,7 +34,6 @@ MOST_ALERTS = 1000  # told in one request; so many at once say the same as more
 SIGNATURE, MOMENT = "x-anypop-signature", "x-anypop-moment"
 
 Key = tuple[tuple[str, str], ...]
-Resolve = Callable[[str, int], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +88,15 @@ class Alerts:
         clock: Callable[[], float],
         *,
         active: Callable[[], bool] = lambda: True,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._store, self._webhook, self._clock, self._active = store, webhook, clock, active
         self._told: dict[Key, Alert] = {}
-        self._client = httpx.AsyncClient(timeout=ANSWER_S, follow_redirects=False, trust_env=False, transport=transport)
+        parts = urlsplit(webhook.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._poster = Poster(webhook.url, port, why_not, patience_s=ANSWER_S)
+
+    async def close(self) -> None:
+        await self._poster.close()
 
     async def run(self) -> None:
         """For ever. What began while nobody could be told is told when somebody can, if it still goes on."""
@@ -120,8 +124,6 @@ class Alerts:
         return True
 
     async def _tell(self, body: bytes) -> None:
-        url = self._webhook.url
-        await asyncio.to_thread(check_address, url)
         moment = str(int(self._clock()))
         headers = {
             "content-type": "application/json",
@@ -129,27 +131,20 @@ class Alerts:
             SIGNATURE: signature(self._webhook.secret, moment, body),
         }
         try:
-            async with self._client.stream("POST", url, content=body, headers=headers) as answer:
-                code = answer.status_code
+            async with asyncio.timeout(ANSWER_S):
+                code = (await self._poster.post(body, headers)).status_code
         except httpx.HTTPError as error:
             raise WorldError("tell the webhook", type(error).__name__) from error
+        except (OSError, UnicodeError) as error:
+            raise WorldError("tell the webhook", str(error) or f"no answer within {ANSWER_S:g} s") from error
         if not 200 <= code < 300:
             raise WorldError("tell the webhook", f"it answers {code}")
 
 
-def check_address(url: str, resolve: Resolve | None = None) -> None:
-    """Raises `WorldError` for an address that no webhook has: link-local, multicast, none at all."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    for text in (resolve or _resolved)(parts.hostname or "", port):
-        address = ipaddress.ip_address(text.partition("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
-        if address.is_link_local or address.is_multicast or address.is_unspecified:
-            raise WorldError("tell the webhook", f"its name leads to {address}, which is no address of a webhook")
-
-
-def _resolved(host: str, port: int) -> list[str]:
-    try:
-        return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except (OSError, UnicodeError) as error:
-        raise WorldError("tell the webhook", "its name is not known") from error
+def why_not(address: str) -> str:
+    """Why no webhook is at this address, in words; empty where one may be."""
+    found = ipaddress.ip_address(address)
+    found = getattr(found, "ipv4_mapped", None) or found
+    if found.is_link_local or found.is_multicast or found.is_unspecified:
+        return f"at {found}, which is no address of a webhook"
+    return ""
