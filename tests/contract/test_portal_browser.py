@@ -105,7 +105,7 @@ def test_the_articles_workload_is_made_by_clicks_and_lives_on_the_screen(place: 
     """627.80 USD before the button; Starting to Running without a reload; scale, drain, delete with its name typed."""
     page = place.page(place.ada, CREATE)
     page.get_by_label("Name", exact=True).fill("stackpath-anycast-fun")
-    page.get_by_label("Image").fill("registry.example/fun:1")
+    page.get_by_label("Image", exact=True).fill("registry.example/fun:1")
     page.get_by_text("SP-2").click()
     page.locator('.mark[data-city="AMS"] .dot').click()
     expect(page.get_by_role("checkbox", name="Amsterdam")).to_be_checked()
