@@ -57,7 +57,9 @@ def test_the_operator_replaces_the_price_book(world: World) -> None:
     text = (
         "currency: EUR\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n"
     )
-    assert world.call("PUT", "/anypop/v1/prices", content=text).json()["currency"] == "EUR"
+    before = world.get("/anypop/v1/prices")
+    put = world.call("PUT", "/anypop/v1/prices", content=text).json()
+    assert put["currency"] == "EUR" and put == world.get("/anypop/v1/prices") and put["version"] != before["version"]
     assert world.send("POST", "/anypop/v1/quote", a_body(replicas=1))["hourly"] == 2.0
     assert world.call("PUT", "/anypop/v1/prices", content="currency: [").status_code == 400
     assert world.get("/anypop/v1/prices")["currency"] == "EUR"

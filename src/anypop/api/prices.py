@@ -4,6 +4,8 @@ In: a workload as for its creation, or a price book. Out: the price line by line
 """
 
 import asyncio
+import hashlib
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -19,6 +21,7 @@ from anypop.model import limits
 from anypop.model.names import StackId
 from anypop.plan.parse import parse
 from anypop.plan.price import BookText, as_data, quote, read_price_book
+from anypop.plan.price import PriceBook as Book
 
 router = APIRouter(prefix="/anypop/v1", tags=["prices"])
 
@@ -50,7 +53,7 @@ async def quote_workload(
 @answers(PriceBook)
 async def get_prices(_: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
     """Get the price book."""
-    return as_data(platform.prices)
+    return _shown(platform.prices)
 
 
 @router.put("/prices")
@@ -65,4 +68,10 @@ async def replace_prices(
     async with platform.pricing:  # of two at once the later one is in force, for quotes as for what runs
         await asyncio.to_thread(platform.metering.put_book, text, platform.clock())
         platform.prices = book
-    return as_data(book)
+    return _shown(book)
+
+
+def _shown(book: Book) -> dict[str, Any]:
+    """With what tells it from any other."""
+    data = as_data(book)
+    return {"version": hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16], **data}

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from anypop.portal import price_form
 from anypop.portal.access.asked import is_operator
 from anypop.portal.calls import Refused
-from anypop.portal.look import mark
 from anypop.portal.visit import Page, Visit
 
 BASE = "/portal/costs"
@@ -64,7 +63,7 @@ async def prices(visit: Visit) -> Response:
     if not is_operator(visit):
         raise Refused(403, "The price book is the operator's to change")
     book = await visit.api.get("anypop/v1/prices")
-    return _form(visit, price_form.fields(book), known=mark(book))
+    return _form(visit, price_form.fields(book), known=book["version"])
 
 
 def _form(visit: Visit, shown: Mapping[str, Any], *, known: str, refused: Refused | None = None) -> Response:
@@ -82,15 +81,15 @@ async def change(visit: Visit) -> Response:
     """Put another book in force, from now on."""
     shown = price_form.read(visit.form)
     book = await visit.api.get("anypop/v1/prices")
-    if visit.form.get("known", "") != mark(book):
+    if visit.form.get("known", "") != book["version"]:
         said = Refused(
             409, "Somebody has changed the prices since this page was loaded. Look at them, and send it again"
         )
-        return _form(visit, shown, known=mark(book), refused=said)
+        return _form(visit, shown, known=book["version"], refused=said)
     try:
         await visit.api.send("PUT", "anypop/v1/prices", body=price_form.document(shown))
     except Refused as refused:
-        return _form(visit, shown, known=mark(book), refused=refused)
+        return _form(visit, shown, known=book["version"], refused=refused)
     return visit.to(BASE, done="changed")
 
 

@@ -45,8 +45,9 @@ class PricedSize(CamelAnswer):
 
 
 class PriceBook(CamelAnswer):
-    """The prices that quotes are made of. Sizes stand from small to large."""
+    """The prices that quotes are made of. Sizes stand from small to large. `version`: another where any price is."""
 
+    version: str
     currency: str
     hours_per_month: int
     anycast_hourly: float
