@@ -29,6 +29,8 @@ def guest_image() -> tuple[MachineImage, dict[str, Path]]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             half = folder.with_suffix(".half")
+            if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):  # a machine whose lists were thrown away
+                subprocess.run(["apt-get", "-q=2", "update"], check=True)
             subprocess.run([sys.executable, "-m", "machine_images.test_image", "--out", half], cwd=_TOP, check=True)
             half.rename(folder)
     told = json.loads((folder / "image.json").read_text())
