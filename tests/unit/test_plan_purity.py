@@ -19,7 +19,7 @@ PURE = ("plan", "judge")
 # the only modules of the standard library that the pure core may use: none of them touches a file, a socket, a clock or
 # dice
 ALLOWED = {
-    "collections", "dataclasses", "decimal", "difflib", "enum", "functools", "hashlib",
+    "base64", "collections", "dataclasses", "decimal", "difflib", "enum", "functools", "hashlib",
     "importlib", "ipaddress", "itertools", "json", "math", "operator", "re",
     "string", "types", "typing", "uuid",
 }  # fmt: skip
