@@ -23,7 +23,7 @@ image = typer.Typer(
 )
 app.add_typer(image, name="image")
 
-PIECE = 4 << 20  # as much as control takes at once
+PIECE = 1 << 20  # control takes four times as much, and holds each piece in memory while it comes
 TRIES = 6  # in a row that bring nothing
 TOLD_EVERY_S = 5.0
 _LOOK_S = 1.0
