@@ -143,7 +143,8 @@ def forges(lab: PopLab, order: InstanceOrder) -> None:
     own = {external(order), external(order, 6)}
     forged = {str(a) for a in (*instance(0).externals(), instance(0).private(4), instance(0).private(6))}
     forged |= {"192.0.2.77", "203.0.113.99", "2001:db8:a::77", str(order.links[0].addresses[0].gateway)}
-    asked = own | {ip_address(one) for one in forged}
+    # its own first: who looks for its router from a forged address finds none for some seconds
+    asked = [*own, *map(ip_address, sorted(forged))]
     script = "; ".join(
         f"ip addr add {a}/{a.max_prefixlen} dev lo; ping -c 1 -W 1 -I {a} {ASKED[a.version]}"
         f"{'' if a in own else f'; ip addr del {a}/{a.max_prefixlen} dev lo'}"
