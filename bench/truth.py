@@ -48,7 +48,11 @@ def rows() -> Iterable[Row]:
         for kind in ("accuracy", "balanced"):
             mean = [float(np.mean(kept[f"{name}_{kind}"]))]
             yield row(
-                f"{name}_{kind}", mean, unit="share", against="majority", floor=[np.mean(kept[f"majority_{kind}"])]
+                f"{name}_{kind}",
+                mean,
+                unit="share",
+                against="majority",
+                floor=[float(np.mean(kept[f"majority_{kind}"]))],
             )
     yield row("deviating", kept["deviating"], unit="share")
     yield row("calibration_error", kept["calibration_error"], unit="share", below=0.05)
