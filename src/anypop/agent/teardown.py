@@ -167,7 +167,7 @@ def _remove_machines(folder: Path) -> None:
         process.end(machine / "qemu.pid", grace_s=0)
         process.end(machine / "keeper.pid", grace_s=1)
         with contextlib.suppress(OSError, ValueError, LookupError):
-            limited_groups.remove(str(json.loads((machine / "spec.json").read_bytes())["id"]))
+            limited_groups.remove(str(json.loads((machine / "spec.json").read_bytes())["id"]), limited_groups.LEAVES_S)
         shutil.rmtree(machine)
 
 

@@ -7,6 +7,7 @@ and that is told. Nothing here starts or ends a process.
 
 import contextlib
 import errno
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ ROOT = Path("/sys/fs/cgroup")
 PARENT = "anypop"
 _PERIOD_US, _SHARES_OF_A_CORE, _WEIGHT_OF_A_CORE = 100_000, 1024, 100  # the kernel's defaults
 _LEAST_QUOTA_US = 1000
+_LOOK_S = 0.01
+LEAVES_S = 2.0
+"""By then a process that is dead has left its group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +54,17 @@ def make(name: str, limits: Limits) -> tuple[Path, ...]:
     return tuple(joined)
 
 
-def remove(name: str) -> bool:
-    """Whether nothing is left of it; one that still has processes stays."""
+def remove(name: str, within_s: float = 0) -> bool:
+    """Whether nothing is left of it; one that still has processes stays. The kernel takes a dead one out of its group
+    a moment after others were told of its death: so long it is tried again.
+    """
+    until = time.monotonic() + within_s
+    while not (gone := _remove(name)) and time.monotonic() < until:
+        time.sleep(_LOOK_S)
+    return gone
+
+
+def _remove(name: str) -> bool:
     gone = True
     for _, top in _hierarchies():
         try:

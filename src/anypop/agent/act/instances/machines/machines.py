@@ -254,8 +254,9 @@ class Machines:
                 await monitor.ask_to_end(place)
             await launch.end(place, STOP_GRACE_S)
         await launch.end(place)
-        if spec is not None:
-            limited_groups.remove(spec.id)
+        if spec is not None and not await asyncio.to_thread(limited_groups.remove, spec.id, limited_groups.LEAVES_S):
+            # what is on record of it stays too, so that this is tried again
+            raise WorldError(f"remove the machine {short(uid)}", "a process is left in its control group")
         await asyncio.to_thread(place.remove)
 
     async def stop(self, key: Key, grace_s: int) -> None:
