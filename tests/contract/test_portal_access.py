@@ -280,6 +280,7 @@ def test_limits_are_the_operators_to_set_and_everybodys_to_see(world: World, ada
         "cpu_millis": "2.5",
         "memory_bytes": "0.5",
         "requests_per_second": "500",
+        "image_bytes": "1",
     }
     ada.get(f"{ACCOUNT}?account={account}")
     done = ada.ask("POST", f"{ACCOUNT}/limits", account=account, **fields)
@@ -287,6 +288,7 @@ def test_limits_are_the_operators_to_set_and_everybodys_to_see(world: World, ada
     quota = world.get(f"/anypop/v1/accounts/{account}/quota")["quota"]
     assert quota == {
         "instances": 8, "cpu_millis": 2500, "memory_bytes": 1 << 29, "local_only": 1, "requests_per_second": 500,
+        "image_bytes": 1 << 30,
     }  # fmt: skip
     shown = eve.get(ACCOUNT)
     assert ">2.5<" in shown and ">0.5<" in shown and 'name="cpu_millis"' not in shown and "/limits" not in shown
