@@ -61,9 +61,9 @@ def test_a_change_by_a_form_is_seen_and_steered_in_two_browsers(place: Place) ->
     page.get_by_role("button", name="Plan", exact=True).click()
     expect(page.locator("#plan")).to_contain_text("4 instances made anew, city by city: AMS, then LHR")
     expect(page.locator("#plan")).to_contain_text("As much as now.")
-    page.get_by_label("eu").fill("3")
+    page.get_by_label("Instances in each city of eu").fill("3")
     expect(page.locator("#plan")).to_be_empty()  # a plan is of what the form said then
-    page.get_by_label("eu").fill("2")
+    page.get_by_label("Instances in each city of eu").fill("2")
     page.get_by_role("button", name="Plan", exact=True).click()
     page.get_by_role("button", name="Change fun").click()
     page.wait_for_url("**?done=changed&revision=1")
