@@ -42,7 +42,11 @@ def test_a_credential_has_a_rate_and_others_are_not_narrowed_by_it(world: World)
     """
     account, _, _, headers = a_tenant(world)
     world.send("PUT", f"/anypop/v1/accounts/{account}/quota", {"quota": {"requests_per_second": 1}})
-    assert world.get(f"/anypop/v1/accounts/{account}/quota")["quota"] == {"requests_per_second": 1, "local_only": 1}
+    assert world.get(f"/anypop/v1/accounts/{account}/quota")["quota"] == {
+        "requests_per_second": 1,
+        "local_only": 1,
+        "image_bytes": 64 << 30,
+    }
     answers = [world.call("GET", STACKS, headers=headers) for _ in range(8)]
     assert [a.status_code for a in answers[:4]] == [200] * 4
     assert again_in(answers[-1]) <= 1

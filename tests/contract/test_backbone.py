@@ -430,7 +430,7 @@ def test_an_account_without_a_quota_may_have_one_prefix_of_its_own(tmp_path: Pat
     workloads, quota = "/workload/v1/stacks/default/workloads", "/anypop/v1/accounts/{}/quota"
     with World(tmp_path, network) as world:
         account = world.stack.account_id
-        assert world.get("/anypop/v1/quota")["quota"] == {"local_only": 1}
+        assert world.get("/anypop/v1/quota")["quota"] == {"local_only": 1, "image_bytes": 64 << 30}
         world.send("POST", workloads, local("near", cities=("AMS",)))
         words = refused(world.call("POST", workloads, json=local("more", cities=("AMS",))), 429)
         assert "2 workloads with a covering prefix of their own (local only) would be declared" in words

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -481,7 +482,7 @@ def an_image(data: bytes) -> MachineImage:
 
 def cached(tmp_path: Path, story: Callable[[ImageCache, Source, MachineImage], Any]) -> None:
     source = Source(DISK)
-    cache = ImageCache(tmp_path / "images", source)
+    cache = ImageCache(tmp_path / "images", source, wall=time.time)
     asyncio.run(story(cache, source, an_image(DISK)))
 
 
@@ -544,7 +545,7 @@ def test_a_host_lets_an_image_go_and_keeps_what_another_has_of_it(tmp_path: Path
         assert source.asked == [0] and cache.fetched() == {image.id, other.id}
         left = path.with_name("e" * 64 + ".part")
         left.touch()
-        later = ImageCache(tmp_path / "images", source)
+        later = ImageCache(tmp_path / "images", source, wall=time.time)
         await later.drop(image.id)
         assert path.exists() and left.exists() and later.fetched() == {other.id}
         os.utime(left, (1, 1))

@@ -14,7 +14,7 @@ from anypop.agent.observe.log_past import files_of, past
 from anypop.agent.observe.log_reader import read_log
 from anypop.model.streams import LogRequest
 
-NOW = 1_769_853_600_123_456_789
+NOW = 1_769_853_600.123456
 
 
 def log_in(folder: Path, most: int = 1 << 20) -> ConsoleLog:
@@ -42,7 +42,7 @@ def test_lines_are_read_and_found_as_those_of_containers(tmp_path: Path) -> None
     for piece in (b"\x1b[1mBoo", b"ting\x1b[0m\xff\r", b"\n\r\n", b"login: "):
         log.take(piece)
     assert shown(tmp_path, timestamps=True) == (
-        b"2026-01-31T10:00:00.123456789+00:00 \x1b[1mBooting\x1b[0m\xff\n2026-01-31T10:00:00.123456789+00:00 \n"
+        b"2026-01-31T10:00:00.123456000+00:00 \x1b[1mBooting\x1b[0m\xff\n2026-01-31T10:00:00.123456000+00:00 \n"
     )
     assert found(tmp_path, "booting") == ["\x1b[1mBooting\x1b[0m\ufffd"]
     log.settle()

@@ -67,6 +67,8 @@ async def _live(
     whole = state.resolve()  # noqa: ASYNC240 - nothing else runs in this loop yet
     volumes = volumes_top(whole)
     client = ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state)
+    clock = SteadyClock(time.time, time.monotonic)
+    images = ImageCache(whole / MACHINE_IMAGES, client.image_file, wall=clock)
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,
         runtime=Runtimes(
@@ -75,13 +77,12 @@ async def _live(
                 volumes=volumes,
             ),
             Machines(
-                whole / MACHINES, prefix=prefix, pop=pop, images=ImageCache(whole / MACHINE_IMAGES, client.image_file),
-                volumes=volumes,
+                whole / MACHINES, prefix=prefix, pop=pop, images=images, volumes=volumes,
             ),
         ),
         keeper=Keeper(whole, podman),
         control=client,
-        clock=SteadyClock(time.time, time.monotonic),
+        clock=clock,
     )  # fmt: skip
     # an operator's wish for a full look now
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)

@@ -21,6 +21,7 @@ from anypop.agent.guests.console import Console
 from anypop.agent.guests.metadata import Metadata, Tokens
 from anypop.agent.guests.service import Service
 from anypop.agent.guests.wanted import Guest
+from anypop.model.steady import SteadyClock
 
 _AGAIN_S = 1.0
 _CONSOLE, _METADATA = "console", "metadata"
@@ -32,6 +33,7 @@ class Guests:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._tokens = Tokens(time.monotonic)
+        self._clock = SteadyClock(time.time, time.monotonic)
         self._consoles: dict[str, Console] = {}
         self._running: dict[tuple[str, str], tuple[Guest, asyncio.Task[None]]] = {}
 
@@ -51,7 +53,7 @@ class Guests:
 
     def _part(self, kind: str, guest: Guest) -> Callable[[], Awaitable[None]]:
         if kind == _CONSOLE:
-            console = self._consoles[guest.uid] = Console(self._folder, guest)
+            console = self._consoles[guest.uid] = Console(self._folder, guest, self._clock)
             return console.run
         metadata = Metadata(
             about=guest.about,

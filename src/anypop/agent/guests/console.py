@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from anypop.agent.act.instances import kept_logs
@@ -28,8 +29,8 @@ SOON_S, SOON_TIMES, LATER_S = 0.05, 1200, 1.0  # QEMU is looked for often for a 
 class Console:
     """One guest's. `run` until cancelled."""
 
-    def __init__(self, folder: Path, guest: Guest) -> None:
-        self._folder, self._guest = folder, guest
+    def __init__(self, folder: Path, guest: Guest, clock: Callable[[], float]) -> None:
+        self._folder, self._guest, self._clock = folder, guest, clock
         self._own = files.folder_of(folder, guest.uid)
         self._log: ConsoleLog | None = None
         self._port: asyncio.Transport | None = None
@@ -93,7 +94,7 @@ class Console:
                 kept_logs.keep_at(Path(self._guest.kept), self._own)
                 for name in (LOG, BEFORE):
                     (self._own / name).unlink(missing_ok=True)
-        self._log = ConsoleLog(self._own, self._guest.log_bytes)
+        self._log = ConsoleLog(self._own, self._guest.log_bytes, self._clock)
 
     def _end(self) -> None:
         self._port = None

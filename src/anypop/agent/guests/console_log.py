@@ -22,9 +22,9 @@ LONGEST_PART = 4096 - _HEAD.size
 
 
 class ConsoleLog:
-    """In `folder`. `most`: bytes of one file. `clock`: nanoseconds since the epoch."""
+    """In `folder`. `most`: bytes of one file. `clock`: seconds since the epoch."""
 
-    def __init__(self, folder: Path, most: int, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, folder: Path, most: int, clock: Callable[[], float]) -> None:
         self._folder, self._most, self._clock = folder, most, clock
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._log = _opened(folder / LOG)
@@ -69,8 +69,8 @@ class ConsoleLog:
     def _write(self, entries: list[tuple[bytes, bytes]]) -> None:
         if not entries:
             return
-        second, fraction = divmod(self._clock(), 1_000_000_000)
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{fraction:09}+00:00"
+        second, fraction = divmod(round(self._clock() * 1_000_000), 1_000_000)
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{fraction:06}000+00:00"
         head = moment.encode() + b" stdout "
         content = b"".join(b"%s%s %s\n" % (head, kind, text) for kind, text in entries)
         with contextlib.suppress(OSError):  # a full disk

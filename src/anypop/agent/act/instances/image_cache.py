@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -34,7 +33,7 @@ Source = Callable[[str, int], AbstractAsyncContextManager[tuple[int, AsyncIterat
 class ImageCache:
     """Below `folder`, one for each host. `source`: see `ControlClient.download`. `wall`: seconds since the epoch."""
 
-    def __init__(self, folder: Path, source: Source, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, source: Source, *, wall: Callable[[], float]) -> None:
         self._folder, self._source, self._wall = folder, source, wall
         self._fetching: dict[str, asyncio.Task[Path]] = {}
 
