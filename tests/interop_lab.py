@@ -5,6 +5,7 @@ as that daemon has them; a helper for each daemon says what it has learnt. `clos
 """
 
 import json
+import pwd
 import re
 import shutil
 import tempfile
@@ -283,6 +284,8 @@ allow from any
 allow to any
 """)
         (self.folder / "openbgpd.conf").chmod(0o600)
+        # where it locks itself in; its own package makes it when it starts the service, which it did not here
+        Path(pwd.getpwnam("_openbgpd").pw_dir).mkdir(exist_ok=True)
         self._spawn(OPENBGPD, ["bgpd", "-d", "-f", str(self.folder / "openbgpd.conf")], "openbgpd")
 
     def _openbgpd_heard(self, prefix: Prefix) -> Heard | None:
