@@ -7,7 +7,7 @@ import json
 import ssl
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,8 @@ def page(shell: Shell, name: str, path: str) -> str:
     """What an instance says at its own address to a client in London."""
     address = shell.instance(name).get("externalIpAddress", "")  # none where it is stopped for its successor
     vantage = build.attach(shell.place.state / "lab").vantage("london")
-    with suppress(OSError, ValueError, http.client.HTTPException), netns.inside(vantage.netns):
-        link = http.client.HTTPConnection(address, 80, timeout=3)
+    link = http.client.HTTPConnection(address, 80, timeout=3)
+    with suppress(OSError, ValueError, http.client.HTTPException), netns.inside(vantage.netns), closing(link):
         link.request("GET", path)
         return link.getresponse().read().decode().strip()
     return ""

@@ -105,7 +105,7 @@ def up(
         trust = _trust(state / "control" / "ca.pem", place)
         until(
             lambda: _answers(f"{place.api}/anypop/v1/healthz", trust),
-            timeout_s=20,
+            timeout_s=60,
             what="control",
             log=place.log("control"),
         )
@@ -219,7 +219,7 @@ def _claim(
 
 
 def _trust(ca: Path, place: Platform) -> ssl.SSLContext:
-    until(ca.exists, timeout_s=20, what="control", log=place.log("control"))
+    until(ca.exists, timeout_s=60, what="control", log=place.log("control"))
     return ssl.create_default_context(cafile=str(ca))
 
 
