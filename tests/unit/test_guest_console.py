@@ -1,6 +1,7 @@
 """One guest's console: who does not keep up holds up nobody."""
 
 import asyncio
+import time
 from pathlib import Path
 
 from anypop.agent.guests import files
@@ -28,7 +29,7 @@ def test_a_console_that_does_not_keep_up_is_cut_off(tmp_path: Path) -> None:
             writer.close()
 
         guest = Guest(uid="u", console=str(tmp_path / "console.sock"), kept=str(tmp_path), log_bytes=1 << 30)
-        console = Console(tmp_path, guest)
+        console = Console(tmp_path, guest, time.time)
         server = await asyncio.start_unix_server(qemu, guest.console)
         running = asyncio.create_task(console.run())
         path = files.folder_of(tmp_path, "u") / files.ATTACH
