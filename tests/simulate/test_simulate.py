@@ -12,7 +12,7 @@ from tests.simulate.networks import HOSTS_CARRY_FROM
 from tests.simulate.workers import Found, broken, sweep
 
 SEEDS = 1000
-CARRYING = 60  # lives of platforms with a backbone
+CARRYING = 80  # lives of platforms with a backbone
 ROOT = Path(__file__).parents[2]
 
 NOT_SIMULATED = {
