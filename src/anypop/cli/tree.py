@@ -107,7 +107,10 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
 )
 HIDDEN = {"_complete": (("completion",), "register_hidden")}
 
-ABOUT = "Run containers in many cities behind one anycast address, on your own machines and your own AS number."
+ABOUT = (
+    "Run containers and virtual machines in many cities behind one anycast address, on your own machines and your own "
+    "AS number."
+)
 OPTIONS = (
     ("--state DIR", "state folder of the platform meant, for any command"),
     ("--context NAME", "a platform that 'anypop login' or 'context set' has kept"),
