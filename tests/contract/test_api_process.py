@@ -62,7 +62,7 @@ class Process:
             del argv[at : at + 2]
         with (self.folder / "log").open("ab") as log:
             self.child = subprocess.Popen(argv, stdout=log, stderr=log)
-        wait_until(self.answers, timeout_s=60, reason=f"control answers: {self.log()}")
+        wait_until(self.answers, timeout_s=120, reason=f"control answers: {self.log()}")
         client = json.loads((self.folder / "client.json").read_text())
         context = ssl.create_default_context(cafile=client["ca"])
         context.verify_flags |= ssl.VERIFY_X509_STRICT
