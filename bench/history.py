@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from anypop.cli.failure import Failure
 from anypop.model.names import CityCode
 from anypop.model.network import UpstreamKind
+from anypop.routing.catchment.evaluate import calibration
 from anypop.routing.catchment.predict import landing
 from anypop.routing.catchment.sessions import Announcements, Session, seeds_of
 from anypop.routing.engine.propagate import Engine
@@ -172,26 +174,24 @@ def judge(
     sure = found.chance[held].max(axis=1)
     shares = np.bincount(truth, minlength=2) / len(truth)
     result = {
-        **_scores("", said, truth),
+        **scores("", said, truth),
         "majority_accuracy": float(shares.max()),
         "majority_balanced": 0.5,
         "calibration_error": calibration_error(sure, said == truth),
     }
     outcome = engine.run(seeds_of(engine.internet, Announcements(asn=ORIGIN, sessions=asked.sessions)))
-    result |= _scores("graph_", landing(outcome, asked.pops)[held], truth)
+    result |= scores("graph_", landing(outcome, asked.pops)[held], truth)
     vote = next((one for one in found.tried if one.name == "vote"), None)
     return result | ({"vote_accuracy": vote.accuracy, "vote_balanced": vote.balanced} if vote else {})
 
 
 def calibration_error(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
-    """Mean distance between how sure answers are and how often they are right, over ten classes of sureness."""
-    part = np.minimum((sure * 10).astype(int), 9)
-    return float(
-        sum(abs(sure[part == p].mean() - right[part == p].mean()) * (part == p).mean() for p in np.unique(part))
-    )
+    """Mean distance between how sure answers are and how often they are right."""
+    return calibration(list(zip(sure.tolist(), right.tolist(), strict=True))).error
 
 
-def _scores(name: str, said: npt.NDArray[np.int64] | Int8, truth: Int8) -> dict[str, float]:
+def scores(name: str, said: npt.NDArray[np.signedinteger[Any]], truth: Int8) -> dict[str, float]:
+    """Accuracy and balanced accuracy; `name` begins both names."""
     return {
         f"{name}accuracy": float((said == truth).mean()),
         f"{name}balanced": float(np.mean([(said[truth == pop] == pop).mean() for pop in np.unique(truth)])),

@@ -23,7 +23,7 @@ from anypop.routing.internet.relationships import Link
 from anypop.routing.internet.sites import Int8
 from anypop.routing.internet.world import build_internet
 from bench.harness import Row, row
-from bench.history import calibration_error
+from bench.history import calibration_error, scores
 
 NETWORKS = 20_000
 TURNED = 0.12  # of the links between peers, one of which pays in truth
@@ -90,10 +90,10 @@ def _figures(seed: int) -> Iterable[tuple[str, float]]:
         followed = np.array([*numbers, -1], dtype=np.int8)[pinned.pop]
         said = found.chance.argmax(axis=1)
         vote = next(tried for tried in found.tried if tried.name == "vote")
-        yield from _scores("plain", plain[judges], right)
-        yield from _scores("pinned_half", followed[judges], right)
-        yield from _scores("combined", said[judges], right)
-        yield from _scores("majority", np.full(len(right), np.bincount(right).argmax()), right)
+        yield from scores("plain_", plain[judges], right).items()
+        yield from scores("pinned_half_", followed[judges], right).items()
+        yield from scores("combined_", said[judges], right).items()
+        yield from scores("majority_", np.full(len(right), np.bincount(right).argmax()), right).items()
         yield from (("vote_accuracy", vote.accuracy), ("vote_balanced", vote.balanced))
         yield "deviating", float((plain != landed[index])[judges].mean())
         yield "calibration_error", calibration_error(found.chance.max(axis=1)[judges], said[judges] == right)
@@ -102,10 +102,3 @@ def _figures(seed: int) -> Iterable[tuple[str, float]]:
 
 def _pins(landed: Int8, pops: tuple[str, ...]) -> Mapping[int, str]:
     return {int(site): pops[landed[site]] for site in np.flatnonzero(landed != NOT_MEASURED)}
-
-
-def _scores(
-    name: str, said: "np.ndarray[tuple[int, ...], np.dtype[np.integer]]", truth: Int8
-) -> Iterable[tuple[str, float]]:
-    yield f"{name}_accuracy", float((said == truth).mean())
-    yield f"{name}_balanced", float(np.mean([(said[truth == pop] == pop).mean() for pop in np.unique(truth)]))

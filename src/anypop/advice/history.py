@@ -120,14 +120,15 @@ def learnt(
     internet = graph.internet
     outcome = graph.engine.run(seeds_of(internet, announcements))
     pops = announcements.pops
-    now = [o for k in kept if same(k.announced, announcements) for o in k.seen]
-    pins = {**pins_of(internet, now), **graph.pins()}
-    pasts = [(k.announced.pops, pins_of(internet, k.seen)) for k in kept if not same(k.announced, announcements)]
+    now = [k for k in kept if same(k.announced, announcements)]
+    pins = {**pins_of(internet, [o for k in now for o in k.seen]), **graph.pins()}
+    pasts = [(k.announced.pops, pins_of(internet, k.seen)) for k in kept if k not in now]
+    by_graph = landing(outcome, pops)
     landed = indexes(internet, pins, pops, pops)
     found = infer(
         internet,
         pops=pops,
-        graph=landing(outcome, pops),
+        graph=by_graph,
         landed=landed,
         history=history_of(internet, pasts, more=pops),
         traits=traits_of(outcome),
@@ -135,10 +136,10 @@ def learnt(
     plain = judged(outcome, announcements, weight=site_weights(internet, graph.weights), pins=pins, homes=homes)
     best = found.chance.argmax(axis=1)
     chance = found.chance[np.arange(len(best)), best]
-    if not found.tried and (moved := _moved(graph, announcements, kept, landing(outcome, pops))) is not None:
+    if not found.tried and (moved := _moved(graph, announcements, kept, by_graph)) is not None:
         # history knows PoPs, and not what a rule at one neighbour does: there the graph has the word
         moved &= landed < 0
-        best, chance = np.where(moved, landing(outcome, pops), best), np.where(moved, GRAPH_ALONE, chance)
+        best, chance = np.where(moved, by_graph, best), np.where(moved, GRAPH_ALONE, chance)
     return told(plain, pops=pops, index=best, chance=chance, way=found.says)
 
 

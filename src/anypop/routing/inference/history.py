@@ -31,10 +31,6 @@ class History:
     pops: tuple[str, ...]
     pasts: tuple[Past, ...]
 
-    def without(self, index: int) -> "History":
-        """All but one announcement, over the same PoPs."""
-        return History(pops=self.pops, pasts=tuple(past for i, past in enumerate(self.pasts) if i != index))
-
 
 def history_of(
     internet: Internet, pasts: Sequence[tuple[Iterable[str], Mapping[int, str]]], *, more: Iterable[str] = ()
