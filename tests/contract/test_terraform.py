@@ -7,6 +7,7 @@ compare. Applying the same configuration once more changes nothing.
 """
 
 import copy
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.control_world import World
+from tests.qcow2 import qcow2
 
 BASE = "/workload/v1/stacks/default/workloads"
 ANYCAST = "anycast.platform.stackpath.net"
@@ -162,7 +164,7 @@ def drift(sent: dict[str, Any], found: dict[str, Any]) -> tuple[Any, Any]:
         made["ipFamilies"] = made["ipFamilies"] or ["IPv4"]
     for one in wanted["spec"]["containers"].values():
         one["env"] = {name: value for name, value in one["env"].items() if "secretValue" not in value}
-    for name, one in read["spec"]["containers"].items():
+    for name, one in read["spec"].get("containers", {}).items():
         secret = {n for n, v in sent["spec"]["containers"][name]["env"].items() if "secretValue" in v}
         assert all(one["env"].pop(n) == {} for n in secret), "a secret is read back"
     for pull in wanted["spec"]["imagePullCredentials"]:
@@ -258,14 +260,44 @@ def test_a_volume_is_claimed_grows_and_is_planned_empty(world: World) -> None:
     assert world.call("DELETE", f"{BASE}/with-volume").status_code == 204
 
 
-def test_a_virtual_machine_is_refused_in_words_the_provider_prints(world: World) -> None:
-    """The step of the provider that makes one: nothing is created."""
-    body = workload(containers={}, targets={"us": target(1)}) | {"name": "vm", "slug": "vm"}
-    machine = {"image": "stackpath-edge/centos-7:v201905012051", "ports": HTTP, "resources": SIZE}
-    body["spec"]["virtualMachines"] = {"app": machine}
-    answer = world.call("POST", BASE, json={"workload": body})
-    assert answer.status_code == 400 and "virtual machines" in answer.json()["message"]
+IMAGES = "/workload/v1/stacks/default/images"
+
+
+def machine(user_data: str) -> dict[str, Any]:
+    """A workload of one virtual machine. `user_data`: base64."""
+    made = {"image": "default/debian:12", "ports": HTTP, "resources": SIZE, "userData": user_data, "volumeMounts": []}
+    sent = workload(containers={}, targets={"us": target(1)}) | {"name": "vm", "slug": "vm"}
+    sent["spec"]["virtualMachines"] = {"app": made}
+    return sent
+
+
+def test_a_virtual_machine_needs_its_image_and_is_then_planned_empty(world: World) -> None:
+    """Without the image nothing is made, and the message names the field; with it, and with new user data, what is read
+    is what was sent.
+    """
+    answer = world.call("POST", BASE, json={"workload": machine("")})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["message"].startswith("spec.virtualMachines.app.image: there is no image default/debian:12 ")
     assert world.call("GET", f"{BASE}/vm").status_code == 404
+    disk = qcow2()
+    part = {"size": str(len(disk)), "sha256": hashlib.sha256(disk).hexdigest()}
+    world.send("POST", f"{IMAGES}/debian/12", {"image": {"parts": {"disk": part}}})
+    parts = "/anypop/v1/stacks/default/images/debian/12/parts/disk?offset=0"
+    assert world.call("PUT", parts, content=disk).status_code == 200
+    world.wait_until(lambda: world.get(f"{IMAGES}/debian/12")["image"]["status"] == "READY", "the image is checked")
+    made: dict[str, Any] = {}
+    for user_data in ("I2Nsb3VkLWNvbmZpZwo=", "I2Nsb3VkLWNvbmZpZwpob3N0bmFtZTogYQo="):
+        sent = machine(user_data)
+        if made:
+            sent["metadata"]["version"] = made["metadata"]["version"]
+        method, path = ("PUT", f"{BASE}/{made['id']}") if made else ("POST", BASE)
+        answer = world.call(method, path, json={"workload": copy.deepcopy(sent)})
+        assert answer.status_code == 200, answer.text
+        made = read(world, "vm")
+        wanted, shown = drift(sent, made)
+        assert shown == wanted
+    assert made["metadata"]["version"] == "2"
+    assert world.call("DELETE", f"{BASE}/vm").status_code == 204
 
 
 POLICIES = "/ipam/v1/stacks/default/network_policies"

@@ -15,6 +15,14 @@ ROOT = Path(__file__).parents[2]
 ARTICLE = ROOT / "topologies" / "article.yaml"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests on that platform come last, so that it does not stand, and take its part of the processor, while
+    others run.
+    """
+    there = {item.path for item in items if "place" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in there)
+
+
 @pytest.fixture(scope="session")
 def short_folder() -> Iterator[Path]:
     """A folder whose path is short enough for UNIX sockets below it."""

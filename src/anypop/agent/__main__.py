@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 
 from anypop.agent.teardown import take_down
+from anypop.host.memory_pools import share_pools
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.model.visible import VisibleFormatter, visible, visible_line
@@ -54,6 +55,7 @@ def _write_visibly() -> None:
 
 def main(argv: list[str]) -> int:
     """The exit code: 0, or 1 when the world failed in a way that cannot be waited for."""
+    share_pools()
     arguments = _arguments(argv)
     _write_visibly()
     try:

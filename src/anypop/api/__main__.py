@@ -9,22 +9,17 @@ process of control imports this module again, and must not load all of control w
 """
 
 import argparse
-import contextlib
-import ctypes
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Of glibc: how many pools threads take memory from. With one for each thread that answered once, control keeps what all
-# of them needed at some time.
-_M_ARENA_MAX, _POOLS = -8, 2
+from anypop.host.memory_pools import share_pools
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    with contextlib.suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _POOLS)
+    share_pools()
     from anypop.api import listen  # noqa: PLC0415 - see the module
     from anypop.api.certificates import Acme  # noqa: PLC0415
     from anypop.api.door import Bounds  # noqa: PLC0415
