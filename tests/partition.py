@@ -36,6 +36,7 @@ class Partition:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._left = ExitStack()
+        self._back_at = 0.0
 
     def __enter__(self) -> "Partition":
         folder, port = self.folder, free_port()
@@ -90,14 +91,17 @@ class Partition:
         return self.times()[-1]
 
     def missing(self, *, until: float | None = None) -> float:
-        """For how many seconds there are no samples, up to a moment or the newest one."""
+        """For how many seconds there are no samples, up to a moment or the one when the host was back. What is missed
+        later is not of the partition: a scrape each second fails by itself where the machine is busy.
+        """
         times = self.times()
-        found = holes_in(times, since=times[0], until=until or times[-1], now=self.now(), interval=INTERVAL)
+        found = holes_in(times, since=times[0], until=until or self._back_at, now=self.now(), interval=INTERVAL)
         return sum(hole.end - hole.start - INTERVAL for hole in found)
 
     def returns(self, last: float) -> None:
         """The host; and until it is scraped again and nothing is missing since the sample `last`."""
         self._agent = Agent(self.control, "AMS", measures)
+        self._back_at = self.now()
 
         def whole() -> bool:
             return self.times()[-1] > last + 2 * INTERVAL and self._is_scraped() and not self.missing()

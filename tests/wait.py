@@ -6,9 +6,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# A wait of so many seconds or more says that something comes at all, and no test claims by it how fast. On a machine that
+# runs all rows of tests at once it may take a few times as long.
+PATIENT_FROM_S, PATIENCE = 10.0, 3.0
+
 
 def wait_until(predicate: Callable[[], T | None], *, timeout_s: float, reason: str, every_s: float = 0.02) -> T:
-    """The first truthy value of `predicate`. AssertionError with `reason` and the last value after `timeout_s`."""
+    """The first truthy value of `predicate`. AssertionError with `reason` and the last value after `timeout_s`, or
+    `PATIENCE` times as long where that is patience and no claim.
+    """
+    timeout_s *= PATIENCE if timeout_s >= PATIENT_FROM_S else 1
     deadline = time.monotonic() + timeout_s
     while True:
         value = predicate()

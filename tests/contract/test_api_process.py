@@ -69,16 +69,19 @@ class Process:
         self.client = httpx.Client(base_url=client["url"], verify=context, timeout=20, trust_env=False)
         self.client.event_hooks = {"response": [documented.check]}
         who = {key: client[key] for key in ("client_id", "client_secret")}
-        token = self.client.post("/identity/v1/oauth2/token", json=who).json()["access_token"]
+        token = self.client.post("/identity/v1/oauth2/token", json=who, timeout=120).json()["access_token"]
         self.client.headers["authorization"] = f"Bearer {token}"
 
     def answers(self) -> bool:
+        """One connection alone is made: those of many looks wait in the kernel for a control that is slow to start, and
+        would take all the places of this address.
+        """
         assert self.child.poll() is None, self.log()
+        if not (self.folder / "client.json").exists():
+            return False
         with socket.socket() as link:
             link.settimeout(1)
-            if link.connect_ex(("127.0.0.1", self.port)) != 0:
-                return False
-        return (self.folder / "client.json").exists()
+            return link.connect_ex(("127.0.0.1", self.port)) == 0
 
     def log(self) -> str:
         return (self.folder / "log").read_text()

@@ -32,7 +32,7 @@ def clean(pop: PopLab) -> Iterator[PopLab]:
     known = {i.uid: i for i in (pop.control.order.instances if pop.control.order else ())}
     pop.give(removed=tokens(*known.values()))
     try:
-        wait_until(lambda: _is_empty(pop), timeout_s=60, reason="the PoP is empty again")
+        wait_until(lambda: _is_empty(pop), timeout_s=20, reason="the PoP is empty again")
     except AssertionError as error:
         raise AssertionError(f"{error}\n{pop.control.report}\n{pop.agent_log()}") from error
 
