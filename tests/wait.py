@@ -6,8 +6,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# A wait of so many seconds or more says that something comes at all, and no test claims by it how fast. On a machine that
-# runs all rows of tests at once it may take a few times as long.
+# A wait of so many seconds or more says that something comes at all, and no test claims by it how fast. On a machine
+# that runs all rows of tests at once it may take a few times as long.
 PATIENT_FROM_S, PATIENCE = 10.0, 3.0
 
 
