@@ -1,5 +1,6 @@
 """Months and costs: pure."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anypop.control.costs import costs, month_of, total
+from anypop.control.costs import Costs, Sums, figures, month_of, summed, total
 from anypop.control.usage import Period, used
 from anypop.plan.price import default_price_book
 from anypop.portal import price_form
@@ -32,6 +33,7 @@ def test_a_month_is_one_of_utc(text: str, now: tuple[int, ...], begin: tuple[int
     assert month_of(text, at(now)) == (at(begin), at(end))
 
 
+NOW, ENDS = 10_000.0, 10_060.0
 moments = st.integers(0, 10_000_000).map(lambda micros: micros / 1000)
 
 
@@ -43,20 +45,26 @@ def test_costs_are_those_of_usage_however_they_are_divided(
     periods = [
         Period(
             workload_id=name, stack_id="s", slug=name, item="instance" if runs else "anycast", name=f"{name}-eu-ams-0",
-            cpu_millis=2000, memory_bytes=1 << 30, begun_at=min(a, b), ended_at=max(a, b), runs=runs,
+            cpu_millis=2000, memory_bytes=1 << 30, begun_at=min(a, b), ended_at=NOW if runs else max(a, b), runs=runs,
         )
         for a, b, name, runs in spans
     ]  # fmt: skip
     books = [(0.0, BOOK), (change, DEARER)]
-    found = costs(periods, books, left_s=60, pop_of=lambda one: one.name[0] if one.runs else None)
-    known = {one.workload_id: one.costs for one in used(periods, books)}
-    parts = {one.workload_id: total(one.pops.values()).so_far for one in found}
-    assert parts.keys() == known.keys()
-    assert all(abs(parts[w].get("USD", Decimal(0)) - known[w].get("USD", Decimal(0))) < TINY for w in known)
-    whole = total(sums for one in found for sums in one.pops.values())
+    found = summed(
+        periods, books, ends=ENDS, goes_on=True, pop_of=lambda one: one.name[0] if one.item == "instance" else None
+    )
+    known = {one.workload_id: one.costs for one in used(periods, books) if one.costs}
+    parts = {one.workload_id: at_now(one.pops.values()).so_far for one in found}
+    assert {workload for workload, sums in parts.items() if sums} == known.keys()
+    assert all(abs(parts[w]["USD"] - known[w]["USD"]) < TINY for w in known)
+    whole = at_now(sums for one in found for sums in one.pops.values())
     hourly = sum(runs for *_, runs in spans) * Decimal("0.27")
     assert whole.hourly.get("USD", Decimal(0)) == hourly
     assert abs(whole.forecast.get("USD", Decimal(0)) - whole.so_far.get("USD", Decimal(0)) - hourly / 60) < TINY
+
+
+def at_now(many: Iterable[Sums]) -> Costs:
+    return figures(total(many), until=NOW, ends=ENDS)
 
 
 @given(st.decimals(min_value=0, max_value=10_000, places=9).map(float))

@@ -33,6 +33,7 @@ from anypop.control.log_sinks import LogSinks
 from anypop.control.machine_images import MachineImages, Owner
 from anypop.control.metrics.hosts import MeasuredHosts
 from anypop.control.metrics.slo import Objective
+from anypop.control.month_costs import MonthCosts
 from anypop.control.oidc_waiting import Waiting
 from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
@@ -109,6 +110,7 @@ class Platform:
     invitations: Invitations = field(init=False)
     joins: Joins = field(init=False)
     metering: Metering = field(init=False)
+    month_costs: MonthCosts = field(init=False)
     waiting: Waiting = field(init=False)
     held_open: HeldOpen = field(init=False)
     links: Links = field(init=False)
@@ -123,6 +125,7 @@ class Platform:
         self.core.limits = self.quotas.limits
         self.invitations = Invitations(self.core.store, self.clock, self.accounts)
         self.metering = Metering(self.core.store)
+        self.month_costs = MonthCosts(self.metering, self.clock)
         self.waiting = Waiting(self.clock)
         self.held_open = HeldOpen(self.accounts, self.core.store, self.clock, entitlements.check)
         self.links = Links(self.clock)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, lru_cache
 
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select
 
 from anypop.control import schema
 from anypop.control.audit import Noted
@@ -80,13 +80,22 @@ def parts(one: Period, books: Sequence[tuple[float, PriceBook]]) -> Iterator[tup
         begun = one.begun_at if n == 0 else max(one.begun_at, since)
         ended = min(one.ended_at, books[n + 1][0]) if n + 1 < len(books) else one.ended_at
         if ended > begun:
-            yield _decimal(ended) - _decimal(begun), book
+            yield moment(ended) - moment(begun), book
 
 
 @lru_cache(maxsize=1024)  # what runs has one end: now
-def _decimal(at: float) -> Decimal:
+def moment(at: float) -> Decimal:
     """A clock's microseconds, not the binary fraction nearest to them."""
     return Decimal(f"{at:.6f}")
+
+
+def cut(row: RowMapping, *, since: float, until: float) -> Period:
+    """Of a row that began before `until`, what is in that time."""
+    return Period(
+        workload_id=row["workload_id"], stack_id=row["stack_id"], slug=row["slug"], item=row["item"], name=row["name"],
+        cpu_millis=row["cpu_millis"], memory_bytes=row["memory_bytes"], begun_at=max(row["begun_at"], since),
+        ended_at=until if row["ended_at"] is None else min(row["ended_at"], until), runs=row["ended_at"] is None,
+    )  # fmt: skip
 
 
 class Metering:
@@ -110,19 +119,26 @@ class Metering:
         which: list[ColumnElement[bool]] = [_TABLE.c.stack_id.in_(stacks), _TABLE.c.begun_at < until]
         if workload:
             which.append((_TABLE.c.workload_id == workload) | (_TABLE.c.slug == workload))
-        which.append(_TABLE.c.ended_at.is_(None) | (_TABLE.c.ended_at > since))
+        rows = self._rows(which, since)
+        return (cut(row, since=since, until=until) for row in rows), self.books(fallback)
+
+    def rows(self, *, stack: str, since: float, workloads: Collection[str] | None = None) -> Sequence[RowMapping]:
+        """What was not over before `since`, of these workloads or of all, as it was written down."""
+        which: list[ColumnElement[bool]] = [_TABLE.c.stack_id == stack]
+        if workloads is not None:
+            which.append(_TABLE.c.workload_id.in_(workloads))
+        return self._rows(which, since)
+
+    def _rows(self, which: list[ColumnElement[bool]], since: float) -> Sequence[RowMapping]:
+        there = _TABLE.c.ended_at.is_(None) | (_TABLE.c.ended_at > since)
         with self._store.reading() as link:
-            rows = link.execute(select(_TABLE).where(*which).order_by(_TABLE.c.id)).mappings().all()
+            return link.execute(select(_TABLE).where(*which, there).order_by(_TABLE.c.id)).mappings().all()
+
+    def books(self, fallback: PriceBook) -> list[tuple[float, PriceBook]]:
+        """Since when each was in force, the oldest first."""
+        with self._store.reading() as link:
             texts = link.execute(select(schema.price_books).order_by(schema.price_books.c.at)).all()
-        found = (
-            Period(
-                workload_id=r["workload_id"], stack_id=r["stack_id"], slug=r["slug"], item=r["item"], name=r["name"],
-                cpu_millis=r["cpu_millis"], memory_bytes=r["memory_bytes"], begun_at=max(r["begun_at"], since),
-                ended_at=until if r["ended_at"] is None else min(r["ended_at"], until), runs=r["ended_at"] is None,
-            )
-            for r in rows
-        )  # fmt: skip
-        return found, [(at, _book(text)) for at, text in texts] or [(0.0, fallback)]
+        return [(at, _book(text)) for at, text in texts] or [(0.0, fallback)]
 
     def stacks_of(self, account_id: str) -> list[str]:
         """Those of which something was metered, also when they and their account are gone."""
