@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from anypop.control.refusals import Busy, Refused
 from anypop.control.streams import Streams
@@ -33,8 +33,7 @@ MOST_WAITING = 500  # lines that wait for a reader who watches
 Meant = Mapping[HostName, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """One line. `at`: nanoseconds since the epoch. `said`: a JSON line's time, message and other fields."""
 
     at: int
@@ -284,6 +283,7 @@ async def _rows(receive: Callable[[], Any], uids: tuple[str, ...]) -> AsyncItera
             yield [_row(found, known) for found in _documents(whole)]
 
 
+_LEVELS = frozenset(map(str, LEVELS))
 _WRONG: Final = Invalid.one("logs", "what the host answers is no log")
 
 
@@ -300,12 +300,12 @@ def _documents(lines: bytes) -> list[Any]:
 
 def _row(found: Any, known: frozenset[str]) -> Row | Skipped | _End:
     match found:
-        case ["line", int(at), str(uid), str(container), bool(errors), level, str(text), said] if (
-            uid in known and 0 <= at < 1 << 63 and (level is None or level in LEVELS)
-        ):
-            return Row(
-                at=at, uid=uid, container=container, errors=errors, level=level, text=text, said=_said(said)
-            )  # fmt: skip
+        case ["line", at, uid, container, errors, level, text, said] if (
+            type(at) is int and 0 <= at < 1 << 63 and type(uid) is str and uid in known
+            and type(container) is type(text) is str and type(errors) is bool
+            and (level is None or (type(level) is str and level in _LEVELS))
+        ):  # fmt: skip
+            return Row(at, uid, container, errors, level, text, _said(said) if said is not None else None)
         case ["skipped", str(uid), str(container), int(size)] if uid in known:
             return Skipped(uid=uid, container=container, size=size)
         case ["end", bool(cut), int(back_to)] if 0 <= back_to < 1 << 63:
@@ -313,10 +313,9 @@ def _row(found: Any, known: frozenset[str]) -> Row | Skipped | _End:
     raise _WRONG
 
 
-def _said(said: object) -> tuple[str, str, Mapping[str, Any]] | None:
-    match said:
-        case None:
-            return None
-        case [str(time), str(message), dict(fields)]:
+def _said(said: Any) -> tuple[str, str, Mapping[str, Any]]:
+    if type(said) is list and len(said) == 3:
+        time, message, fields = said
+        if type(time) is type(message) is str and type(fields) is dict:
             return time, message, fields
     raise _WRONG

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from anypop.model.log_text import LEVELS, RANKS, Level, level_of
 
@@ -29,8 +30,7 @@ _SPELT: Mapping[Level, tuple[bytes, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """`at`: when its last part was written down; `errors`: it went to standard error; `text`: None for no line at all
     but the word that everything after `at` has been looked at.
     """
