@@ -140,6 +140,7 @@ class Endpoint:
         self._ways: dict[Place, _Way] = {}
         self._leaving: dict[Place, float] = {}
         self._doors: dict[tuple[int, bool], _Door] = {}
+        self._shut = False  # whether a door has to be opened
         self._queue: list[tuple[float, int, Place]] = []
         self._turn = 0
         self._goes_on = True
@@ -168,7 +169,8 @@ class Endpoint:
         listed = {each.place: each for each in wanted}
         for each in listed.values():
             key = _family(each), each.multihop
-            self._doors.setdefault(key, _Door(key[0], multihop=key[1]))
+            if key not in self._doors:
+                self._doors[key], self._shut = _Door(key[0], multihop=key[1]), True
         for place, each in listed.items():
             session = self._sessions.get(place)
             if session is None or place in self._leaving:
@@ -187,11 +189,12 @@ class Endpoint:
         """Until `stop`. `doors_changed`: `troubles` are others now."""
         troubles = self.troubles
         while self._goes_on:
-            closed = self._open_doors()
-            if troubles != (troubles := self.troubles):
-                doors_changed()
+            if self._shut:
+                self._shut = self._open_doors()
+                if troubles != (troubles := self.troubles):
+                    doors_changed()
             due_s = self._queue[0][0] - time.monotonic() if self._queue else None
-            if closed:
+            if self._shut:
                 due_s = min(_BIND_AGAIN_S, due_s) if due_s is not None else _BIND_AGAIN_S
             for handle, _ in self._poll.poll(None if due_s is None else max(0.0, due_s)):
                 if handle in self._wakes:

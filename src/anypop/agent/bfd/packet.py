@@ -5,7 +5,8 @@ it. Times are microseconds, as on the wire.
 """
 
 import struct
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 ADMIN_DOWN, DOWN, INIT, UP = range(4)
 STATES = ("admin-down", "down", "init", "up")
@@ -15,28 +16,29 @@ SINGLE_HOP_PORT, MULTIHOP_PORT = 3784, 4784
 """UDP ports that packets are sent to (RFC 5881, 5883)."""
 
 _FIELDS = struct.Struct(">BBBBIIIII")
+_KNOWN = 256  # packets: a session that stands sends and hears the same one, some ten times a second
 _VERSION = 1 << 5
 _POLL, _FINAL, _INDEPENDENT, _AUTHENTICATED, _, _MULTIPOINT = (1 << bit for bit in range(5, -1, -1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packet:
+class Packet(NamedTuple):
     """`independent`: the sender does not die with its control plane (the C bit). `min_tx_us`, `min_rx_us`: how often it
     would send, and how often it can receive.
     """
 
     state: int
-    diagnostic: int = NO_DIAGNOSTIC
-    poll: bool = False
-    final: bool = False
-    independent: bool = True
     multiplier: int
     mine: int
     yours: int
     min_tx_us: int
     min_rx_us: int
+    diagnostic: int = NO_DIAGNOSTIC
+    poll: bool = False
+    final: bool = False
+    independent: bool = True
 
 
+@lru_cache(maxsize=_KNOWN)
 def packed(packet: Packet) -> bytes:
     """The 24 octets."""
     flags = packet.state << 6
@@ -48,7 +50,8 @@ def packed(packet: Packet) -> bytes:
     )  # fmt: skip
 
 
-def unpacked(octets: bytes | memoryview) -> Packet | None:
+@lru_cache(maxsize=_KNOWN)
+def unpacked(octets: bytes) -> Packet | None:
     """None for what must be discarded, whatever session it is for (section 6.8.6)."""
     if len(octets) < _FIELDS.size:
         return None

@@ -89,7 +89,8 @@ class Session:
 
     def is_silent(self, now: float) -> bool:
         """Whether the next `tick` may call the neighbour lost."""
-        return any(end is not None and now >= end for end in (self._expires, self._listens_until))
+        expires, listens = self._expires, self._listens_until
+        return (expires is not None and now >= expires) or (listens is not None and now >= listens)
 
     def tick(self, now: float, luck: float) -> tuple[Packet | None, Event | None]:
         """A moment has come. `luck`, 0 to 1, spreads packets in time (section 6.8.7)."""
