@@ -4,13 +4,15 @@ The protocol (BIRD's doc/reply_codes): each line is `CODE-text` or `CODE text` (
 with the code before). Codes 8xxx and 9xxx are errors.
 """
 
+import re
 import socket
 from pathlib import Path
-from typing import TextIO
 
 from anypop.model.errors import WorldError
 
-_HELLO = "0001"
+_PIECE = 1 << 16
+_LAST = re.compile(rb"^(\d)\d{3}(?: .*)?\n", re.MULTILINE)
+_HEAD = re.compile(rb"^(?:[ +]|\d{4}[- ]?)", re.MULTILINE)
 
 
 def ask(control: Path, *commands: str, timeout_s: float = 10) -> str:
@@ -21,12 +23,11 @@ def ask(control: Path, *commands: str, timeout_s: float = 10) -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(timeout_s)
             link.connect(str(control))
-            stream = link.makefile("r", encoding="utf-8", errors="replace")
-            _reply(stream, "greeting", control)
+            _reply(link, "greeting", control)
             texts = []
             for command in commands:
                 link.sendall(command.encode() + b"\n")
-                texts.append(_reply(stream, command, control))
+                texts.append(_reply(link, command, control))
             return "\n".join(texts)
     except OSError as error:
         raise WorldError(f"bird at {control}", str(error)) from error
@@ -40,32 +41,37 @@ def glance(control: Path, command: str, *, most_lines: int, timeout_s: float) ->
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(timeout_s)
             link.connect(str(control))
-            stream = link.makefile("r", encoding="utf-8", errors="replace")
-            _reply(stream, "greeting", control)
+            _reply(link, "greeting", control)
             link.sendall(b"restrict\n")
-            _reply(stream, "restrict", control)
+            _reply(link, "restrict", control)
             link.sendall(command.encode() + b"\n")
-            return _reply(stream, command, control, most_lines)
+            return _reply(link, command, control, most_lines)
     except OSError as error:
         raise WorldError(f"bird at {control}", str(error)) from error
 
 
-def _reply(stream: TextIO, command: str, control: Path, most_lines: int | None = None) -> str:
-    lines: list[str] = []
-    code = _HELLO
-    for raw in stream:
-        if most_lines is not None and len(lines) >= most_lines:
-            return "\n".join([*lines, f"... cut after {most_lines} lines"])
-        line = raw.rstrip("\n")
-        if line[:1] in (" ", "+"):
-            lines.append(line[1:])
-            continue
-        code, more, text = line[:4], line[4:5], line[5:]
-        lines.append(text)
-        if more != "-":
-            break
-    else:
-        raise WorldError(f"bird at {control}", f"closed the connection in the middle of '{command}'")
-    if code[0] in "89":
-        raise WorldError(f"bird: {command}", "; ".join(line for line in lines if line))
-    return "\n".join(lines)
+def _reply(link: socket.socket, command: str, control: Path, most_lines: int | None = None) -> str:
+    """One reply, which is all that BIRD says before it is told more. Searched and cut as a whole: the agent asks each
+    second, and line by line that would cost more than the daemon's own work.
+    """
+    told, last, lines = bytearray(), None, 0
+    while last is None and (most_lines is None or lines <= most_lines):
+        piece = link.recv(_PIECE)
+        if not piece:
+            raise WorldError(f"bird at {control}", f"closed the connection in the middle of '{command}'")
+        # what may be a part of a line is looked at again
+        begin = told.rfind(b"\n") + 1
+        told += piece
+        last = _LAST.search(told, begin)
+        lines += piece.count(b"\n")
+    if most_lines is not None and lines > most_lines:
+        head = b"\n".join(told.split(b"\n", most_lines)[:most_lines])
+        return f"{_text(head)}\n... cut after {most_lines} lines"
+    text = _text(told).removesuffix("\n")
+    if last is not None and last[1] in b"89":
+        raise WorldError(f"bird: {command}", "; ".join(line for line in text.split("\n") if line))
+    return text
+
+
+def _text(lines: bytes | bytearray) -> str:
+    return _HEAD.sub(b"", lines).decode("utf-8", errors="replace")
