@@ -1,8 +1,9 @@
 """Client certificates of agents: signed by the local authority, and read back from a TLS connection.
 
 In: a request for one host, or what TLS has verified of a peer. Out: the certificate; or which host it names and when it
-was issued. A certificate is for one host (a URI of its own kind as its alternative name) and for clients alone. Whether
-one still counts is not decided here.
+was issued. A certificate is for one host (a URI of its own kind as its alternative name): for a client of control, and
+for either side of a connection between hosts. It names no address, so nobody takes its host for control. Whether one
+still counts is not decided here.
 """
 
 import ssl
@@ -16,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from anypop.control import ca
+from anypop.model.certificate import KIND, host_named_by
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName
 
-_KIND = "anypop:host:"
+_USES = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 _BACKDATE = timedelta(hours=1)  # two controls whose clocks differ a little
 
 
@@ -45,8 +47,8 @@ def sign(folder: Path, request: str, host: HostName, *, issued_at: datetime, lif
         .not_valid_after(min(issued_at + life, authority.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(ca.key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"{_KIND}{host}")]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(list(_USES)), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"{KIND}{host}")]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False)
         .sign(authority_key, hashes.SHA256())
@@ -56,8 +58,7 @@ def sign(folder: Path, request: str, host: HostName, *, issued_at: datetime, lif
 
 def named_by(peer: dict[str, Any]) -> tuple[HostName, float] | None:
     """Host and moment of issue of a certificate that TLS has verified, as `ssl` tells it. None: it is no agent's."""
-    names = [text for kind, text in peer.get("subjectAltName", ()) if kind == "URI" and text.startswith(_KIND)]
-    if len(names) != 1:
+    if (host := host_named_by(peer)) is None:
         return None
     issued_at = ssl.cert_time_to_seconds(peer["notBefore"]) + _BACKDATE.total_seconds()
-    return HostName(names[0].removeprefix(_KIND)), issued_at
+    return host, issued_at
