@@ -283,8 +283,10 @@ def newcomers_table(prefix: str) -> str:
     return f"anypop_{prefix}_newcomers"
 
 
-INSIDE_TABLE = "anypop_udp"
-"""The nftables table in an instance's own namespace; nobody else has tables there."""
+INSIDE_TABLE, MOVED_TABLE = "anypop_udp", "anypop_moved"
+"""The nftables tables in an instance's own namespace, where nobody else has any; the second, of the bridge, where a
+virtual machine moved here.
+"""
 
 
 def errors_table(prefix: str) -> str:

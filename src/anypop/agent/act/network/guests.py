@@ -8,6 +8,7 @@ forges is dropped there. Made twice it is made once.
 
 import fcntl
 import os
+import socket
 import struct
 from ipaddress import ip_network
 from pathlib import Path
@@ -54,6 +55,18 @@ def open_tap(namespace: str) -> int:
     """The guest's end of its network as an open file, for QEMU. The caller closes it. Raises `WorldError`."""
     with netns.inside(namespace):
         return _open(TAP, persistent=False)
+
+
+def abstract_socket(namespace: str, name: str) -> socket.socket:
+    """A UNIX socket without a file, which is found in that network namespace alone. The caller closes it."""
+    with netns.inside(namespace):
+        made = socket.socket(socket.AF_UNIX)
+    try:
+        made.bind(f"\0{name}")
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _asking(order: InstanceOrder) -> list[Address]:

@@ -6,9 +6,11 @@ In: the host's programs and devices. Out: an accelerator, or why there is none; 
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from anypop.agent.act.instances.machines.arguments import PROGRAM
@@ -47,6 +49,19 @@ def can() -> Ability:
     told = _KVM.stat()
     everybody = told.st_mode & _EVERYBODY == _EVERYBODY
     return Ability(accelerator=Acceleration.KVM, group=None if everybody else told.st_gid)
+
+
+def processor() -> str:
+    """What a guest here is given of the processor, as a hash: one that moves must find the same. Translated, all hosts
+    give the same.
+    """
+    accelerator = can().accelerator
+    if accelerator is Acceleration.TCG:
+        return accelerator
+    told = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
+    kept = re.findall(r"^(?:vendor_id|cpu family|model|stepping|flags)\s*: .*$", told, re.MULTILINE)
+    digest = sha256("\n".join(kept).encode()).hexdigest()
+    return f"{accelerator} {digest[:16]}"
 
 
 def _why_no_kvm() -> str:

@@ -15,6 +15,7 @@ from anypop.agent.act.instances.machines.place import (
     GUEST_AGENT,
     INITRD,
     KERNEL,
+    MOVE_QMP,
     QMP,
     ROOT,
     SEED,
@@ -52,17 +53,21 @@ def board_for(wanted: Board, accelerator: Acceleration) -> Board:
     return wanted if accelerator is Acceleration.KVM else Board.Q35
 
 
-def arguments(spec: Spec, *, accelerator: Acceleration, handed: Handed, mtu: int = 1500) -> list[str]:
-    """The words, the program first."""
+def arguments(
+    spec: Spec, *, accelerator: Acceleration, handed: Handed, mtu: int = 1500, arriving: bool = False
+) -> list[str]:
+    """The words, the program first. `arriving`: the guest runs elsewhere; QEMU waits for it, and then for our word."""
     board = board_for(spec.image.board, accelerator)
     bus = "device" if board is Board.MICROVM else "pci"
     words = [
         PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-sandbox", _SANDBOX,
-        "-name", f"guest={spec.label('instance')}", "-uuid", spec.id,
+        "-name", f"guest={spec.label('instance')}", "-uuid", spec.system,
         "-machine", _board(board, spec.image.firmware), *_processor(accelerator),
         "-m", f"{max(1, spec.memory_bytes >> 20)}M", "-smp", str(vcpus(spec.cpu_millis)),
         "-rtc", "base=utc,clock=host",
     ]  # fmt: skip
+    if arriving:
+        words += ["-S", "-incoming", "defer"]
     words += _firmware(spec)
     words += _disks(spec, bus, handed)
     words += [
@@ -74,6 +79,7 @@ def arguments(spec: Spec, *, accelerator: Acceleration, handed: Handed, mtu: int
         "-chardev", f"socket,id=agent,path={GUEST_AGENT},server=on,wait=off",
         "-device", f"virtio-serial-{bus}", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
         "-chardev", f"socket,id=qmp,path={QMP},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
+        "-chardev", f"socket,id=move,path={MOVE_QMP},server=on,wait=off", "-mon", "chardev=move,mode=control",
     ]  # fmt: skip
     return words
 

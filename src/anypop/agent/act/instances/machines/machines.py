@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, assert_never
 from uuid import uuid4
@@ -28,8 +29,10 @@ from anypop.agent.act.instances.machines.arguments import (
 )
 from anypop.agent.act.instances.machines.iso import write_iso
 from anypop.agent.act.instances.machines.place import (
+    ARRIVING,
     DISK,
     FIRMWARE,
+    HANDED,
     INITRD,
     KEEPER,
     KERNEL,
@@ -43,7 +46,8 @@ from anypop.agent.act.instances.machines.seed import seed_files
 from anypop.agent.act.instances.machines.watch import Ends
 from anypop.agent.act.instances.runtime import STOP_GRACE_S, Running
 from anypop.agent.act.instances.shutting_in import first_user
-from anypop.agent.act.network import guests
+from anypop.agent.act.network import adopted, guests
+from anypop.agent.act.network.adopted import Identity
 from anypop.agent.act.volumes.mounts import place as volume_place
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.steps import (
@@ -134,7 +138,26 @@ class Machines:
             case _:
                 assert_never(step)
 
-    async def _create(self, step: CreateContainer) -> None:
+    def place_of(self, uid: str) -> Place:
+        return Place(self._folder / uid)
+
+    async def make_for_arrival(self, step: CreateContainer, guest: Identity) -> Place:
+        """QEMU for a guest that comes from another host; it waits for it. Whatever was left of an earlier try goes."""
+        place = self.place_of(step.instance.uid)
+        if place.spec() is not None and place.marked(ARRIVING) is None:
+            raise WorldError(f"take in the virtual machine {step.instance.name}", "it is here already")
+        await self._remove(place.uid, grace=False)
+        await self._create(step, guest=guest)
+        await adopted.adopt(self._prefix, step.instance, guest)
+        await self._run(place, f"take in the virtual machine {step.instance.name}", arriving=True)
+        return place
+
+    async def give_up_arrival(self, uid: str) -> None:
+        """One that has not come, and never ran here."""
+        if self.place_of(uid).marked(ARRIVING) is not None:
+            await self._remove(uid, grace=False)
+
+    async def _create(self, step: CreateContainer, *, guest: Identity | None = None) -> None:
         container, instance = step.container, step.instance
         what = f"make the virtual machine {instance.name}"
         image = container.machine.image if container.machine is not None else None
@@ -145,18 +168,22 @@ class Machines:
             return
         can()
         parts = await self._images.have(image)
+        as_whom = guest.uid if guest is not None else instance.uid
         labels = labels_for(step, prefix=self._prefix, pop=self._pop, confinement=Confinement.OWN_USERS)
         spec = Spec(
             id=str(uuid4()), uid=instance.uid, container=container.name, labels=labels, image=image,
-            namespace=namespace_of(self._prefix, instance.uid), mac=inside_mac(instance.uid).hex(":"),
+            namespace=namespace_of(self._prefix, instance.uid), mac=inside_mac(as_whom).hex(":"),
             user=first_user(instance), cpu_millis=container.most_cpu_millis, share_millis=container.cpu_millis,
             memory_bytes=container.most_memory_bytes,
             volumes=tuple((m.claim, volume_id(instance.workload_id, instance.name, m.claim)) for m in container.mounts),
+            born=guest,
         )  # fmt: skip
         try:
             await asyncio.to_thread(self._furnish, place, spec, parts, instance, container)
         except OSError as error:
             raise WorldError(what, f"{error.strerror or error} in {self._folder}") from error
+        if guest is not None:
+            place.mark(ARRIVING)
         place.write(spec)
 
     def _furnish(
@@ -170,6 +197,9 @@ class Machines:
             link.hardlink_to(file)
             link.chmod(0o444)  # no folder that leads there is open to anybody else
         own = [SEED]
+        if spec.born is not None:  # what it was told then is what it finds where it begins anew by itself
+            links = (replace(instance.links[0], addresses=spec.born.addresses), *instance.links[1:])
+            instance = replace(instance, uid=spec.born.uid, links=links)
         write_iso(place.own / SEED, seed_files(instance, container, pop=self._pop, mac=spec.mac))
         if has_root(spec):
             # what is behind the image is never opened here: it is somebody else's file
@@ -189,6 +219,13 @@ class Machines:
     async def _start(self, step: StartContainer) -> None:
         place = Place(self._folder / step.uid)
         what = f"start the virtual machine {short(step.uid)}"
+        if (to := place.marked(HANDED)) is not None:
+            raise WorldError(what, f"it has moved to {to}")
+        if place.marked(ARRIVING) is not None:
+            raise WorldError(what, "it runs elsewhere, and has not come yet")
+        await self._run(place, what)
+
+    async def _run(self, place: Place, what: str, *, arriving: bool = False) -> None:
         spec = place.spec()
         if spec is None:
             raise WorldError(what, "it is not there")
@@ -204,7 +241,7 @@ class Machines:
                 disks.append((name, self._open_volume(what, spec.uid, id_)))
                 opened.callback(os.close, disks[-1][1])
             handed = Handed(tap=tap, disks=tuple(disks))
-            argv = arguments(spec, accelerator=ability.accelerator, handed=handed)
+            argv = arguments(spec, accelerator=ability.accelerator, handed=handed, arriving=arriving)
             argv = launch.as_nobody(spec.namespace, spec.user, ability.group, argv)
             await launch.begin(place, argv, groups, [tap, *(file for _, file in disks)])
         try:
@@ -246,14 +283,17 @@ class Machines:
             for place in held:
                 await monitor.thaw(place)
 
-    async def _remove(self, uid: str) -> None:
+    async def _remove(self, uid: str, *, grace: bool = True) -> None:
         place = Place(self._folder / uid)
         spec = place.spec()
-        if place.pid() is not None:
+        if place.pid() is not None and grace:
             with contextlib.suppress(WorldError):
                 await monitor.ask_to_end(place)
             await launch.end(place, STOP_GRACE_S)
         await launch.end(place)
+        if spec is not None and spec.born is not None:
+            with contextlib.suppress(WorldError):  # its namespace is gone
+                await adopted.forget(spec.namespace)
         if spec is not None and not await asyncio.to_thread(limited_groups.remove, spec.id, limited_groups.LEAVES_S):
             # what is on record of it stays too, so that this is tried again
             raise WorldError(f"remove the machine {short(uid)}", "a process is left in its control group")
@@ -313,7 +353,11 @@ class Machines:
 
 def _seen(place: Place, spec: Spec) -> ContainerSeen:
     pid, state = place.pid(), ContainerState.CREATED
-    if pid is not None:
+    if place.marked(ARRIVING) is not None:
+        pid = None  # its guest is not here
+    elif place.marked(HANDED) is not None:
+        pid, state = None, ContainerState.EXITED
+    elif pid is not None:
         state = ContainerState.RUNNING
     elif place.was_started() and not place.is_beginning():
         state = ContainerState.EXITED

@@ -33,7 +33,7 @@ async def _ask(place: Place, socket: str, command: str, arguments: Mapping[str, 
 
     what = f"ask the machine {place.uid} for {command}"
     try:
-        async with asyncio.timeout(within_s), _conversation(place, socket) as client:
+        async with asyncio.timeout(within_s), conversation(place, socket) as client:
             return await client.execute(command, dict(arguments) or None)
     except TimeoutError as error:
         whose = "QEMU" if socket == QMP else "the guest's agent"
@@ -43,7 +43,7 @@ async def _ask(place: Place, socket: str, command: str, arguments: Mapping[str, 
 
 
 @contextlib.asynccontextmanager
-async def _conversation(place: Place, socket: str) -> AsyncIterator[Any]:
+async def conversation(place: Place, socket: str) -> AsyncIterator[Any]:
     from qemu.qmp import QMPClient  # noqa: PLC0415 - as above
 
     client = QMPClient(place.uid)

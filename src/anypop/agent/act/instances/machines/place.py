@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from anypop.agent.act.network.adopted import Identity
 from anypop.agent.naming import LABEL
 from anypop.host import process
 from anypop.model.codec import from_json, to_json
@@ -22,8 +23,13 @@ from anypop.model.machine import MachineImage
 
 SPEC, ROOT, SEED, FIRMWARE = "spec.json", "root.qcow2", "seed.iso", "firmware.fd"
 QMP, CONSOLE, GUEST_AGENT = "qmp.sock", "console.sock", "guest-agent.sock"
+MOVE_QMP, MOVE_MEMORY, MOVE_DISK = "move-qmp.sock", "move-memory.sock", "move-disk.sock"
+"""By which a machine is moved: a second QMP, since the first is for one question at a time; what comes from elsewhere.
+"""
 PID, KEEPER, ENDED, SAID = "qemu.pid", "keeper.pid", "ended", "qemu.log"
 FROZEN = "frozen"
+ARRIVING, LEAVING, HANDED = "arriving", "leaving", "handed"
+"""Marks of a move: not all of it is here yet; it is being sent to the host that is named; it is that host's now."""
 DISK, KERNEL, INITRD = "image-disk", "image-kernel", "image-initrd"
 """An image's parts: one file each with those in the cache, so that what the cache drops lives on here."""
 
@@ -46,6 +52,12 @@ class Spec:
     share_millis: int
     memory_bytes: int
     volumes: tuple[tuple[str, str], ...] = ()
+    born: Identity | None = None
+
+    @property
+    def system(self) -> str:
+        """The UUID that the guest sees."""
+        return self.born.system if self.born is not None else self.id
 
     def label(self, name: str) -> str:
         return self.labels.get(LABEL + name, "")
@@ -86,12 +98,29 @@ class Place:
 
     def write(self, spec: Spec) -> None:
         """The last thing of making a machine: from now on it is there."""
-        half = self.file(f"{SPEC}.half")
+        self._write(SPEC, to_json(spec))
+
+    def mark(self, name: str, text: str = "") -> None:
+        """Whole and on the disk before anything follows from it."""
+        self._write(name, text.encode())
+
+    def unmark(self, name: str) -> None:
+        self.file(name).unlink(missing_ok=True)
+
+    def marked(self, name: str) -> str | None:
+        """What a mark says; None: there is none."""
+        try:
+            return self.file(name).read_text()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, content: bytes) -> None:
+        half = self.file(f"{name}.half")
         with half.open("wb") as out:
-            out.write(to_json(spec))
+            out.write(content)
             out.flush()
             os.fsync(out.fileno())
-        half.rename(self.file(SPEC))
+        half.rename(self.file(name))
         handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(handle)

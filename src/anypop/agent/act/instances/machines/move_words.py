@@ -1,0 +1,117 @@
+"""What two hosts say to each other about a machine that moves from one to the other.
+
+In: nothing. Out: the words, each a line of JSON. A connection begins with an `Opening` by the side that sends; the
+one of part `TALK` goes on with words of both sides, the others are the bare streams of QEMU. Who is at the other end is
+known before the first line (by its certificate), and not from here.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from anypop.agent.act.network.adopted import Identity
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import Invalid, WorldError
+
+ANSWER_S, _ENDS_S = 15.0, 1.0
+LONGEST = 4 << 10
+"""Bytes of a line."""
+_PIECE = 1 << 18
+T = TypeVar("T")
+
+
+class Part(StrEnum):
+    TALK = "talk"
+    DISK = "disk"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """`uid`: of the instance that the machine is to be, on the host that takes it in."""
+
+    uid: str
+    part: Part
+
+
+class Word(StrEnum):
+    BEGIN = "begin"  # get ready for it
+    FORGET = "forget"  # it goes on here, nothing of it is wanted there
+    RUN = "run"  # it is yours: the only word after which it may run there
+    READY = "ready"
+    RUNS = "runs"  # it is ours, and has run here
+    ABSENT = "absent"  # it is not here, and never ran here
+    CANNOT = "cannot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """`guest`: who comes; `processor`: what its instructions are made for; `why`: what is in the way, in words."""
+
+    word: Word
+    guest: Identity | None = None
+    processor: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One connection to the other host."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def say(self, what: Opening | Said) -> None:
+        self.writer.write(to_json(what) + b"\n")
+        await self.writer.drain()
+
+    async def hear(self, kind: type[T], within_s: float | None = ANSWER_S) -> T | None:
+        """The next line; None: the other side has ended it. Raises `WorldError`."""
+        what = "hear of a machine that moves"
+        try:
+            async with asyncio.timeout(within_s):
+                line = await self.reader.readline()
+        except (TimeoutError, ValueError, OSError) as error:
+            raise WorldError(what, str(error) or f"no word within {within_s:g} s") from error
+        if not line:
+            return None
+        if len(line) > LONGEST:
+            raise WorldError(what, "the line is too long")
+        try:
+            return from_json(kind, line)
+        except Invalid as error:
+            raise WorldError(what, str(error)) from error
+
+    async def end(self) -> None:
+        """Closed, and nothing of it left. One at whose other end nobody is any more is not waited for."""
+        self.writer.close()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_ENDS_S):
+                await self.writer.wait_closed()
+                return
+        self.writer.transport.abort()
+
+
+async def pump(one: Stream, other: Stream) -> None:
+    """All that comes from either goes to the other; over when both have ended, or either breaks."""
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_copy(one.reader, other.writer))
+            both.create_task(_copy(other.reader, one.writer))
+    except* OSError:
+        pass  # whoever needed it finds it ended
+    finally:
+        await one.end()
+        await other.end()
+
+
+async def _copy(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    while piece := await source.read(_PIECE):
+        to.write(piece)
+        await to.drain()
+    if to.can_write_eof():
+        to.write_eof()
+    else:  # TLS has no half of an end
+        to.close()

@@ -1,0 +1,160 @@
+"""A guest that really runs behind the first of two routers, a client before both, and who of the two the client's
+packets go to: for what flows do while a machine moves.
+"""
+
+import shutil
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_network
+from itertools import pairwise
+from pathlib import Path
+
+from anypop.agent.act.network import rtnl
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.naming import ROUTE_PROTOCOL, link_of
+from anypop.host import ip, netns
+from anypop.model.machine import Machine, MachineImage
+from anypop.model.order import Containers, InstanceOrder
+from tests.agent_lab import ANYCAST4, instance, web
+from tests.moving_hosts import Host, wired
+
+ECHO = 7
+_UPLINK = "uplink"
+
+
+def guest_order(n: int, image: MachineImage) -> InstanceOrder:
+    one = web(image.reference, machine=Machine(image=image), memory_bytes=128 << 20)
+    return replace(instance(n), payload=Containers(containers=(one,)))
+
+
+class Street:
+    """Two hosts, each with a router of its own, and a client. `prefix`: of all namespaces."""
+
+    def __init__(self, top: Path, prefix: str, image: MachineImage, files: Mapping[str, Path]) -> None:
+        images = top / "images"
+        images.mkdir()
+        for name, file in files.items():
+            shutil.copyfile(file, images / name)
+        self.client = f"{prefix}c"
+        self.routers = (f"{prefix}r0", f"{prefix}r1")
+        self.addresses = ("10.99.0.1", "10.99.1.1")
+        self.hosts = tuple(
+            Host(
+                top, f"LHR-{n + 1}", prefix=f"{prefix}{n}", images=images, authority=top / "ca",
+                order=guest_order(n, image), router=self.routers[n], address=self.addresses[n],
+            )
+            for n in (0, 1)
+        )  # fmt: skip
+
+    @contextmanager
+    def laid(self) -> Iterator[None]:
+        """All of it is there, and gone afterwards. The client goes to the first."""
+        with ExitStack() as gone:
+            for name in (self.client, *self.routers):
+                ip.batch([f"netns add {name}"])
+                gone.callback(ip.batch, [f"netns del {name}"])
+                ip.batch(["link set lo up"], netns=name)
+                with netns.inside(name):
+                    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+            for n, (router, host) in enumerate(zip(self.routers, self.hosts, strict=True)):
+                ip.batch(
+                    [f"link add {_UPLINK}{n} type veth peer name {_UPLINK} netns {router}",
+                     f"addr add 10.99.{n}.0/31 dev {_UPLINK}{n}", f"link set {_UPLINK}{n} up"], netns=self.client,
+                )  # fmt: skip
+                ip.batch(
+                    [f"addr add {self.addresses[n]}/31 dev {_UPLINK}", f"link set {_UPLINK} up",
+                     f"route add default via 10.99.{n}.0"], netns=router,
+                )  # fmt: skip
+                with netns.inside(router):
+                    gone.enter_context(wired(host))
+                    with Netlink() as net:
+                        self._lead(net, host.order)
+            self.turn_to(0)
+            yield
+
+    @staticmethod
+    def _lead(net: Netlink, order: InstanceOrder) -> None:
+        index = next(link.index for link in rtnl.links(net) if link.name == link_of(order.uid))
+        rtnl.set_up(net, index)
+        private = order.private(4)
+        for address in (ANYCAST4, *order.externals()):
+            if address.version == 4:
+                rtnl.set_route(net, ip_network(address), ROUTE_PROTOCOL, gateway=private, interface=index)
+
+    def turn_to(self, n: int) -> None:
+        """The client's packets for the anycast address go to that router; for own addresses always to their own."""
+        with netns.inside(self.client), Netlink() as net:
+            for m, host in enumerate(self.hosts):
+                own = next(a for a in host.order.externals() if a.version == 4)
+                rtnl.set_route(net, ip_network(own), ROUTE_PROTOCOL, gateway=IPv4Address(self.addresses[m]))
+            rtnl.set_route(net, ip_network(ANYCAST4), ROUTE_PROTOCOL, gateway=IPv4Address(self.addresses[n]))
+
+    def connected(self, address: object = ANYCAST4, within_s: float = 120) -> socket.socket:
+        """A connection to the guest's echo."""
+        deadline = time.monotonic() + within_s
+        with netns.inside(self.client):
+            while True:
+                with suppress(OSError):
+                    return socket.create_connection((str(address), ECHO), timeout=2)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the guest does not answer at {address}")
+                time.sleep(0.05)
+
+
+def echoed(link: socket.socket, text: bytes) -> bytes:
+    """What comes back of it."""
+    link.settimeout(60)
+    link.sendall(text)
+    found = b""
+    while len(found) < len(text) and (piece := link.recv(4096)):
+        found += piece
+    return found
+
+
+class Silence:
+    """Asks the anycast address by ICMP, again and again, and knows how long it has been silent at most."""
+
+    def __init__(self, street: Street, every_s: float = 0.002) -> None:
+        with netns.inside(street.client):
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self._socket.settimeout(0.05)
+        self._every_s, self._over = every_s, threading.Event()
+        self.answered: list[float] = []
+        self._threads = [threading.Thread(target=work) for work in (self._ask, self._hear)]
+
+    def __enter__(self) -> "Silence":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        self._socket.close()
+
+    def longest_ms(self) -> float:
+        times = self.answered
+        return max((b - a for a, b in pairwise(times)), default=0.0) * 1000
+
+    def _ask(self) -> None:
+        number = 0
+        while not self._over.wait(self._every_s):
+            number = number + 1 & 0xFFFF
+            body = struct.pack("!HH", 158, number)
+            total = 0x0800 + 158 + number
+            check = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+            with suppress(OSError):
+                self._socket.sendto(struct.pack("!BBH", 8, 0, check) + body, (str(ANYCAST4), 0))
+
+    def _hear(self) -> None:
+        while not self._over.is_set():
+            with suppress(TimeoutError):
+                packet = self._socket.recv(256)
+                if packet[20] == 0:
+                    self.answered.append(time.monotonic())
