@@ -73,9 +73,13 @@ def place(lab: PopLab, order: InstanceOrder) -> Place:
 
 def in_guest(lab: PopLab, order: InstanceOrder, command: str) -> str:
     """What a command says that runs in the guest, by the shell that its user data has opened."""
-    with netns.inside(lab.upstreams.namespace("one")):
-        link = socket.create_connection((str(external(order)), SHELL), timeout=20)
-    with link:
+
+    def connected() -> socket.socket | None:
+        with suppress(ConnectionRefusedError), netns.inside(lab.upstreams.namespace("one")):
+            return socket.create_connection((str(external(order)), SHELL), timeout=20)
+        return None
+
+    with wait_until(connected, timeout_s=20, reason="the guest's shell listens") as link:
         link.sendall(f"{{ {command}; }} 2>&1; exit\n".encode())
         link.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: link.recv(4096), b"")).decode(errors="replace").strip()
