@@ -23,7 +23,7 @@ from anypop.portal.app import PAGES
 from anypop.portal.cookies import SESSION, UNDER_WAY, VISITOR
 from tests.control_world import World
 from tests.fake_provider import Fake, signed
-from tests.people import PASSWORD, a_user, quick, session
+from tests.people import PASSWORD, a_user, account_of, quick, session, two_accounts
 from tests.wait import wait_until
 
 HOST = "control"
@@ -109,17 +109,9 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("portal")) as made:
-        quick(made)
-        accounts = made.platform.accounts
-        own, theirs = accounts.first_account().id, accounts.create_account("theirs").id
-        accounts.create_stack(theirs, "theirs", "theirs")
+    with two_accounts(tmp_path_factory.mktemp("portal")) as made:
         # the clock stands still, and some tests ask for every page
-        made.send("PUT", f"/anypop/v1/accounts/{theirs}/quota", {"requests_per_second": 10_000})
-        for account, name, role in (
-            (own, "ada", Role.OWNER), (own, "vic", Role.VIEWER), (theirs, "eve", Role.OWNER),
-        ):  # fmt: skip
-            a_user(made, account, name, role, PASSWORD)
+        made.send("PUT", f"/anypop/v1/accounts/{account_of(made, 'eve')}/quota", {"requests_per_second": 10_000})
         made.create()
         made.settle()
         yield made

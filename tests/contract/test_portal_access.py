@@ -15,7 +15,7 @@ from anypop.control.roles import Role, Scope
 from anypop.portal.cookies import SESSION
 from tests.contract.test_portal import NASTY, Visitor
 from tests.control_world import World
-from tests.people import PASSWORD, a_user, quick
+from tests.people import OWN, PASSWORD, THEIRS, a_user, account_of, quick, two_accounts, user_id
 
 USERS, CREDENTIALS, INVITATIONS = (f"/portal/access{part}" for part in ("", "/credentials", "/invitations"))
 ACCOUNT, ACCOUNTS = "/portal/access/account", "/portal/access/accounts"
@@ -24,17 +24,8 @@ INVITED = "/portal/sign-in/invitation"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("access")) as made:
-        quick(made)
-        accounts = made.platform.accounts
-        theirs = accounts.create_account("theirs").id
-        accounts.create_stack(theirs, "theirs", "theirs")
-        own = accounts.first_account().id
-        for account, name, role in (
-            (own, "ada", Role.OWNER), (own, "max", Role.EDITOR), (own, "vic", Role.VIEWER),
-            (theirs, "eve", Role.OWNER), (theirs, "sam", Role.EDITOR), (theirs, "lou", Role.VIEWER),
-        ):  # fmt: skip
-            a_user(made, account, name, role, PASSWORD)
+    theirs = {**THEIRS, "sam": Role.EDITOR, "lou": Role.VIEWER}
+    with two_accounts(tmp_path_factory.mktemp("access"), own={**OWN, "max": Role.EDITOR}, theirs=theirs) as made:
         yield made
 
 
@@ -46,17 +37,6 @@ def ada(world: World) -> Visitor:
 @pytest.fixture(scope="module")
 def eve(world: World) -> Visitor:
     return Visitor(world).sign_in("eve")
-
-
-def user_id(world: World, name: str) -> str:
-    found = world.platform.accounts.users.named(name)
-    assert found is not None
-    return found.id
-
-
-def account_of(world: World, name: str) -> str:
-    (place,) = world.platform.accounts.users.places(user_id(world, name))
-    return place.account_id
 
 
 def role_of(world: World, name: str) -> Role:

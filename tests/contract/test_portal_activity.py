@@ -9,11 +9,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from anypop.control.roles import Role
 from anypop.portal import activity
 from tests.contract.test_portal import Visitor
 from tests.control_world import World
-from tests.people import PASSWORD, a_user, quick, session
+from tests.people import session_of, two_accounts
 
 EVENTS, AUDIT = activity.BASE, f"{activity.BASE}/audit"
 WORKLOADS = "/workload/v1/stacks/theirs/workloads"
@@ -21,13 +20,8 @@ WORKLOADS = "/workload/v1/stacks/theirs/workloads"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("activity")) as made:
-        quick(made)
-        accounts = made.platform.accounts
-        theirs = accounts.create_account("theirs").id
-        accounts.create_stack(theirs, "theirs", "theirs")
-        a_user(made, accounts.first_account().id, "ada", Role.OWNER, PASSWORD)
-        eve = session(made, a_user(made, theirs, "eve", Role.OWNER, PASSWORD), theirs)
+    with two_accounts(tmp_path_factory.mktemp("activity")) as made:
+        eve = {"authorization": f"Bearer {session_of(made, 'eve')}"}
         made.create("fun")
         agents = made.agents()
         made.settle(agents)

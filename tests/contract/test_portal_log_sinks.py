@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from anypop.control.roles import Role
 from tests.contract.test_portal import Visitor
 from tests.control_world import World
-from tests.people import PASSWORD, a_user, quick
+from tests.people import two_accounts
 
 HERE, ALL = "/portal/stacks/default/logs/receivers", "/portal/receivers"
 API = "/anypop/v1/stacks/default/log-sinks"
@@ -20,15 +19,7 @@ LOKI: dict[str, Any] = {"name": "loki", "kind": "loki", "address": "https://logs
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("receivers")) as made:
-        quick(made)
-        accounts = made.platform.accounts
-        own, theirs = accounts.first_account().id, accounts.create_account("theirs").id
-        accounts.create_stack(theirs, "theirs", "theirs")
-        for account, name, role in (
-            (own, "ada", Role.OWNER), (own, "vic", Role.VIEWER), (theirs, "eve", Role.OWNER),
-        ):  # fmt: skip
-            a_user(made, account, name, role, PASSWORD)
+    with two_accounts(tmp_path_factory.mktemp("receivers")) as made:
         made.create("fun")
         made.settle()
         yield made

@@ -13,7 +13,7 @@ from anypop.portal import measured
 from tests.contract.test_portal import Visitor
 from tests.control_world import World
 from tests.measured import labels_on, measuring
-from tests.people import PASSWORD, a_user, quick
+from tests.people import two_accounts
 from tests.served import served
 
 DATA = "/portal/stacks/default/measured"
@@ -22,13 +22,8 @@ CPU = OF_THE_API["cpu"].name
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("measured")) as made:
-        quick(made)
-        accounts = made.platform.accounts
-        own, theirs = accounts.first_account().id, accounts.create_account("theirs").id
-        accounts.create_stack(theirs, "theirs", "theirs")
-        for account, name in ((own, "ada"), (theirs, "eve")):
-            a_user(made, account, name, Role.VIEWER, PASSWORD)
+    viewers = {"own": {"ada": Role.VIEWER}, "theirs": {"eve": Role.VIEWER}}
+    with two_accounts(tmp_path_factory.mktemp("measured"), **viewers) as made:
         made.create("fun")
         made.create("other", anycast=False)
         made.settle()

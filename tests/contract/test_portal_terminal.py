@@ -24,7 +24,7 @@ from anypop.portal.cookies import SESSION
 from anypop.portal.terminal import SHELL
 from tests.contract.test_portal import Visitor
 from tests.control_world import World
-from tests.people import PASSWORD, a_user, quick
+from tests.people import PASSWORD, a_user, session_of, two_accounts
 from tests.served import PATIENCE_S, PlayedAgent, Served, served
 
 INSTANCE = "fun-eu-ams-0"
@@ -60,17 +60,8 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with World(tmp_path_factory.mktemp("terminal")) as world:
-        quick(world)
-        accounts = world.platform.accounts
-        own, theirs = accounts.first_account().id, accounts.create_account("theirs").id
-        accounts.create_stack(theirs, "theirs", "theirs")
-        people = {"ada": (own, Role.OWNER), "vic": (own, Role.VIEWER), "eve": (theirs, Role.OWNER)}
-        sessions = {}
-        for name, (account, role) in people.items():
-            user = a_user(world, account, name, role, PASSWORD)
-            sessions[name] = accounts.tokens.begin_session(user, account, via="test").text
-        sessions["forged"] = "x" * 40
+    with two_accounts(tmp_path_factory.mktemp("terminal")) as world:
+        sessions = {name: session_of(world, name) for name in ("ada", "vic", "eve")} | {"forged": "x" * 40}
         world.create("fun")
         world.settle()
         with served(world) as there:

@@ -18,7 +18,7 @@ from anypop.portal.app import OPEN, PAGES, make_pages
 from tests import walked
 from tests.contract.test_portal import NASTY, Visitor
 from tests.control_world import World
-from tests.people import PASSWORD, a_user, quick
+from tests.people import OWN, PASSWORD, a_user, account_of, quick, two_accounts
 
 # what stands in the first account and is never sent by anybody else
 MARKS = ("stripes", "quagga", "okapi", "gnu-note", "185.85.196.", "198.18.0.")
@@ -26,17 +26,8 @@ MARKS = ("stripes", "quagga", "okapi", "gnu-note", "185.85.196.", "198.18.0.")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("walked")) as made:
-        quick(made)
-        accounts = made.platform.accounts
-        own, theirs = accounts.first_account().id, accounts.create_account("theirs").id
-        accounts.create_stack(theirs, "theirs", "theirs")
-        for account, name, role in (
-            (own, "ada", Role.OWNER), (own, "vic", Role.VIEWER), (own, "quagga", Role.EDITOR),
-            (theirs, "eve", Role.OWNER),
-        ):  # fmt: skip
-            a_user(made, account, name, role, PASSWORD)
-        accounts.create_credential(own, "okapi")
+    with two_accounts(tmp_path_factory.mktemp("walked"), own={**OWN, "quagga": Role.EDITOR}) as made:
+        made.platform.accounts.create_credential(account_of(made, "ada"), "okapi")
         note = {"role": "viewer", "note": "gnu-note"}
         made.send("POST", "/anypop/v1/accounts/mine/invitations", note)
         body = made.body("fun", env={"STRIPES": {"value": "stripes"}})
