@@ -5,6 +5,7 @@ block.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import yaml
 
 from anypop.control import ca
-from anypop.control.metrics.prometheus import USER
+from anypop.control.metrics.prometheus import USER, Settings, write
 from anypop.control.metrics.settings import StoreSettings
 from anypop.lab.preflight import free_port
 from tests.wait import wait_until
@@ -47,18 +49,42 @@ def prometheus(
 
 
 @contextmanager
-def victoria_metrics(folder: Path, *, interval: float = 15.0) -> Iterator[StoreSettings]:
-    """Debian's, which is one program. What was written can be asked for at once."""
+def victoria_metrics(
+    folder: Path, *, credential: Mapping[str, str] | None = None, interval: float = 15.0, port: int = 0
+) -> Iterator[StoreSettings]:
+    """Debian's, which is one program. What was written can be asked for at once. `credential`: it scrapes control, by
+    that part of the file that is written for Prometheus.
+    """
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     program = shutil.which("victoria-metrics")
     assert program is not None, "script/setup --dev installs victoria-metrics"
     argv = [program, f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{port}", "-retentionPeriod=100y"]
     argv += [f"-httpAuth.username={USER}", f"-httpAuth.password={PASSWORD}", "-search.latencyOffset=0s"]
     argv += ["-search.disableCache", "-memory.allowedBytes=64MB"]
+    if credential is not None:
+        argv.append(f"-promscrape.config={_scraping(folder, credential, interval)}")
     settings = StoreSettings(url=f"http://127.0.0.1:{port}", user=USER, password=PASSWORD, interval=interval)
     with _running(argv, settings, folder / "log"):
         yield settings
+
+
+def _scraping(folder: Path, credential: Mapping[str, str], interval: float) -> Path:
+    file = folder / "scrape.yml"
+    mask = os.umask(0o077)  # which `write` sets for a process of its own
+    try:
+        config = folder / "prometheus.yml"
+        write(
+            Settings(
+                config=config, credential=credential, password=PASSWORD, listen="", interval_s=interval, retention=""
+            )
+        )
+    finally:
+        os.umask(mask)
+    known = yaml.safe_load(config.read_text())
+    whole = {"global": {"scrape_interval": f"{interval:g}s"}, "scrape_configs": known["scrape_configs"]}
+    file.write_text(yaml.safe_dump(whole))
+    return file
 
 
 @contextmanager

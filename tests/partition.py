@@ -6,7 +6,8 @@ and returns; and what the store has of it.
 
 import json
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ import httpx
 from websockets.sync.connection import Connection
 
 from anypop.control.metrics.filling import PULSE, holes_in
+from anypop.control.metrics.settings import StoreSettings
 from anypop.lab.preflight import free_port
 from anypop.model.codec import to_json
 from anypop.model.streams import MetricsRequest, Samples, SamplesRequest, Series
@@ -31,10 +33,12 @@ BEGAN = time.time()  # before it the host measured nothing
 
 
 class Partition:
-    """`control`: the process. Use as a context manager; the host is scraped when it begins."""
+    """`control`: the process; `store`: the engine that scrapes it. Use as a context manager; the host is scraped when
+    it begins.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, store: Callable[..., AbstractContextManager[StoreSettings]] = prometheus) -> None:
+        self.folder, self._store = folder, store
         self._left = ExitStack()
         self._back_at = 0.0
 
@@ -49,7 +53,7 @@ class Partition:
         self.control: Process = self._left.enter_context(running(folder, program=("-m", "anypop.api", *more)))
         credential = json.loads((folder / "scrape.json").read_text())
         self.settings = self._left.enter_context(
-            prometheus(folder / "store", credential=credential, interval=INTERVAL, port=port)
+            self._store(folder / "store", credential=credential, interval=INTERVAL, port=port)
         )
         self._agent = Agent(self.control, "AMS", measures)
         wait_until(lambda: len(self.times()) >= 3, timeout_s=PATIENCE_S, reason="the host is scraped by way of control")
