@@ -39,7 +39,14 @@ def place(short_folder: Path) -> Iterator[platform.Platform]:
     state, prefix = short_folder / "story", f"t{os.getpid() % 46656:x}"
     try:
         yield platform.up(
-            ARTICLE, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None, supervised=False
+            ARTICLE,
+            state=state,
+            prefix=prefix,
+            api_port=0,
+            registry_port=0,
+            progress=lambda _: None,
+            supervised=False,
+            store=True,
         )
     finally:
         platform.down(state, progress=lambda _: None, purge=True)
