@@ -8,6 +8,7 @@
     ["#8c3f7c", "#e394d2"], ["#15191e", "#e9edf1"], ["#4d6b8a", "#a9bfd6"], ["#6b5a3a", "#cdb98f"],
   ];
   const MOST = HUES.length;
+  const NAMED = 6; // hosts that are not in a chart, for each reason
   const ROWS = 24; // of a table: no more than somebody listens to
   const LATE = 2; // steps at the end of what is known that may still change, as late samples come
   const WHOLE_MS = 600_000; // so often all is asked for: holes of the past are filled when their hosts are back
@@ -198,7 +199,6 @@
       if (stale && age !== null) words.push(`The newest value is ${aged(age)} old: how it is now is unknown.`);
       if (this.data && !this.problem) {
         if (!this.data.series.length) words.push("Nothing was measured in this time.");
-        if (this.data.missing.length) words.push(`Not in it: ${this.data.missing.slice(0, 3).join("; ")}${this.data.missing.length > 3 ? `; and ${this.data.missing.length - 3} more` : ""}.`);
         if (this.all.length > MOST) words.push(`The largest ${MOST} of ${this.all.length}.`);
       }
       this.figure.classList.toggle("old", stale);
@@ -229,15 +229,29 @@
   // ---- all charts of a page, by one choice
 
   const form = document.querySelector(".chart-choice");
+  const missing = document.querySelector(".chart-missing");
   const charts = [...document.querySelectorAll("figure[data-chart]")].map((figure) => new Chart(figure));
   const choice = () => Object.fromEntries(new FormData(form));
   let next = 0;
+
+  // who is in none of them, or not in all: told once, each reason with all whose it is
+  function tellMissing() {
+    const why = new Map();
+    for (const text of new Set(charts.flatMap((chart) => chart.data?.missing ?? []))) {
+      const [who, ...reason] = text.split(": ");
+      why.set(reason.join(": "), [...(why.get(reason.join(": ")) ?? []), who]);
+    }
+    const told = [...why].map(([reason, who]) => `${who.slice(0, NAMED).join(", ")}${who.length > NAMED ? ` and ${who.length - NAMED} more` : ""}${reason && `: ${who.length > 1 ? "of each, " : ""}${reason}`}`);
+    const text = told.length ? `Not in it: ${told.join(". ")}.` : "";
+    if (missing.textContent !== text) missing.textContent = text;
+  }
 
   function ask() {
     clearTimeout(next);
     if (document.hidden) return;
     const chosen = choice();
     Promise.all(charts.map((chart) => chart.ask(chosen))).then(() => {
+      tellMissing();
       // as often as there can be something new
       clearTimeout(next);
       next = setTimeout(ask, 1000 * Math.min(60, Math.max(5, 2 * (charts[0]?.data?.step ?? 5))));

@@ -153,7 +153,10 @@
     const note = part("silent");
     const away = [...silent].filter(([, why]) => why);
     note.hidden = !away.length;
-    note.textContent = away.map(([host, why]) => `Lines of ${host} are not here: ${why}`).join(" ");
+    // each reason with all whose it is
+    const why = new Map();
+    for (const [host, reason] of away) why.set(reason, [...(why.get(reason) ?? []), host]);
+    note.textContent = [...why].map(([reason, hosts]) => `Lines of ${hosts.join(", ")} are not here: ${hosts.length > 1 ? "of each, " : ""}${reason}.`).join(" ");
   }
 
   // ---- the stream

@@ -268,7 +268,14 @@
   addEventListener("pageshow", begin);
   document.addEventListener("htmx:after:swap", () => { tellTimes(document); sizeFlows(); });
 
+  // where it is narrow the way to the page that is shown may lie outside of what is seen
+  function showWay() {
+    const way = document.querySelector(".top nav [aria-current]");
+    if (way) way.parentNode.scrollLeft = way.offsetLeft - way.parentNode.offsetLeft - (way.parentNode.clientWidth - way.offsetWidth) / 2;
+  }
+
   tellTimes(document);
   showCities();
+  showWay();
   begin();
 })();

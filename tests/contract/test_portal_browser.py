@@ -17,13 +17,16 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from anypop.control.roles import Role
+from anypop.model.machine import Acceleration
 from anypop.portal import live
 from tests.browsed import chromium, complaints, serving
+from tests.contract.test_machine_images import brought
 from tests.control_world import FakeAgent, World
 from tests.people import PASSWORD, a_user, quick
 from tests.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "build" / "portal"  # git ignores it; CI keeps it where it keeps such
 AXE = ROOT / "assets" / "node_modules" / "axe-core" / "axe.min.js"
 LIST, CREATE = "/portal/stacks/default/workloads", "/portal/stacks/default/create"
 ONE = f"{LIST}/stackpath-anycast-fun"
@@ -92,6 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterato
         yield made
         made.ada.close()
         made.cut()
+        world.platform.machine_images.stop()
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +235,53 @@ def test_no_text_of_anybody_runs_in_the_browser(place: Place) -> None:
         assert each.title() != "stolen" and each.locator("img").count() == 0
         each.close()
     assert not place.complaints, place.complaints
+
+
+def test_a_virtual_machine_is_made_by_clicks_has_its_console_and_gets_a_city_more(place: Place) -> None:
+    """Its image is one of the stack, user data is where a container has its environment, and its price is there before
+    the button; its page leads to its console, and its change page says the same of it.
+    """
+    brought(place.world, "debian/12")
+    for agent in place.agents:
+        agent.machines = Acceleration.TCG
+    place.settle()
+    page = place.page(place.ada, CREATE)
+    expect(page.get_by_label("Environment")).to_be_visible()
+    page.get_by_label("Virtual machine").check()
+    expect(page.get_by_label("Environment")).to_be_hidden()
+    page.get_by_label("Name", exact=True).fill("vm")
+    page.locator("select[name=machine-image]").select_option("default/debian:12")
+    page.get_by_label("User data").fill("#cloud-config\n")
+    page.get_by_role("checkbox", name="Amsterdam").check()
+    expect(page.locator("#monthly")).not_to_have_text("0.00")
+    page.get_by_text("Show as").click()
+    page.get_by_text("CLI", exact=True).click()
+    expect(page.locator("#as")).to_contain_text("--vm-image default/debian:12")
+    page.get_by_role("button", name="Plan", exact=True).click()
+    page.get_by_role("button", name="Create vm").click()
+    page.wait_for_url("**/vm?done=created")
+    place.settle()
+    expect(page.locator("#live")).to_contain_text("1 of 1 running")
+    page.get_by_role("button", name="Actions for vm-eu1-ams-0").click()
+    expect(page.get_by_role("link", name="Open the console")).to_be_visible()
+    page.get_by_role("button", name="Leave it as it is").click()
+    page.get_by_role("link", name="Change").click()
+    expect(page.get_by_label("User data")).to_have_value("#cloud-config\n")
+    page.get_by_label("Its cities").fill("LHR")
+    page.get_by_role("button", name="Plan", exact=True).click()
+    expect(page.locator("#plan")).to_contain_text("1 more would start: vm-eu2-lhr-0")
+    for theme, width in LOOKS:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SHOTS / f"change-of-a-virtual-machine-{width}-{theme}.png", full_page=True)
+    page.get_by_role("button", name="Change vm").click()
+    page.wait_for_url("**/vm?done=changed")
+    place.settle()
+    expect(page.locator("#live")).to_contain_text("2 of 2 running")
+    assert not place.complaints, place.complaints
+    page.close()
 
 
 def test_a_workload_is_deleted_by_its_name_and_is_gone_on_the_screen(place: Place) -> None:

@@ -15,11 +15,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from anypop.control.roles import Role
 from tests import walked
 from tests.browsed import chromium, complaints, serving
-from tests.contract.test_portal_browser import AXE, LOOKS, NASTY, ROOT, WAIT_MS
+from tests.contract.test_portal_browser import AXE, LOOKS, NASTY, ROOT, SHOTS, WAIT_MS
 from tests.control_world import World
 from tests.people import PASSWORD, a_user, quick
 
-SHOTS = ROOT / "build" / "portal"  # git ignores it; CI keeps it where it keeps such
 # what moved while a page was loading, and when something was first painted
 OBSERVE = """
 window.moved = 0; window.painted = 0;
@@ -129,7 +128,7 @@ def test_each_page_lets_everybody_in_and_is_kept_as_a_picture(shown: Shown) -> N
             ]
             assert not serious, (path, theme, width, serious)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
-            name = path.partition("?")[0].strip("/").replace("/", "-")
+            name = path.strip("/").replace("/", "-").replace("?", "-")
             page.screenshot(path=SHOTS / f"{name}-{width}-{theme}.png", full_page=True)
         assert page.title() != "stolen" and page.locator("main img").count() == 0, path
     context.close()

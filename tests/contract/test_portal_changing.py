@@ -1,6 +1,8 @@
 """A workload changed, compared, undone in the portal: forms and parts of pages, without a browser."""
 
+import html
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
@@ -8,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from anypop.control.roles import Role
+from tests.contract.test_machine_images import brought
 from tests.contract.test_portal import Visitor
 from tests.control_world import World
 from tests.people import PASSWORD, a_user, quick
@@ -173,6 +176,73 @@ def test_ports_sizes_and_cities_are_changed_with_their_plan_and_price(world: Wor
     assert all(word in told for word in ("from 1 to 65535", "at least one city", "no such size")), told
     assert "XXX" in ada.ask("POST", f"{ONE}/change/plan", **fields(world, **{"cities:eu": "AMS XXX"})).text
     world.settle()
+
+
+def test_a_target_more_is_planned_priced_and_made(world: World, ada: Visitor) -> None:
+    """Without a name it is called after its continent; what is there already, or says nothing, is told by its name."""
+    ada.get(f"{ONE}/change")
+    before = declared(world)
+    new = {"new-cities": "lax", "new-replicas": "2"}
+    planned = ada.ask("POST", f"{ONE}/change/plan", **fields(world, **new)).text
+    assert "web-na1-lax-0" in planned and "2 more would start" in planned and "more than now" in planned
+    for wrong, told in (
+        ({"new-name": "eu"}, "is there already"), ({"new-replicas": "many"}, "how many instances"),
+        ({"new-name": "us", "new-cities": ""}, "at least one city"), ({"new-cities": "XXX"}, "XXX"),
+    ):  # fmt: skip
+        assert told in ada.ask("POST", f"{ONE}/change/plan", **fields(world, **new | wrong)).text, wrong
+    assert declared(world) == before
+    answer = ada.ask("POST", f"{ONE}/change", **fields(world, **new))
+    assert answer.headers["location"] == f"{ONE}?done=changed", "no button takes it away again"
+    found = declared(world)["targets"]
+    assert found.keys() == {"eu", "na1"} and found["eu"] == before["targets"]["eu"]
+    deployments = found["na1"]["spec"]["deployments"]
+    assert (deployments["minReplicas"], deployments["selectors"][0]["values"]) == (2, ["LAX"])
+    assert 'name="cities:na1" value="LAX"' in ada.get(f"{ONE}/change")
+    world.settle()
+
+
+def test_a_virtual_machine_is_changed_by_fields_of_its_own(world: World, ada: Visitor) -> None:
+    """User data and keys where a container has an environment. A form that is sent as it came changes nothing, however
+    a browser ends lines; what is no text is left alone.
+    """
+    for tag in (1, 2):
+        brought(world, f"debian/{tag}")
+    world.platform.machine_images.stop()
+    said, key = "#!/bin/sh\n\necho \u00e9\n", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3Yw me@example"
+    body = world.body("vm", cities=("AMS",), replicas=1, anycast=False)
+    unit = body["workload"]["spec"].pop("containers")["web"]
+    unit |= {"image": "default/debian:1", "userData": b64encode(said.encode()).decode(), "sshKeys": [key]}
+    body["workload"]["spec"]["virtualMachines"] = {"vm": unit}
+    world.send("POST", BASE, body)
+    at = f"{ONE.removesuffix('web')}vm"
+    page = ada.get(f"{at}/change")
+    assert "<option selected>default/debian:1" in page and "<option>default/debian:2" in page
+    assert said in html.unescape(page) and key in page and 'name="env:' not in page and 'name="secrets:' not in page
+
+    def vm() -> Any:
+        return world.get(f"{BASE}/vm")["workload"]["spec"]["virtualMachines"]["vm"]
+
+    def sent(**more: str) -> dict[str, Any]:
+        version = world.get(f"{BASE}/vm")["workload"]["metadata"]["version"]
+        plain = {"image:vm": "default/debian:1", "ports:vm": "80", "cities:eu": "AMS", "replicas:eu": "1"}
+        typed = {"user-data:vm": said.replace("\n", "\r\n"), "ssh-keys:vm": key}
+        return {"version": version, **plain, **typed, **more}
+
+    assert "Nothing would change" in ada.ask("POST", f"{at}/change/plan", **sent()).text
+    new = {"image:vm": "default/debian:2", "user-data:vm": "#!/bin/sh\r\ntrue\r\n", "ssh-keys:vm": ""}
+    answer = ada.ask("POST", f"{at}/change", **sent(**new))
+    assert answer.status_code == 303, answer.text
+    found = vm()
+    assert found["image"] == "default/debian:2" and b64decode(found["userData"]) == b"#!/bin/sh\ntrue\n"
+    assert "sshKeys" not in found
+    binary = b64encode(b"\xff\xfe").decode()
+    changed = world.get(f"{BASE}/vm")["workload"]
+    changed["spec"]["virtualMachines"]["vm"]["userData"] = binary
+    world.send("PUT", f"{BASE}/vm", {"workload": changed})
+    assert "is no text" in ada.get(f"{at}/change")
+    form = {k: v for k, v in sent(**{"image:vm": "default/debian:2", "ports:vm": "81"}).items() if "user" not in k}
+    assert ada.ask("POST", f"{at}/change", **form).status_code == 303
+    assert vm()["userData"] == binary and vm()["ports"].keys() == {"port-81-tcp"}
 
 
 def test_revisions_say_what_they_changed_and_what_going_back_would(world: World, ada: Visitor) -> None:

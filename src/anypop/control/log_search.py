@@ -160,7 +160,7 @@ class LogSearch:
                                 if not isinstance(one, _End):
                                     await news.put(one)
                 except (Refused, WorldError, Invalid) as error:
-                    why = str(error)
+                    why = _told(error)
             if not silent:
                 await news.put(Silent(host=host, why=why))
             silent = True
@@ -211,20 +211,25 @@ class _Host:
                 self._held = frame[::-1]
             one = self._held.pop() if self._held else None
         except (Refused, WorldError, Invalid) as error:
-            self.why = str(error)
+            self.why = _told(error)
             return
         except TimeoutError:
-            self.why = f"host {self.name} is too slow"
+            self.why = "it is too slow"
             return
         if isinstance(one, Row):
             self.head = one
         elif isinstance(one, _End):
             self.end = one
         else:
-            self.why = f"host {self.name} ended its answer early"
+            self.why = "it ended its answer early"
 
     async def close(self) -> None:
         await self._frames.aclose()
+
+
+def _told(error: Exception) -> str:
+    """Why a host tells nothing; which one it is stands beside it."""
+    return error.why if isinstance(error, WorldError) else str(error)
 
 
 async def _merged(hosts: list[_Host], most: int, found: Found) -> None:

@@ -121,7 +121,7 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
         wish=made,
         refused=_by_field(refused),
         continents=continents,
-        images=await _images(visit),
+        images=await images(visit),
         marks=world.marks(cities),
         book=book,
         quote=quote,
@@ -133,7 +133,7 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
     )
 
 
-async def _images(visit: Visit) -> list[str]:
+async def images(visit: Visit) -> list[str]:
     """What a virtual machine of this stack may be made from: each family, which means its newest, and each tag."""
     stack = visit.request.path_params["stack"]
     found = await visit.api.get("workload/v1/stacks", stack, "images", **{"page_request.first": 1000})

@@ -50,9 +50,8 @@ def wish(form: Form) -> Wish:
         name=form.get("name", "").strip(),
         image=form.get("machine-image" if machine else "image", "").strip(),
         machine=machine,
-        # browsers send CR LF, and a script that begins with #! runs with neither
-        user_data=form.get("user-data", "").replace("\r\n", "\n") if machine else "",
-        ssh_keys=tuple(filter(None, map(str.strip, form.get("ssh-keys", "").splitlines()))) if machine else (),
+        user_data=typed(form.get("user-data", "")) if machine else "",
+        ssh_keys=lines(form.get("ssh-keys", "")) if machine else (),
         ports=ports(form.get("ports", ""), wrong),
         env={} if machine else pairs(form.get("env", ""), "env", wrong),
         secrets={} if machine else pairs(form.get("secrets", ""), "secrets", wrong),
@@ -61,6 +60,20 @@ def wish(form: Form) -> Wish:
         anycast=form.get("anycast", "") == "on",
         wrong=wrong,
     )
+
+
+def typed(text: str) -> str:
+    """What was typed: browsers send CR LF, and a script that begins with #! runs with neither."""
+    return text.replace("\r\n", "\n")
+
+
+def lines(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.splitlines())))
+
+
+def encoded(text: str) -> str:
+    """User data as the API takes it."""
+    return base64.b64encode(text.encode()).decode()
 
 
 def ports(text: str, wrong: dict[str, str]) -> tuple[tuple[int, str], ...]:
@@ -118,7 +131,7 @@ def document(wish: Wish, sizes: Sequence[Mapping[str, Any]], continents: Mapping
     if env:
         container["env"] = env
     if wish.user_data:
-        container["userData"] = base64.b64encode(wish.user_data.encode()).decode()
+        container["userData"] = encoded(wish.user_data)
     if wish.ssh_keys:
         container["sshKeys"] = list(wish.ssh_keys)
     made: dict[str, Any] = {"name": wish.name, "slug": wish.name}
@@ -128,7 +141,7 @@ def document(wish: Wish, sizes: Sequence[Mapping[str, Any]], continents: Mapping
         "virtualMachines" if wish.machine else "containers": {"app": container},
         "networkInterfaces": [{"network": "default", "ipFamilies": ["IPv4", "IPv6"]}],
     }
-    made["targets"] = {name: _target(cities, count) for name, cities, count in targets(wish, continents)}
+    made["targets"] = {name: target(cities, count) for name, cities, count in targets(wish, continents)}
     return made
 
 
@@ -145,7 +158,7 @@ def targets(wish: Wish, continents: Mapping[str, str]) -> list[tuple[str, list[s
     return found
 
 
-def _target(cities: Iterable[str], count: int) -> dict[str, Any]:
+def target(cities: Iterable[str], count: int) -> dict[str, Any]:
     selectors = [{"key": "cityCode", "operator": "in", "values": list(cities)}]
     return {"spec": {"deploymentScope": "cityCode", "deployments": {"minReplicas": count, "selectors": selectors}}}
 

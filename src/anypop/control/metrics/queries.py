@@ -123,4 +123,5 @@ async def _ask(
                 found.labels[key] = labels
                 found.points[key] += series.points
     except (Refused, WorldError, Invalid) as error:
-        found.missing.append(f"host {host}: {error}")
+        why = error.why if isinstance(error, WorldError) else error  # what was tried is known: it was asked
+        found.missing.append(f"host {host}: {why}")
