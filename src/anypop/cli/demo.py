@@ -19,7 +19,7 @@ from anypop.cli import declaration, portal, probes, reasons, rollouts, views, wa
 from anypop.cli.call import Call, called
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
-from anypop.lab import build, platform
+from anypop.lab import build, metrics, platform
 from anypop.lab.leftovers import left_behind
 from anypop.lab.serving import until_serving
 from anypop.lab.topology_read import load
@@ -33,6 +33,7 @@ CLICKS = (
     f"Workloads, {WORKLOAD}: its instances by city, as they are now. Set na1 to 3 under Scale, and watch them start.",
     "Map: which PoP each vantage reaches, and why. Test now asks them anew.",
     "Restart all: city by city, and no request is lost.",
+    "Metrics: what instances use, and what the demo did to them; shorter and longer times, by PoP or by instance.",
     "Create: click cities on the map, and see the price before the button.",
     "Costs: what it costs so far, and at the end of the month.",
     "Activity: all that this demo did, with its reasons; Audit log: who asked for it.",
@@ -345,8 +346,11 @@ def run(call: Call, wish: Wish) -> dict[str, Any]:
             prefix=wish.prefix,
             api_port=wish.api_port,
             registry_port=wish.registry_port,
+            store=True,
             progress=progress,
         )
+        if not place.metrics_port:
+            call.screen.note(metrics.NONE)
         ready = time.monotonic() - began
         call.screen.preview(f"{ready:6.2f} s  ready: {place.api}")
         story = Story(call, place)

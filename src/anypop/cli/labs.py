@@ -93,7 +93,7 @@ def register(root: typer.Typer) -> None:
     ) -> None:
         """Start an internet and the platform on this machine (as root); what runs already is left alone."""
         from anypop.control import public_certificate  # noqa: PLC0415 - see above
-        from anypop.lab import platform  # noqa: PLC0415
+        from anypop.lab import metrics, platform  # noqa: PLC0415
 
         is_new = not (call.folder / "client.json").exists()
         names = tuple(public_name or ())
@@ -114,7 +114,7 @@ def register(root: typer.Typer) -> None:
             progress=lambda step: call.screen.note(f"starting: {step}"),
         )
         if not place.metrics_port and not no_store:
-            call.screen.note("no store of metrics: charts come from the hosts (apt-get install prometheus)")
+            call.screen.note(metrics.NONE)
         again = called() + (f" --state {place.state}" if place.state != platform.DEFAULT_STATE else "")
         targets = f"--target all={','.join(place.cities)}"
         data = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(place).items()} | {

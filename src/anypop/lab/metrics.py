@@ -15,6 +15,9 @@ INTERVAL_S = 5  # a lab is looked at while things happen
 RETENTION = "15d"
 
 
+NONE = "no store of metrics: charts come from the hosts (apt-get install prometheus)"
+
+
 def is_here() -> bool:
     """Whether this machine has the server."""
     return shutil.which("prometheus") is not None
