@@ -8,19 +8,22 @@ rows every network is put somewhere by lot: it measures time, not truth.
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from anypop.advice import graph_files, plans
 from anypop.model.cities import find_city
 from anypop.model.names import CityCode
 from anypop.routing.catchment.predict import judged, site_weights
 from anypop.routing.catchment.search import search
 from anypop.routing.catchment.sessions import Announcements, Session, seeds_of
-from anypop.routing.engine.propagate import Engine
+from anypop.routing.engine.change import fresh_change, respread, start_from, take_back
+from anypop.routing.engine.propagate import Engine, Prepared
 from anypop.routing.internet.generate import EXCHANGES, SHARES, generate
 from anypop.routing.internet.places import Places
 from anypop.routing.internet.relationships import Relationships, read_relationships
@@ -93,9 +96,10 @@ def places(internet: Internet, seed: int = 2) -> Places:
 
 
 def rows() -> Iterable[Row]:
-    """Rows `load`, `propagate`, `propagate_ties`, `propagate_two_level`, `search_single`, `search_two_level`,
-    `memory`.
+    """Rows `first_predict`, `predict`, `load`, `propagate`, `propagate_ties`, `propagate_two_level`,
+    `propagate_change`, `search_single`, `search_two_level`, `doctor_london`, `memory`.
     """
+    first, again, bare = _commands()
     loads, (links, internet) = _timed(load, 3)
     up = uplinks(internet)
     engine = Engine(internet)
@@ -127,14 +131,7 @@ def rows() -> Iterable[Row]:
 
     wide = build_internet(links, places(internet))
     wide_engine = Engine(wide)
-    announcements = Announcements(
-        asn=64500,
-        sessions=tuple(
-            Session(pop=CityCode(pop), upstream=f"AS{asn}", asn=asn)
-            for pop, some in zip(POPS, up.upstreams, strict=True)
-            for asn in some
-        ),
-    )
+    announcements = _announced(up)
     assert all(find_city(pop) for pop in POPS)
     wide_prepared = wide_engine.prepare(seeds_of(wide, announcements))
     wide_engine.spread(wide_prepared)
@@ -151,6 +148,7 @@ def rows() -> Iterable[Row]:
         homes=announcements.pops,
     )
     search(engine, single, threads=1)  # compiles
+    changes = _changes(engine, prepared)
     searched, found = _timed(lambda: search(engine, single), 3)
     searched_wide, _ = _timed(lambda: search(wide_engine, broad), 3)
     assert len(found) == SESSIONS * 4
@@ -160,15 +158,19 @@ def rows() -> Iterable[Row]:
     tried = [len(findings.repairs) * sum(two_level) / len(two_level)]
     ours, theirs = _megabytes("ours"), _megabytes("oracle")
 
+    imports = "a Python that imports numpy"
+    yield row("first_predict", first, unit="s", against=imports, floor=bare, below=3)
+    yield row("predict", again, unit="s", against=imports, floor=bare, below=1)
     yield row("load", loads, unit="s", against="BGPy", floor=[oracle_load])
-    yield row("propagate", _ms(plain), unit="ms", against="BGPy", floor=_ms(oracle_runs), below=3)
+    yield row("propagate", _ms(plain), unit="ms", against="BGPy", floor=_ms(oracle_runs), below=1)
     faster = [sum(oracle_runs) / len(oracle_runs) / seconds for seconds in plain]
     yield row("times_faster_than_bgpy", faster, unit="x", at_least=1000)
-    yield row("propagate_ties", _ms(ties), unit="ms", against="BGPy, without ties", floor=_ms(oracle_runs), below=6)
+    yield row("propagate_ties", _ms(ties), unit="ms", against="BGPy, without ties", floor=_ms(oracle_runs), below=2)
     yield row("propagate_two_level", _ms(two_level), unit="ms", against="one level, with ties", floor=_ms(ties))
+    yield row("propagate_change", _ms(changes), unit="ms", against="one level, the whole", floor=_ms(plain), below=1)
     once = [4 * SESSIONS * sum(plain) / len(plain)]
-    yield row("search_single", searched, unit="s", against="428 propagations one by one", floor=once, below=2)
-    yield row("search_two_level", searched_wide, unit="s", against="428 propagations one by one", floor=once, below=10)
+    yield row("search_single", searched, unit="s", against="428 propagations one by one", floor=once, below=0.2)
+    yield row("search_two_level", searched_wide, unit="s", against="428 propagations one by one", floor=once, below=0.3)
     yield row(
         "doctor_london",
         examined,
@@ -177,6 +179,65 @@ def rows() -> Iterable[Row]:
         floor=tried,
     )
     yield row("memory", [ours], unit="MB", against="BGPy", floor=[theirs], below=300)
+
+
+def _changes(engine: Engine, prepared: Prepared) -> list[float]:
+    """Seconds of each single change, worked out from the present state and taken back."""
+    engine.spread(prepared, ties=False)
+    change = fresh_change(engine.graph, SESSIONS)
+    start_from(engine.graph, prepared.sown, engine.state, change)
+    samples = []
+    for index in range(SESSIONS):
+        for prepends in (-1, 1, 2, 3):
+            after = prepared.variant({index: prepends})
+            which = np.array([index], dtype=np.int32)
+            began = time.perf_counter()
+            touched = respread(engine.graph, after.sown, after.actions, engine.state, change, which)
+            take_back(engine.state, change, touched)
+            samples.append(time.perf_counter() - began)
+    return samples[1:]  # the first one loads the compiled code
+
+
+def _commands() -> tuple[list[float], list[float], list[float]]:
+    """Seconds of `anypop catchment predict` in processes of their own: with nothing kept but what the set-up compiled;
+    with the graph kept; and of a Python that imports numpy, beside them.
+    """
+    from anypop.routing import ready  # noqa: PLC0415 - it compiles
+
+    ready.main()  # as script/setup does
+    first: list[float] = []
+    again: list[float] = []
+    bare: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        graph = dataset() or Path(folder, "graph.txt")
+        if not graph.exists():
+            graph.write_text(graph_files.serial_1(generate(GENERATED, 7).relationships, about="invented"))
+        plan = Path(folder, "plan.yaml")
+        plan.write_text(plans.write(_announced(uplinks(build_internet(read_relationships(graph.read_bytes(), ""))))))
+        command = (Path(sys.executable).with_name("anypop"), "catchment", "predict", "--graph", graph, "--plan", plan)
+        for number in range(5):
+            environment = os.environ | {"XDG_CACHE_HOME": f"{folder}/{number}"}
+            for samples in (first, again):
+                samples.append(_process(command, environment))
+            bare.append(_process((sys.executable, "-c", "import numpy"), environment))
+    return first, again, bare
+
+
+def _process(command: Sequence[str | Path], environment: Mapping[str, str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, env=environment, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def _announced(up: Uplinks) -> Announcements:
+    return Announcements(
+        asn=64500,
+        sessions=tuple(
+            Session(pop=CityCode(pop), upstream=f"AS{asn}", asn=asn)
+            for pop, some in zip(POPS, up.upstreams, strict=True)
+            for asn in some
+        ),
+    )
 
 
 def _timed(work: Callable[[], T], runs: int) -> tuple[list[float], T]:

@@ -2,8 +2,8 @@
 
 In this order: the files that were named; ANYPOP_GRAPH, ANYPOP_OVERRIDES, ANYPOP_FOOTPRINT; `graph.yaml` in a folder
 (`graph:`, `overrides:`, `footprint:`, `weights:`, `observations:`, `history:`, relative to it); a lab's own topology,
-where a lab is in that folder. Reads these files and nothing else. A graph of 75,000 networks loads in 0.6 s of one
-core, so none is kept. Numpy is imported by what loads, not by what only looks for files.
+where a lab is in that folder. Reads these files and nothing else, but for a large graph that was loaded before
+(`kept_graph`). Numpy is imported by what loads, not by what only looks for files.
 """
 
 from collections.abc import Callable, Mapping
@@ -141,17 +141,20 @@ def load(found: Sources, topology: Topology | None = None) -> Graph:
 
 def _part(problems: list[Problem], path: File, read: Callable[[bytes, str], T], default: T) -> T:
     """One file's content; `default` where none was named, or where it is wrong, which `problems` then say."""
-    if path is None:
-        return default
+    return default if path is None else _checked(problems, lambda: read(_bytes(path), str(path)), default)
+
+
+def _checked(problems: list[Problem], read: Callable[[], T], default: T) -> T:
     try:
-        return read(_bytes(path), str(path))
+        return read()
     except Invalid as error:
         problems.extend(error.problems)
         return default
 
 
 def _of_files(found: Sources, problems: list[Problem]) -> "tuple[Internet | None, tuple[str, ...]]":
-    from anypop.routing.internet.places import NOWHERE, read_places  # noqa: PLC0415 - see `load`
+    from anypop.advice import kept_graph  # noqa: PLC0415 - see `load`
+    from anypop.routing.internet.places import NOWHERE, read_places  # noqa: PLC0415
     from anypop.routing.internet.relationships import (  # noqa: PLC0415
         Relationships,
         apply_overrides,
@@ -160,20 +163,34 @@ def _of_files(found: Sources, problems: list[Problem]) -> "tuple[Internet | None
     )
     from anypop.routing.internet.world import build_internet  # noqa: PLC0415
 
-    links: Relationships | None = _part(problems, found.graph, read_relationships, None)
+    files = (found.graph, found.overrides, found.footprint)
+    contents = {path: _part(problems, path, lambda data, file: data, None) for path in files}
+    name = kept_graph.digest([*(contents[path] for path in files), *(str(path).encode() for path in files)])
+    if all(path is None or contents[path] is not None for path in files):
+        before = kept_graph.kept(name)
+        if before is not None:
+            return before
+
+    def part(path: File, read: Callable[[bytes, str], T], default: T) -> T:
+        content = contents[path]
+        return default if content is None else _checked(problems, lambda: read(content, str(path)), default)
+
+    links: Relationships | None = part(found.graph, read_relationships, None)
     if links is not None:
         base = links
-        links = _part(
-            problems,
+        links = part(
             found.overrides,
             lambda data, file: apply_overrides(base, read_relationships(data, file, overrides=True)),
             base,
         )
-    places = _part(problems, found.footprint, lambda data, file: read_places(_text(data, file), file), NOWHERE)
+    places = part(found.footprint, lambda data, file: read_places(_text(data, file), file), NOWHERE)
     if problems or links is None:
         return None, ()
+    internet = build_internet(links, places)
     # Such a loop is an error of the data that still propagates: said, not refused.
-    return build_internet(links, places), tuple(str(problem) for problem in provider_loops(links))
+    warnings = tuple(str(problem) for problem in provider_loops(links))
+    kept_graph.keep(name, internet, warnings)
+    return internet, warnings
 
 
 def read_weights(text: str, file: str) -> dict[int, float]:

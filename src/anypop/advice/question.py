@@ -7,6 +7,8 @@ that can be compared, since all count the same PoPs as somebody's nearest. Pure.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from anypop.advice import history, what_if
 from anypop.advice.graph import Graph
 from anypop.advice.known import Known
@@ -17,6 +19,7 @@ from anypop.model.sessions import Announcements
 from anypop.routing.catchment.diff import Diff, diff
 from anypop.routing.catchment.predict import Prediction, predict
 from anypop.routing.catchment.sessions import seeds_of
+from anypop.routing.catchment.strays import networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,13 @@ def _notes(graph: Graph, announcements: Announcements, found: Prediction) -> Ite
     yield from dict.fromkeys(_elsewhere(graph, announcements))
     if not found.outcome.stable:
         yield "the preferences asked for never come to rest: what is shown is one moment of it"
+    if found.outcome.others:
+        ends = (found.outcome.pop_index(), *(end.pop_index() for end in found.outcome.others))
+        moved = np.any([end != ends[0] for end in ends[1:]], axis=0)
+        yield (
+            f"the preferences asked for have {len(ends)} stable ends at least, and which one holds depends on what is "
+            f"announced first: {networks(graph.internet, moved):,} networks land elsewhere in another"
+        )
 
 
 def _elsewhere(graph: Graph, announcements: Announcements) -> Iterator[str]:

@@ -5,7 +5,7 @@ where everybody lands and how sure that is, and no longer why: the graph's links
 """
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from anypop.model.cities import find_city
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode
 from anypop.routing.catchment.predict import Confidence, Prediction
-from anypop.routing.engine.arrays import NONE
+from anypop.routing.engine.arrays import NONE, masks_of
 from anypop.routing.engine.propagate import Outcome
 from anypop.routing.internet.places import region_of
-from anypop.routing.internet.sites import REGIONS, UNKNOWN_REGION, Int8, Int64, SiteLinks, assemble
+from anypop.routing.internet.sites import REGIONS, UNKNOWN_REGION, Int8, SiteLinks, assemble
 
 KIND = "anypop-prediction"
 _LEVELS = [level.value for level in (Confidence.PINNED, Confidence.SINGLE, Confidence.TIE, Confidence.NO_ROUTE)]
@@ -43,7 +43,7 @@ def write(prediction: Prediction, *, graph: str) -> str:
                 "extra_km": extra,
                 "level": prediction.level.tolist(),
                 "weight": [float(f"{weight:.9g}") for weight in prediction.weight.tolist()],
-                "ties": prediction.outcome.mask.tolist(),
+                "ties": prediction.outcome.bits,
                 **_chances(prediction),
             },
             "learnt": prediction.learnt,
@@ -111,6 +111,7 @@ def _read(data: dict[str, Any], file: str) -> Prediction:
     )
     announcements = plans.read(data["announcements"], file)
     nobody = np.full(number, -1, dtype=np.int32)
+    mask, *masks = masks_of(sites["ties"], len(data["tie_pops"]))
     outcome = Outcome(
         internet=internet,
         seeds=(),
@@ -120,8 +121,9 @@ def _read(data: dict[str, Any], file: str) -> Prediction:
         sender=nobody,
         seed=nobody,
         preference=np.zeros(number, dtype=np.int32),
-        mask=cast(Int64, np.array(sites["ties"], dtype=np.int64)),
+        mask=mask,
         stable=True,
+        masks=tuple(masks),
     )
     return Prediction(
         outcome=outcome,

@@ -102,7 +102,7 @@ class Prediction:
             path=self.outcome.path(site),
             kind=KINDS[kind] if kind != NONE else "",
             confidence=_LEVELS[self.level[site]],
-            ties=self.outcome.ties(site),
+            ties=tuple(sorted({pop for end in (self.outcome, *self.outcome.others) for pop in end.ties(site)})),
             nearest=self.pops[self.nearest[site]] if self.nearest[site] >= 0 else None,
             extra_km=None if np.isnan(extra) else extra,
             weight=float(self.weight[site]),
@@ -213,7 +213,7 @@ def predict(
     its weight among them. `pins`: site to PoP, as `observations.pins_of` makes them. `homes`: the PoPs that count as
     somebody's nearest, default those that announce. Raises `Invalid` for sessions that do not fit the graph.
     """
-    outcome = engine.run(seeds_of(engine.internet, announcements))
+    outcome = engine.run(seeds_of(engine.internet, announcements), ends=True)
     return judged(
         outcome,
         announcements,
@@ -249,7 +249,7 @@ def judged(
     translate = np.array([pops.index(pop) for pop in outcome.pops] + [-1], dtype=np.int32)
     pop = translate[outcome.pop_index()]
     level = np.full(len(internet), _LEVELS.index(Confidence.SINGLE), dtype=np.int8)
-    level[(outcome.mask & (outcome.mask - 1)) != 0] = _LEVELS.index(Confidence.TIE)
+    level[outcome.tied] = _LEVELS.index(Confidence.TIE)
     if pins:
         pop = _pinned(outcome, pop, {site: pops.index(CityCode(name)) for site, name in pins.items() if name in pops})
         level[[site for site, name in pins.items() if name in pops]] = _LEVELS.index(Confidence.PINNED)

@@ -3,11 +3,10 @@ three times.
 
 A prediction in, every change with its cost out, the best first. The cost is the weighted mean of km beyond the
 nearest PoP (a site without a route counts as half the Earth's circumference); without places it is the weight that
-moves. Uses all cores: kernels run side by side in threads.
+moves. Each is worked out from the present state by what it touches, on all cores: kernels run side by side in threads.
 """
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,6 @@ from anypop.model.announce import Mode, Scope
 from anypop.model.sessions import Session
 from anypop.routing.catchment.predict import Prediction, distances
 from anypop.routing.engine.propagate import Engine, Prepared
-from anypop.routing.engine.tally import tally
 from anypop.routing.internet.sites import Float, Int32
 
 MOST_PREPENDS = 3
@@ -52,26 +50,26 @@ def search(engine: Engine, prediction: Prediction, *, threads: int | None = None
         for count in (_WITHHOLD, *range(session.scope.prepend + 1, session.scope.prepend + MOST_PREPENDS + 1))
     ]
     workers = min(threads or os.cpu_count() or 1, max(1, len(wanted)))
-
-    def work(part: Sequence[tuple[int, int]]) -> list[Tried]:
-        own = engine.twin()
-        results = []
-        for index, count in part:
-            variant = prepared.variant({index: count})
-            own.spread(variant, ties=False)
-            total, moved = tally(variant.sown, own.state, cost, none, before)
-            scope = sessions[index].scope
-            scope = replace(scope, mode=Mode.WITHHOLD) if count == _WITHHOLD else replace(scope, prepend=count)
-            results.append(
-                Tried(
-                    session=sessions[index], scope=scope, cost=float(total), gain=now - float(total), moved=int(moved)
-                )
-            )
-        return results
-
     with ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(work, [wanted[i::workers] for i in range(workers)]))
-    return tuple(sorted((tried for part in parts for tried in part), key=lambda t: (t.cost, t.moved)))
+        size = max(1, -(-len(wanted) // workers))
+        parts = [wanted[at : at + size] for at in range(0, len(wanted), size)]
+        found = pool.map(lambda part: engine.twin().tried(prepared, part, cost, none), parts)
+        effects = [effect for part in found for effect in part]
+    tried = [
+        Tried(
+            session=sessions[index],
+            scope=_scope(sessions[index].scope, count),
+            cost=now + dearer,
+            gain=-dearer,
+            moved=moved,
+        )
+        for (index, count), (dearer, moved) in zip(wanted, effects, strict=True)
+    ]
+    return tuple(sorted(tried, key=lambda t: (t.cost, t.moved)))
+
+
+def _scope(now: Scope, count: int) -> Scope:
+    return replace(now, mode=Mode.WITHHOLD) if count == _WITHHOLD else replace(now, prepend=count)
 
 
 def _costs(prediction: Prediction, prepared: Prepared) -> tuple[Float, Float]:

@@ -12,8 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anypop.model.errors import Invalid
-from anypop.routing.actions import ExportTo, KeepInRegion, LocalPreference, Neighbours, NoExportTo, Prepend, Where
+from anypop.routing.actions import (
+    Blackhole,
+    ExportTo,
+    KeepInRegion,
+    LocalPreference,
+    Neighbours,
+    NoExportTo,
+    Prepend,
+    SetMed,
+    Where,
+)
 from anypop.routing.engine.seeds import Policies, Seed
 from anypop.routing.entries import Dictionary
 from anypop.routing.internet.sites import REGIONS, UNKNOWN_REGION, Int8, Int32, Int64, Internet
@@ -22,10 +31,11 @@ UInt8 = npt.NDArray[np.uint8]
 
 NONE = 9
 LONGEST = 250  # AS hops; the longest real paths with prepends are below 100, and routers refuse a few hundred
-MOST_POPS = 63  # bits of a tie mask, a signed number of 64
-LEAF, WIDE = 1, 2  # traits of a site
+MASKED = 63  # PoPs in one mask of ties, a signed number of 64 bits
+WIDE = 2  # a trait of a site
 FREE = 1 << 62
-DENY, ALLOW, PREPEND, KEEP, PREFER = 0, 1, 2, 3, 4
+DENY, ALLOW, PREPEND, KEEP, PREFER, MED, DROP = 0, 1, 2, 3, 4, 5, 6
+WORST_MED = (1 << 32) - 1
 _BITS = {
     Neighbours.CUSTOMERS: 1,
     Neighbours.PEERS: 2,
@@ -40,7 +50,9 @@ _NO_EXPORT, _NO_ADVERTISE = (65535, 65281), (65535, 65282)
 
 class Graph(NamedTuple):
     """The graph. `rank[site]`: its place among all by key, which decides ties. `wide[site]`: its AS has more than one
-    site. `footprint[group]`: bits of the AS's known regions.
+    site. `footprint[group]`: bits of the AS's known regions. `leaf`: sites that tell nobody, most of the Internet;
+    `teller`: all others; `transit`: rows of customers that are no leaves. `judges[site]`: how its AS compares MEDs: 1
+    also those of different neighbours, 2 a missing one as the worst. `serves[site]`: it is a route server.
     """
 
     group: Int32
@@ -60,11 +72,17 @@ class Graph(NamedTuple):
     inner_to: Int32
     inner_km: Int32
     strips: UInt8
+    leaf: Int32
+    teller: Int32
+    transit: Int32
+    transit_to: Int32
+    judges: UInt8
+    serves: UInt8
 
 
 class Sown(NamedTuple):
     """The seeds. `tie`: on the scale of `rank * (seeds + 1)`. `flags`: 1 NO_EXPORT, 2 NO_ADVERTISE. `on`: off means
-    not announced.
+    not announced. `bit`: of its PoP in the masks of ties; 0 while masks are worked out for other PoPs.
     """
 
     site: Int32
@@ -72,21 +90,23 @@ class Sown(NamedTuple):
     length: Int32
     tie: Int32
     pop: Int32
+    bit: Int64
     flags: UInt8
     on: UInt8
 
 
 class Actions(NamedTuple):
     """What ASes do to seeds. Rows `start[book[group] * seeds + seed]` to the next start; `book` -1: the AS does
-    nothing to any seed.
+    nothing to any seed. `meds[0]`: some AS sets MEDs.
     """
 
     book: Int32
     start: Int32
     act: Int8
-    amount: Int32
+    amount: Int64
     whom: Int32
     table: Int64
+    meds: UInt8
 
 
 # What a link looks at, 24 bytes per site, so that a link touches one line of the cache.
@@ -100,7 +120,7 @@ SITE = np.dtype(
         ("done", np.uint8),
         ("kind", np.int8),
         ("bare", np.uint8),  # the communities were stripped on the way
-        # 1 a leaf, that tells nobody: no customers, no siblings, alone in its AS; 2 its AS has other sites
+        # 2: its AS has other sites
         ("traits", np.uint8),
         ("length", np.int16),
         ("entered", np.int8),  # region where the route entered the AS
@@ -125,7 +145,9 @@ REST = np.dtype(
 
 class State(NamedTuple):
     """The result and the working space. `mask`: per site, bits of all PoPs that equally good ways lead to. `order`:
-    sites in the order in which they got their routes. `head`: the first site that waits, per length.
+    sites in the order in which they got their routes. `head`: the first site that waits, per length. `offer`: per site
+    what its customers compare, as `bound` in SITE; -1: it makes a difference between them. For `settle`: the `med` and
+    the `first` AS of each site's route, and the `least` MED that a site hears from each AS.
     """
 
     site: npt.NDArray[np.void]
@@ -133,14 +155,25 @@ class State(NamedTuple):
     mask: Int64
     order: Int32
     head: Int32
+    offer: Int64
+    med: Int64
+    first: Int32
+    least: Int64
 
 
-def graph_arrays(internet: Internet, strips: frozenset[int] = frozenset()) -> Graph:
+def graph_arrays(internet: Internet, policies: Policies) -> Graph:
     """The graph for kernels; shares the arrays of `internet`."""
+
+    def among(asns: frozenset[int]) -> UInt8:
+        return np.isin(internet.asn, np.array(sorted(asns), dtype=np.int64)).astype(np.uint8)
+
     sizes = np.diff(internet.first)
     footprint = np.zeros(len(internet.asns), dtype=np.int32)
     bits = np.where(internet.region < UNKNOWN_REGION, 1 << internet.region.astype(np.int32), 0).astype(np.int32)
     np.bitwise_or.at(footprint, internet.group, bits)
+    silent = _silent(internet)
+    down = internet.customers
+    told = ~silent[down.to]
     return Graph(
         group=internet.group,
         region=internet.region,
@@ -158,17 +191,42 @@ def graph_arrays(internet: Internet, strips: frozenset[int] = frozenset()) -> Gr
         inner=internet.internal.start,
         inner_to=internet.internal.to,
         inner_km=internet.internal.km,
-        strips=np.isin(internet.asn, np.array(sorted(strips), dtype=np.int64)).astype(np.uint8),
+        strips=among(policies.strips),
+        leaf=np.flatnonzero(silent).astype(np.int32),
+        teller=np.flatnonzero(~silent).astype(np.int32),
+        transit=np.concatenate([[0], np.cumsum(told)]).astype(np.int32)[down.start],
+        transit_to=down.to[told],
+        judges=among(policies.always_med) + 2 * among(policies.worst_med),
+        serves=among(policies.servers),
+    )
+
+
+def _silent(internet: Internet) -> npt.NDArray[np.bool_]:
+    """Who tells nobody: no customers, no siblings, alone in its AS."""
+    silent = np.ones(len(internet), dtype=bool)
+    for rows in (internet.customers, internet.siblings, internet.internal):
+        silent &= np.diff(rows.start) == 0
+    return silent
+
+
+def bits_of(pop: Int32, first: int = 0) -> Int64:
+    """The bits of seeds in the masks of the PoPs from `first` on."""
+    here = (pop >= first) & (pop < first + MASKED)
+    return np.where(here, np.int64(1) << np.where(here, pop - first, 0).astype(np.int64), 0)
+
+
+def masks_of(bits: Sequence[int], pops: int) -> tuple[Int64, ...]:
+    """Numbers with a bit for each of so many PoPs as masks: at least one."""
+    one = (1 << MASKED) - 1
+    return tuple(
+        np.array([number >> first & one for number in bits], dtype=np.int64) for first in range(0, max(1, pops), MASKED)
     )
 
 
 def seed_arrays(internet: Internet, seeds: Sequence[Seed]) -> tuple[Sown, tuple[str, ...]]:
-    """The seeds for kernels, and the PoPs in the order of their bits. Raises `Invalid` for more PoPs than a mask has
-    bits.
-    """
+    """The seeds for kernels, and the PoPs in the order of their bits."""
     pops = tuple(sorted({seed.pop for seed in seeds}))
-    if len(pops) > MOST_POPS:
-        raise Invalid.one("pops", f"{len(pops)} PoPs: ties are worked out for {MOST_POPS} at most")
+    pop = np.array([pops.index(seed.pop) for seed in seeds], dtype=np.int32)
     flags = [
         (1 if _NO_EXPORT in seed.communities else 0) | (2 if _NO_ADVERTISE in seed.communities else 0) for seed in seeds
     ]
@@ -178,7 +236,8 @@ def seed_arrays(internet: Internet, seeds: Sequence[Seed]) -> tuple[Sown, tuple[
             kind=np.array([0 if seed.customer else 1 for seed in seeds], dtype=np.int8),
             length=np.array([1 + seed.prepend for seed in seeds], dtype=np.int32),
             tie=_ties(internet.key, [seed.key for seed in seeds]),
-            pop=np.array([pops.index(seed.pop) for seed in seeds], dtype=np.int32),
+            pop=pop,
+            bit=bits_of(pop),
             flags=np.array(flags, dtype=np.uint8),
             on=np.array([seed.announced for seed in seeds], dtype=np.uint8),
         ),
@@ -224,9 +283,10 @@ def action_arrays(internet: Internet, seeds: Sequence[Seed], policies: Policies)
         book=book,
         start=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
         act=table[:, 0].astype(np.int8),
-        amount=table[:, 1].astype(np.int32),
+        amount=table[:, 1].copy(),
         whom=table[:, 2].astype(np.int32),
         table=table[:, 3].copy(),
+        meds=np.array([(table[:, 0] == MED).any()], dtype=np.uint8),
     )
 
 
@@ -257,6 +317,10 @@ def _rows(internet: Internet, book: Dictionary, community: tuple[int, ...]) -> l
             return [(KEEP, REGIONS.index(region), 15, _EVERYWHERE)]
         case LocalPreference(where=where) as action:
             return [(PREFER, action.on_scale, 15, _table(where))]
+        case SetMed(value=value, neighbour=whom):
+            return [(MED, value, _whom(internet, whom), _EVERYWHERE)]
+        case Blackhole():
+            return [(DROP, 0, 15, _EVERYWHERE)]
         case _:
             return []
 
@@ -285,14 +349,15 @@ def fresh_state(internet: Internet) -> State:
     """Working space for one propagation at a time."""
     sites = len(internet)
     site = np.zeros(sites, SITE)
-    silent = np.ones(sites, dtype=bool)
-    for rows in (internet.customers, internet.siblings, internet.internal):
-        silent &= np.diff(rows.start) == 0
-    site["traits"] = np.where(silent, LEAF, np.where(np.diff(internet.internal.start) > 0, WIDE, 0))
+    site["traits"] = np.where(np.diff(internet.internal.start) > 0, WIDE, 0)
     return State(
         site=site,
         rest=np.zeros(sites, REST),
         mask=np.zeros(sites, np.int64),
         order=np.zeros(sites, np.int32),
         head=np.zeros(LONGEST + 2, np.int32),
+        offer=np.zeros(sites, np.int64),
+        med=np.zeros(sites, np.int64),
+        first=np.zeros(sites, np.int32),
+        least=np.zeros(len(internet.asns) + 1, np.int64),
     )

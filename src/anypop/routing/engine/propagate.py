@@ -13,6 +13,9 @@ import numpy as np
 
 from anypop.model.names import CityCode
 from anypop.routing.engine.arrays import (
+    DROP,
+    MASKED,
+    MED,
     NONE,
     PREFER,
     Actions,
@@ -20,16 +23,20 @@ from anypop.routing.engine.arrays import (
     Sown,
     State,
     action_arrays,
+    bits_of,
     fresh_state,
     graph_arrays,
     seed_arrays,
 )
+from anypop.routing.engine.change import fresh_change, start_from, try_each
 from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
 from anypop.routing.engine.settle import settle_masks, settle_ranks
 from anypop.routing.engine.spread import spread
-from anypop.routing.internet.sites import Int8, Int32, Int64, Internet
+from anypop.routing.engine.tally import tally
+from anypop.routing.internet.sites import Bool, Float, Int8, Int32, Int64, Internet
 
 KINDS = ("customer", "peer", "provider")
+TURNS = 4  # orders in which sites choose, tried to find several stable ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +44,10 @@ class Outcome:
     """Where every site ends up.
 
     Per site: `kind` (0 customer, 1 peer, 2 provider, 9 no route), `length` of the AS path as held there, `sender` (a
-    site; -1 - s for seed s), `seed`, `preference`, and `mask`, a bit for each of `pops` that an equally good way
-    leads to. `stable` False: the policies never come to rest.
+    site; -1 - s for seed s), `seed`, `preference`, and `mask`, a bit for each of the first 63 of `pops` that an
+    equally good way leads to; `masks` has those of the next 63, and so on. `stable` False: the policies never come to
+    rest. `dropped`: sites that have a route and throw away what goes there. `others`: other stable ends that were
+    found; which of them a network comes to depends on what was announced first.
     """
 
     internet: Internet
@@ -51,16 +60,45 @@ class Outcome:
     preference: Int32
     mask: Int64
     stable: bool
+    masks: tuple[Int64, ...] = ()
+    dropped: Bool | None = None
+    others: tuple["Outcome", ...] = ()
+
+    def same(self, other: "Outcome") -> bool:
+        """Whether everybody has its route from the same neighbour."""
+        routed = self.kind != NONE
+        return np.array_equal(self.kind, other.kind) and np.array_equal(self.sender[routed], other.sender[routed])
+
+    @property
+    def tied(self) -> Bool:
+        """Per site whether equally good ways lead to several PoPs, or other stable ends to another one."""
+        several: Bool = (self.mask & (self.mask - 1)) != 0
+        some = self.mask != 0
+        for mask in self.masks:
+            several |= ((mask & (mask - 1)) != 0) | (some & (mask != 0))
+            some |= mask != 0
+        for end in self.others:
+            several |= end.pop_index() != self.pop_index()
+        return several
+
+    @property
+    def bits(self) -> list[int]:
+        """Per site a number with a bit for each of `pops` that an equally good way leads to."""
+        found: list[int] = self.mask.tolist()
+        for word, mask in enumerate(self.masks, start=1):
+            found = [bits | more << (MASKED * word) for bits, more in zip(found, mask.tolist(), strict=True)]
+        return found
 
     def pop(self, site: int) -> CityCode | None:
         """Where traffic of a site lands; None without a route."""
         seed = int(self.seed[site])
-        return None if seed < 0 else self.seeds[seed].pop
+        gone = seed < 0 or (self.dropped is not None and self.dropped[site])
+        return None if gone else self.seeds[seed].pop
 
     def ties(self, site: int) -> tuple[CityCode, ...]:
         """All PoPs that equally good ways lead to."""
-        mask = int(self.mask[site])
-        return tuple(pop for bit, pop in enumerate(self.pops) if mask >> bit & 1)
+        masks = (self.mask, *self.masks)
+        return tuple(pop for bit, pop in enumerate(self.pops) if int(masks[bit // MASKED][site]) >> (bit % MASKED) & 1)
 
     def way(self, site: int) -> tuple[int, ...]:
         """The sites from this one on to the last before us; empty without a route."""
@@ -85,7 +123,8 @@ class Outcome:
     def pop_index(self) -> Int32:
         """Per site the index of its PoP in `pops`; -1 without a route."""
         of_seed = np.array([self.pops.index(seed.pop) for seed in self.seeds] + [-1], dtype=np.int32)
-        return of_seed[self.seed]
+        seed = self.seed if self.dropped is None else np.where(self.dropped, -1, self.seed)
+        return of_seed[seed]
 
 
 class Engine:
@@ -94,7 +133,7 @@ class Engine:
     def __init__(self, internet: Internet, policies: Policies = SHIPPED) -> None:
         self.internet = internet
         self.policies = policies
-        self._graph: Graph = graph_arrays(internet, policies.strips)
+        self._graph: Graph = graph_arrays(internet, policies)
         self._state: State = fresh_state(internet)
 
     def twin(self) -> "Engine":
@@ -104,11 +143,34 @@ class Engine:
         other._state = fresh_state(self.internet)
         return other
 
-    def run(self, seeds: Sequence[Seed]) -> Outcome:
-        """One propagation. Raises `Invalid` for more PoPs than a tie mask holds."""
+    def run(self, seeds: Sequence[Seed], *, ends: bool = False) -> Outcome:
+        """One propagation; one more for each further 63 PoPs. `ends`: where preferences may have several stable ends,
+        look for them.
+        """
         prepared = self.prepare(seeds)
-        stable = self.spread(prepared)
-        return self.outcome(prepared, stable)
+        if ends and prepared.ranked:
+            first, *others = self._ends(prepared)
+            return replace(first, others=tuple(others))
+        return self._run(prepared)
+
+    def _ends(self, prepared: "Prepared") -> list[Outcome]:
+        """Different ones that are found when others come first. The first is that of `run`."""
+        found = [self._run(prepared)]
+        for turn in range(1, TURNS):
+            other = self._run(prepared, turn)
+            if found[0].stable and other.stable and not any(other.same(end) for end in found):
+                found.append(other)
+        return found
+
+    def _run(self, prepared: "Prepared", turn: int = 0) -> Outcome:
+        stable = self.spread(prepared, turn=turn)
+        found = self.outcome(prepared, stable)
+        masks = []
+        for first in range(MASKED, len(found.pops), MASKED):
+            later = replace(prepared, sown=prepared.sown._replace(bit=bits_of(prepared.sown.pop, first)))
+            self.spread(later, turn=turn)
+            masks.append(self._state.mask.copy())
+        return replace(found, masks=tuple(masks))
 
     def prepare(self, seeds: Sequence[Seed]) -> "Prepared":
         """Seeds as arrays, ready for `spread`."""
@@ -119,23 +181,56 @@ class Engine:
             pops=tuple(map(CityCode, pops)),
             sown=sown,
             actions=actions,
-            ranked=bool((actions.act == PREFER).any()),
+            ranked=bool(((actions.act == PREFER) | (actions.act == MED)).any() or self.policies.servers),
         )
 
-    def spread(self, prepared: "Prepared", *, ties: bool = True) -> bool:
+    def spread(self, prepared: "Prepared", *, ties: bool = True, turn: int = 0) -> bool:
         """Propagate into the engine's own arrays, with or without the masks of equally good PoPs. False: no stable
-        end.
+        end. `turn`: as `settle_ranks` has it.
         """
         spread(self._graph, prepared.sown, prepared.actions, self._state, ties)
         if not prepared.ranked:
             return True
+        everybody = bool(prepared.actions.meds[0] or self.policies.servers)
         # A site that comes to rest chooses a handful of times; hundreds of times means that it never will.
-        stable = bool(
-            settle_ranks(self._graph, prepared.sown, prepared.actions, self._state, 200 * len(self.internet) + 1000)
-        )
+        limit = 200 * len(self.internet) + 1000
+        stable = bool(settle_ranks(self._graph, prepared.sown, prepared.actions, self._state, everybody, turn, limit))
         if ties:
             settle_masks(self._graph, prepared.sown, prepared.actions, self._state)
         return stable
+
+    def tried(
+        self, prepared: "Prepared", changes: Sequence[tuple[int, int]], cost: Float, none: Float
+    ) -> list[tuple[float, int]]:
+        """What each change alone does: seed and its prepends, -1 for withheld. Out: by how much the sum of costs grows,
+        and how many sites land elsewhere. `cost`: a row per site, a column per PoP; `none`: without a route.
+        """
+        self.spread(prepared, ties=False)
+        if prepared.ranked:
+            return self._one_by_one(prepared, changes, cost, none)
+        which, prepends = (np.array(column, dtype=np.int32) for column in zip(*changes, strict=True))
+        own = prepared.variant({})  # tried in place, in another thread's sight otherwise
+        change = fresh_change(self._graph, len(prepared.seeds))
+        start_from(self._graph, own.sown, self._state, change)
+        dearer, moved = np.zeros(len(which)), np.zeros(len(which), dtype=np.int32)
+        try_each(
+            self._graph, own.sown, own.actions, self._state, change, which, prepends, cost, none, dearer, moved
+        )  # fmt: skip
+        return list(zip(dearer.tolist(), moved.tolist(), strict=True))
+
+    def _one_by_one(
+        self, prepared: "Prepared", changes: Sequence[tuple[int, int]], cost: Float, none: Float
+    ) -> list[tuple[float, int]]:
+        """Where preferences are set by communities: each time the whole graph."""
+        before = replace(self.outcome(prepared, stable=True), dropped=None).pop_index()
+        now, _ = tally(prepared.sown, self._state, cost, none, before)
+        found = []
+        for index, prepends in changes:
+            variant = prepared.variant({index: prepends})
+            self.spread(variant, ties=False)
+            total, moved = tally(variant.sown, self._state, cost, none, before)
+            found.append((float(total - now), int(moved)))
+        return found
 
     @property
     def graph(self) -> Graph:
@@ -161,7 +256,21 @@ class Engine:
             preference=rest["preference"].astype(np.int32),
             mask=self._state.mask.copy(),
             stable=stable,
+            dropped=self._dropped(prepared),
         )
+
+    def _dropped(self, prepared: "Prepared") -> Bool | None:
+        """Who throws away what goes to his route, since a community asks him to (RFC 7999); None: nobody."""
+        actions, number = prepared.actions, len(prepared.seeds)
+        if not (actions.act == DROP).any():
+            return None
+        rows = np.repeat(np.arange(len(actions.start) - 1), np.diff(actions.start))
+        drops = np.isin(np.arange(len(actions.start) - 1), rows[actions.act == DROP]).reshape(-1, number)
+        book = actions.book[self.internet.group]
+        site, seed = self._state.site, self._state.rest["seed"]
+        obeys: Bool = (book >= 0) & (seed >= 0) & (site["bare"] == 0) & (site["done"] == 2)
+        obeys &= drops[np.maximum(book, 0), np.maximum(seed, 0)]
+        return obeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

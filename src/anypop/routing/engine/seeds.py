@@ -34,12 +34,17 @@ class Seed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
     """`books`: what communities mean to the ASes that have a dictionary; all others know the well-known ones
-    (`common`). `strips`: ASes that send routes on without communities.
+    (`common`). Of ASes: `strips`, which send routes on without communities; `always_med`, which compare the MED of
+    routes from different neighbours too, and `worst_med`, to which a missing MED is the highest and not 0; `servers`,
+    route servers of exchanges, which tell each peer of all others and leave their number out of the path (RFC 7947).
     """
 
     books: Mapping[int, Dictionary] = field(default_factory=lambda: {asn: for_asn(asn) for asn in known_asns()})
     common: Dictionary = field(default_factory=lambda: Dictionary(asn=0, name="", entries=well_known()))
     strips: frozenset[int] = field(default_factory=frozenset)
+    always_med: frozenset[int] = field(default_factory=frozenset)
+    worst_med: frozenset[int] = field(default_factory=frozenset)
+    servers: frozenset[int] = field(default_factory=frozenset)
 
     def dictionary(self, asn: int) -> Dictionary:
         """What communities mean to an AS."""

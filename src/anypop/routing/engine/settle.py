@@ -1,14 +1,25 @@
-"""The compiled engine, part two: local preference set by communities.
+"""The compiled engine, part two: local preference and MED set by communities, and route servers of exchanges.
 
-Starts from what `spread` found and lets sites choose again by the full rank (preference, length, outside before
+Starts from what `spread` found and lets sites choose again by the full rank (preference, length, MED, outside before
 inside, nearest exit, key) until nothing changes: a worklist, first the sites whose AS acts on preference, then
 whoever hears of a change. Also unites the masks of equally good routes once the choice stands. Touches nothing but
 the arrays it is given.
 """
 
-# ruff: noqa: PLR0917, PLR0915 - a compiled function takes its arrays by position, and what runs per link calls little
+# ruff: noqa: PLR0917 - a compiled function takes its arrays by position, and what runs per link calls little
 
-from anypop.routing.engine.arrays import LONGEST, NONE, PREFER, Actions, Graph, Sown, State
+from anypop.routing.engine.arrays import (
+    FREE,
+    LONGEST,
+    MED,
+    NONE,
+    PREFER,
+    WORST_MED,
+    Actions,
+    Graph,
+    Sown,
+    State,
+)
 from anypop.routing.engine.compiled import kernel
 from anypop.routing.engine.spread import carried, toll
 from anypop.routing.internet.sites import Int32
@@ -49,86 +60,140 @@ def follow(g: Graph, s: State, u: int, group: int) -> int:
 
 
 @kernel
+def candidate(
+    g: Graph, a: Sown, t: Actions, s: State, v: int, source: int, j: int
+) -> tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]:
+    """What site v makes of the j-th route of one `source`: 0 to 4 as `neighbours` has them, 5 our own announcements.
+
+    (1 it is offered, 2 it is old news, 0 neither; local preference; length; 1 when from inside; distance to the exit;
+    tie; sender; seed; kind; 1 when bare; region where it entered; MED, -1 for none; the neighbour AS, -1: we.)
+    """
+    seeds = len(a.site)
+    nothing = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1)
+    if source == 5:
+        if a.site[j] != v or not a.on[j]:
+            return nothing
+        lp = preference(g, t, v, a.kind[j], j, seeds, g.region[v], 0)
+        return 1, lp, a.length[j], 0, 0, a.tie[j], -1 - j, j, a.kind[j], 0, g.region[v], -1, -1
+    u = neighbours(g, source)[1][j]
+    here = s.site[u]
+    serves = g.serves[u]
+    # to a provider or a peer u tells customers' routes alone, unless it is a route server
+    if here.done != 2 or (source < 2 and here.kind != 0 and not serves):
+        return nothing
+    through = follow(g, s, u, -1 if source == 4 else g.group[v])
+    if through:
+        return through & 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1
+    seed = s.rest[u].seed
+    tie = g.rank[u] * (seeds + 1)
+    if source == 4:
+        if not here.external or a.flags[seed] & 2 or (here.bare == 0 and not carried(g, t, u, v, seed, seeds)):
+            return nothing
+        entered = g.region[u]
+        lp = preference(g, t, v, here.kind, seed, seeds, entered, here.bare)
+        return (
+            1, lp, here.length, 1, g.inner_km[j], tie, u, seed, here.kind, here.bare, entered, s.med[u], s.first[u],
+        )  # fmt: skip
+    if a.flags[seed]:
+        return nothing
+    relation = 4 if source == 0 else 2 if source == 1 else 1 if source == 2 else 8
+    extra = 0
+    med = -1
+    if here.bare == 0:
+        extra = toll(g, t, u, g.group[v], relation, seed, seeds, here.entered)
+        if extra < 0:
+            return nothing
+        med = med_of(g, t, u, g.group[v], relation, seed, seeds)
+    kind = here.kind if source == 3 else source
+    length = here.length + extra + (0 if serves else 1)
+    first = s.first[u] if serves and extra == 0 else g.group[u]
+    bare = 1 if here.bare or g.strips[u] else 0
+    lp = preference(g, t, v, kind, seed, seeds, g.region[v], bare)
+    return 1, lp, length, 0, 0, tie, u, seed, kind, bare, g.region[v], med, first
+
+
+@kernel
+def med_of(g: Graph, t: Actions, u: int, to: int, relation: int, seed: int, seeds: int) -> int:
+    """With which MED site u sends a route of `seed` to the AS `to`: the lowest that a community asks for; -1: none."""
+    book = t.book[g.group[u]]
+    if book < 0:
+        return -1
+    found = -1
+    for row in range(t.start[book * seeds + seed], t.start[book * seeds + seed + 1]):
+        whom = t.whom[row]
+        meant = whom - 16 == to if whom >= 16 else (whom & relation) != 0
+        if t.act[row] == MED and meant and (found < 0 or t.amount[row] < found):
+            found = t.amount[row]
+    return found
+
+
+@kernel
 def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> int:
     """Site v looks at all that its neighbours offer now, stores its choice, and returns 1 when that is news to
     others, plus 2 when it passed over old news and must look again.
 
     `ties_only`: the choice stands; only the mask of what is equally good is worked out, and the return value says
-    whether it grew.
+    whether it grew. Where MEDs are set, v looks four times: for the best preference and length, for the lowest MED of
+    each neighbour AS (of all together where v's AS compares always) among those, for the best that has it, and to
+    forget those MEDs.
     """
-    seeds = len(a.site)
     # A rank is (minus preference, length, 1 when from inside, distance to the exit, tie): lower is better.
     best = (1 << 30, 0, 0, 0, 0)
-    best_sender, best_seed, best_kind, best_bare, best_entered = -1, -1, NONE, 0, 0
+    best_sender, best_seed, best_kind, best_bare, best_entered, best_med, best_first = -1, -1, NONE, 0, 0, -1, -1
+    head = 1 << 62
+    always = g.judges[v] & 1
+    missing = WORST_MED if g.judges[v] & 2 else 0
     mask = 0
     again = 0
-    for i in range(seeds):
-        if a.site[i] == v and a.on[i]:
-            lp = preference(g, t, v, a.kind[i], i, seeds, g.region[v], 0)
-            rank = (-lp, a.length[i], 0, 0, a.tie[i])
-            if rank[:4] < best[:4]:
-                mask = 0
-            if rank[:4] <= best[:4]:
-                mask |= 1 << a.pop[i]
-            if rank < best:
-                best, best_sender, best_seed, best_kind, best_bare, best_entered = (
-                    rank,
-                    -1 - i,
-                    i,
-                    a.kind[i],
-                    0,
-                    g.region[v],
+    turns = 4 if t.meds[0] else 1
+    for turn in range(turns):
+        for source in range(6):
+            begin, end = 0, len(a.site)
+            if source < 5:
+                start, _ = neighbours(g, source)
+                begin, end = start[v], start[v + 1]
+            for j in range(begin, end):
+                offered, lp, length, inside, km, tie, sender, seed, kind, bare, entered, med, first = candidate(
+                    g, a, t, s, v, source, j
                 )
-    for source in range(5):
-        start, to = neighbours(g, source)
-        relation = 4 if source == 0 else 2 if source == 1 else 1 if source == 2 else 8
-        for j in range(start[v], start[v + 1]):
-            u = to[j]
-            here = s.site[u]
-            if here.done != 2:
-                continue
-            seed = s.rest[u].seed
-            if source < 2 and here.kind != 0:  # to a provider or a peer u tells customers' routes alone
-                continue
-            through = follow(g, s, u, -1 if source == 4 else g.group[v])
-            if through:
-                again |= through & 2
-                continue
-            if source == 4:
-                if not here.external or a.flags[seed] & 2 or (here.bare == 0 and not carried(g, t, u, v, seed, seeds)):
+                again |= offered & 2
+                if offered != 1:
                     continue
-                kind, length, inside, km, bare, entered = (
-                    here.kind,
-                    here.length,
-                    1,
-                    g.inner_km[j],
-                    here.bare,
-                    g.region[u],
-                )
-            else:
-                if a.flags[seed]:
-                    continue
-                extra = 0
-                if here.bare == 0:
-                    extra = toll(g, t, u, g.group[v], relation, seed, seeds, here.entered)
-                    if extra < 0:
+                if turns > 1:
+                    if turn == 0:
+                        head = min(head, length - (lp << 10))
                         continue
-                kind = here.kind if source == 3 else source
-                length, inside, km, entered = here.length + 1 + extra, 0, 0, g.region[v]
-                bare = 1 if here.bare or g.strips[u] else 0
-            lp = preference(g, t, v, kind, seed, seeds, entered, bare)
-            rank = (-lp, length, inside, km, g.rank[u] * (seeds + 1))
-            if rank[:4] < best[:4]:
-                mask = 0
-            if rank[:4] <= best[:4]:
-                mask |= s.mask[u]
-            if rank < best:
-                best, best_sender, best_seed, best_kind, best_bare, best_entered = rank, u, seed, kind, bare, entered
+                    if length - (lp << 10) != head:
+                        continue
+                    among = 0 if always else first + 1
+                    told = missing if med < 0 else med
+                    if turn == 1:
+                        s.least[among] = min(s.least[among], told)
+                        continue
+                    if turn == 3:
+                        s.least[among] = FREE
+                        continue
+                    if told != s.least[among]:
+                        continue
+                rank = (-lp, length, inside, km, tie)
+                if rank[:4] < best[:4]:
+                    mask = 0
+                if rank[:4] <= best[:4]:
+                    mask |= s.mask[sender] if sender >= 0 else a.bit[seed]
+                if rank < best:
+                    best = rank
+                    best_sender, best_seed, best_kind, best_bare = sender, seed, kind, bare
+                    best_entered, best_med, best_first = entered, med, first
     if ties_only:
         grew = (s.mask[v] | mask) != s.mask[v]
         s.mask[v] |= mask
         return int(grew)
-    return again + store(s, v, best, best_sender, best_seed, best_kind, best_bare, best_entered)
+    news = store(s, v, best, best_sender, best_seed, best_kind, best_bare, best_entered)
+    if best_seed >= 0 and (s.med[v] != best_med or s.first[v] != best_first):
+        s.med[v] = best_med
+        s.first[v] = best_first
+        news = 1
+    return again + news
 
 
 @kernel
@@ -201,14 +266,26 @@ def wake(g: Graph, s: State, v: int, tail: int, waiting: int) -> int:
 
 
 @kernel
-def settle_ranks(g: Graph, a: Sown, t: Actions, s: State, limit: int) -> bool:
-    """Let everybody choose again by full rank. False: no rest after `limit` choices (the policies may have none)."""
+def settle_ranks(g: Graph, a: Sown, t: Actions, s: State, everybody: bool, turn: int, limit: int) -> bool:
+    """Let sites choose again by full rank: those whose AS does something to our routes (or `everybody`), then whoever
+    hears of a change. False: no rest after `limit` choices (the policies may have none).
+
+    `turn`: who comes first. 0: the first in the graph, 1: the last; 2 and 3: the same, but then always who heard of a
+    change last.
+    """
     n = len(s.site)
     waiting = 0
     for v in range(n):
         s.rest[v].after = 0
-    for v in range(n):
-        if t.book[g.group[v]] >= 0:
+        s.med[v] = -1
+        border = v if s.site[v].external else s.site[v].sender
+        s.first[v] = -1
+        if s.site[v].done == 2 and s.site[border].sender >= 0:
+            s.first[v] = g.group[s.site[border].sender]
+    s.least[:] = FREE
+    for i in range(n):
+        v = n - 1 - i if turn & 1 else i
+        if everybody or t.book[g.group[v]] >= 0:
             s.rest[v].after = 1
             s.order[waiting] = v
             waiting += 1
@@ -218,7 +295,10 @@ def settle_ranks(g: Graph, a: Sown, t: Actions, s: State, limit: int) -> bool:
             return False
         limit -= 1
         v = s.order[at]
-        at = (at + 1) % n
+        if turn & 2:
+            v = s.order[(at + waiting - 1) % n]
+        else:
+            at = (at + 1) % n
         waiting -= 1
         s.rest[v].after = 0
         found = choose(g, a, t, s, v, False)

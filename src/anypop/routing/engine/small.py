@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anypop.model.names import CityCode
-from anypop.routing.engine.arrays import NONE, seed_arrays
+from anypop.routing.engine.arrays import NONE, masks_of, seed_arrays
 from anypop.routing.engine.propagate import KINDS, Engine, Outcome
 from anypop.routing.engine.reference import Held, Settled, settle
 from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
@@ -27,11 +27,12 @@ def engine_for(internet: Internet, policies: Policies = SHIPPED) -> Engine:
 class SmallEngine(Engine):
     """`run` without compiled code. What searches (`prepare`, `spread`, `twin`) is the compiled engine's still."""
 
-    def run(self, seeds: Sequence[Seed]) -> Outcome:
+    def run(self, seeds: Sequence[Seed], *, ends: bool = False) -> Outcome:
         _, pops = seed_arrays(self.internet, seeds)
         settled = settle(self.internet, seeds, self.policies)
         sent = [_sender(route) for route in settled.best]
         routes = settled.best
+        mask, *more = masks_of(_masks(settled, [pops.index(seed.pop) for seed in seeds]), len(pops))
         return Outcome(
             internet=self.internet,
             seeds=tuple(seeds),
@@ -41,8 +42,9 @@ class SmallEngine(Engine):
             sender=np.array(sent, dtype=np.int32),
             seed=np.array([r.seed if r else -1 for r in routes], dtype=np.int32),
             preference=np.array([r.local_pref if r else 0 for r in routes], dtype=np.int32),
-            mask=np.array(_masks(settled, [pops.index(seed.pop) for seed in seeds]), dtype=np.int64),
+            mask=mask,
             stable=settled.stable,
+            masks=tuple(more),
         )
 
 

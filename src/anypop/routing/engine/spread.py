@@ -13,9 +13,9 @@ import numpy as np
 from anypop.routing.engine.arrays import (
     ALLOW,
     DENY,
+    DROP,
     FREE,
     KEEP,
-    LEAF,
     LONGEST,
     NONE,
     PREPEND,
@@ -46,6 +46,8 @@ def toll(g: Graph, t: Actions, u: int, to: int, relation: int, seed: int, seeds:
             if g.footprint[to] & ~(1 << t.amount[row]):
                 return -1
             continue
+        if act == DROP:  # it goes to no other AS
+            return -1
         whom = t.whom[row]
         meant = whom - 16 == to if whom >= 16 else (whom & relation) != 0
         if not meant or not (t.table[row] >> here) & 1:
@@ -116,7 +118,7 @@ def sow(a: Sown, s: State, kind: int) -> None:
         here = s.site[v]
         if not a.on[i] or a.kind[i] != kind or here.done == 2 or a.length[i] > LONGEST:
             continue
-        bit = 1 << a.pop[i]
+        bit = a.bit[i]
         bound = (a.length[i] << 32) | a.tie[i]
         if here.done == 1 and here.length == a.length[i]:
             s.mask[v] |= bit
@@ -136,15 +138,16 @@ def sow(a: Sown, s: State, kind: int) -> None:
 
 @kernel
 def push(g: Graph, a: Sown, t: Actions, s: State, begin: int, stop: int, kind_of: int, ties: bool) -> None:
-    """The sites `order[begin:stop]` tell neighbours: `kind_of` 0 their providers, 1 peers, 2 customers, 3 siblings.
-    Of what a site hears, the shortest stays, then the sender of the lowest rank; masks of equals unite.
+    """The sites `order[begin:stop]` tell neighbours: `kind_of` 0 their providers, 1 peers, 2 customers (but for
+    leaves: `ask`), 3 siblings. Of what a site hears, the shortest stays, then the sender of the lowest rank; masks of
+    equals unite.
     """
     if kind_of == 0:
         start, to, relation = g.up, g.up_to, 4
     elif kind_of == 1:
         start, to, relation = g.peer, g.peer_to, 2
     elif kind_of == 2:
-        start, to, relation = g.down, g.down_to, 1
+        start, to, relation = g.transit, g.transit_to, 1
     else:
         start, to, relation = g.sibling, g.sibling_to, 8
     group, rank, strips, book, flags = g.group, g.rank, g.strips, t.book, a.flags
@@ -181,8 +184,7 @@ def push(g: Graph, a: Sown, t: Actions, s: State, begin: int, stop: int, kind_of
             fresh = there.bound >> 32 != length
             if ties:
                 mask[v] = mask[u] if fresh else mask[v] | mask[u]
-            # A leaf is most of the Internet: it need not wait in a list, since it has nobody to tell.
-            if fresh and not (there.traits & LEAF and kind_of == 2):
+            if fresh:
                 if there.done == 1:
                     unlink(s, v)
                 # The body of `link` once more: a call would count references, which costs more than all it does.
@@ -314,10 +316,65 @@ def phase(g: Graph, a: Sown, t: Actions, s: State, kind: int, climbed: int, tail
 
 
 @kernel
-def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> int:
-    """Propagate all seeds that are on. Returns the number of sites that have a route; `s` holds it. `ties`: also all
-    equally good PoPs.
+def ask(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
+    """Leaves without a route so far ask their providers, who all have chosen: in the order in which they lie in memory,
+    since they are most of the Internet.
     """
+    group, rank, up, up_to, region = g.group, g.rank, g.up, g.up_to, g.region
+    site, rest, mask, offer = s.site, s.rest, s.mask, s.offer
+    seeds = len(a.site)
+    for u in g.teller:
+        here = site[u]
+        if here.done != 2 or a.flags[rest[u].seed] or here.length >= LONGEST:
+            offer[u] = FREE
+        elif here.bare == 0 and t.book[group[u]] >= 0:
+            offer[u] = -1
+        else:
+            offer[u] = ((np.int64(here.length) + 1) << 32) | (np.int64(rank[u]) * (seeds + 1))
+    for v in g.leaf:
+        here = site[v]
+        if here.done == 2:
+            continue
+        best = FREE
+        sender = -1
+        some = np.int64(0)
+        for i in range(up[v], up[v + 1]):
+            u = up_to[i]
+            bound = offer[u]
+            if bound < 0:
+                extra = toll(g, t, u, group[v], 1, rest[u].seed, seeds, site[u].entered)
+                length = np.int64(site[u].length) + 1 + extra
+                if extra < 0 or length > LONGEST:
+                    continue
+                bound = (length << 32) | (np.int64(rank[u]) * (seeds + 1))
+            if ties and bound < FREE:
+                if bound >> 32 < best >> 32:
+                    some = mask[u]
+                elif bound >> 32 == best >> 32:
+                    some |= mask[u]
+            if bound < best:
+                best = bound
+                sender = u
+        if sender < 0:
+            continue
+        mask[v] = some
+        here.done = 2
+        here.bound = -1
+        here.kind = 2
+        here.length = best >> 32
+        here.external = 1
+        here.entered = region[v]
+        here.sender = sender
+        here.bare = 1 if site[sender].bare or g.strips[sender] else 0
+        more = rest[v]
+        more.seed = rest[sender].seed
+        more.preference = 100
+        more.metric = 0
+
+
+@kernel
+def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
+    """Propagate all seeds that are on; `s` holds the result. `ties`: also all equally good PoPs."""
     site, mask = s.site, s.mask
     for v in range(len(site)):
         site[v].done = 0
@@ -332,24 +389,13 @@ def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> int:
         total = phase(g, a, t, s, kind, climbed, total, ties)
         if kind == 0:
             climbed = total
-    region, rest = g.region, s.rest
+    ask(g, a, t, s, ties)
+    rest = s.rest
     for v in range(len(site)):
         here = site[v]
-        if here.done == 2:
-            continue
-        more = rest[v]
-        if here.done == 1:
-            here.done = 2
-            here.kind = 2
-            here.external = 1
-            here.entered = region[v]
-            more.seed = rest[here.sender].seed
-            more.preference = 100
-            more.metric = 0
-            total += 1
-        else:
+        if here.done != 2:
+            here.done = 0
             here.kind = NONE
             here.length = 0
-            more.seed = -1
-            more.preference = 0
-    return total
+            rest[v].seed = -1
+            rest[v].preference = 0

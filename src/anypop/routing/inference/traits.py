@@ -14,7 +14,7 @@ def traits_of(outcome: Outcome) -> Float:
     internet = outcome.internet
     reached = outcome.kind != NONE
     numbers = [
-        (outcome.mask & (outcome.mask - 1)) != 0,
+        outcome.tied,
         np.where(reached, outcome.kind, np.nan),
         np.where(reached, outcome.length, np.nan),
         *(np.log1p(np.diff(links.start)) for links in (internet.providers, internet.customers, internet.peers)),
