@@ -9,7 +9,7 @@ from bench.harness import publish
 
 NAMES = (
     "deploy", "rollout", "lab", "catchment", "agree", "explain", "isolation", "failover", "scale", "flows", "pmtu",
-    "forward", "api", "portal", "logs", "metrics", "history", "truth", "vm",
+    "forward", "api", "portal", "logs", "metrics", "history", "truth", "doctor", "vm",
 )  # fmt: skip
 
 

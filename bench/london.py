@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anypop.model.names import CityCode
-from anypop.routing.catchment.doctor import Diagnosis, Repair, diagnose
+from anypop.routing.catchment.doctor import Diagnosis, diagnose
+from anypop.routing.catchment.repairs import Repair
 from anypop.routing.catchment.sessions import Announcements, Session
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.internet.places import Places

@@ -16,7 +16,7 @@ from anypop.cli import rollouts
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
 from anypop.model.network import network_from
-from anypop.routing.catchment.doctor import Change, Repair
+from anypop.routing.catchment.repairs import Change, Repair
 from tests.cli_calls import Caller
 from tests.fake_control import VANTAGES, FakeControl, probed
 from tests.unit.test_cli_catchment import LONDON, network
@@ -87,7 +87,7 @@ def test_json_has_every_repair_with_its_score_and_its_configuration(shell: Calla
     assert (cause["asn"], cause["region"], cause["landed"], cause["nearest"]) == (3356, "EU", "JFK", "LHR")
     assert [repair["number"] for repair in cause["repairs"]] == [f"1.{i}" for i in range(1, len(cause["repairs"]) + 1)]
     for repair in cause["repairs"]:
-        configured = [change["pop"] for change in repair["changes"] if not change["added"]]
+        configured = [change["pop"] for change in repair["changes"] if not repair["blocked"]]
         assert list(repair["bird_conf"]) == configured and all(repair["bird_conf"].values())
     assert all(repair["mended"] >= repair["cured"] > 0 and repair["harmed"] >= 0 for repair in cause["repairs"])
 
@@ -169,7 +169,7 @@ def test_a_contract_cannot_be_applied_and_a_number_must_exist(shell: Callable[[W
     repairs = json.loads(call("doctor", "--repairs", "20", "-o", "json").out)["causes"][0]["repairs"]
     bought = next(repair["number"] for repair in repairs if repair["kind"] == "add upstream")
     ran = call("doctor", "--repairs", "20", "--apply", bought)
-    assert ran.code == 2 and "is a contract with a network" in ran.err
+    assert ran.code == 2 and "takes a contract with AS" in ran.err
     for number in ("9.1", "1.99", "x", "0", "1.0"):
         assert call("doctor", "--apply", number).code == 2
     assert [request for request in world.changes() if "workloads/web/" in request[1]] == []

@@ -12,8 +12,9 @@ from anypop.model.names import CityCode
 from anypop.model.network import UpstreamKind
 from anypop.model.route import Step
 from anypop.routing.catchment.diff import diff
-from anypop.routing.catchment.doctor import Diagnosis, Repair, diagnose
+from anypop.routing.catchment.doctor import Diagnosis, diagnose
 from anypop.routing.catchment.predict import Confidence, predict
+from anypop.routing.catchment.repairs import Repair
 from anypop.routing.catchment.sessions import Announcements, Session
 from anypop.routing.catchment.strays import find_strays
 from anypop.routing.catchment.views import why

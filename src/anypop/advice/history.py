@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from anypop.advice import plans
 from anypop.advice.measurements import as_csv
-from anypop.model.announce import Mode
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
 from anypop.model.sessions import Announcements
@@ -97,9 +96,7 @@ def same(a: Announcements, b: Announcements) -> bool:
 
 def _announced(of: Announcements) -> frozenset[object]:
     return frozenset(
-        (s.pop, s.asn, s.upstream, s.scope.prepend, frozenset(s.scope.every_community))
-        for s in of.sessions
-        if s.scope.mode is Mode.ANNOUNCE
+        (s.pop, s.asn, s.upstream, s.scope.prepend, frozenset(s.scope.every_community)) for s in of.sessions if s.hears
     )
 
 

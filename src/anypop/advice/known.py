@@ -3,7 +3,7 @@
 For who asks about what runs rather than about a plan file. Needs no numpy. Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from anypop.model.sessions import Announcements, from_network, of_rows
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What control knows: the network, the announcements of `workload` and its `prefixes`; `onward`: by PoP, which
-    other one answers what comes in there.
+    other one answers what comes in there. `doubts`: what is not as announced, or not known to be, in words.
 
     `workload` empty: none announces, and all PoPs count as if one did."""
 
@@ -23,6 +23,7 @@ class Known:
     workload: str = ""
     prefixes: tuple[str, ...] = ()
     onward: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 def known_of(network: Network, workload: str = "", rows: Sequence[Mapping[str, Any]] = ()) -> Known:
@@ -30,7 +31,29 @@ def known_of(network: Network, workload: str = "", rows: Sequence[Mapping[str, A
     if not rows:
         return Known(announcements=from_network(network), network=network)
     prefixes = tuple(dict.fromkeys(str(row["prefix"]) for row in rows))
+    announcements = of_rows(network, rows)
     return Known(
-        announcements=of_rows(network, rows), network=network, workload=workload, prefixes=prefixes,
+        announcements=announcements,
+        network=network,
+        workload=workload,
+        prefixes=prefixes,
         onward={str(row["pop"]): str(row["carried_to"]) for row in rows if row.get("carried_to")},
-    )  # fmt: skip
+        doubts=tuple(dict.fromkeys(_doubts(rows, announcements))),
+    )
+
+
+def _doubts(rows: Sequence[Mapping[str, Any]], announcements: Announcements) -> Iterator[str]:
+    """Of what counts as announced: what is not answered there, and of what nobody knows whether it is out. Before
+    anything is, what will be is asked about, and there is nothing to doubt.
+    """
+    if not any(row.get("announced", True) for row in rows):
+        return
+    hears = {session.key for session in announcements.sessions if session.hears}
+    for row in rows:
+        pop = str(row["pop"])
+        if (pop, str(row["upstream"])) not in hears:
+            continue
+        if row.get("dark"):
+            yield f"what lands in {pop} is not answered there: {row.get('says', '')}"
+        elif not row.get("announced", True):
+            yield f"{pop} may not be announcing: {row.get('says') or row.get('reason', '')}; it counts as if it were"

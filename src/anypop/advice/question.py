@@ -12,6 +12,7 @@ import numpy as np
 from anypop.advice import history, what_if
 from anypop.advice.graph import Graph
 from anypop.advice.known import Known
+from anypop.model.announce import Mode
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
 from anypop.model.network import UpstreamKind
@@ -73,6 +74,7 @@ def ask(graph: Graph, question: Question, *, compare: bool) -> Answer:
         notes=(
             *_notes(graph, question.wanted, found),
             *(f"what comes in at {pop} is answered in {to}" for pop, to in sorted(question.onward.items())),
+            *(question.known.doubts if question.known is not None else ()),
         ),
     )
 
@@ -103,6 +105,9 @@ def refuse_unknown(graph: Graph, announcements: Announcements) -> None:
 def _notes(graph: Graph, announcements: Announcements, found: Prediction) -> Iterator[str]:
     if found.learnt:
         yield found.learnt
+    for session in announcements.sessions:
+        if session.silent and session.scope.mode is Mode.ANNOUNCE:
+            yield f"{session.pop} to {session.upstream} is not out: {session.silent}; as if it were withheld"
     yield from dict.fromkeys(_elsewhere(graph, announcements))
     if not found.outcome.stable:
         yield "the preferences asked for never come to rest: what is shown is one moment of it"

@@ -29,7 +29,7 @@ class PredictionJob:
     """
 
     sources: Sources
-    now: Announcements
+    known: Known
     wanted: Announcements
     compare: bool
     top: int
@@ -38,7 +38,7 @@ class PredictionJob:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalJob:
     """So many of the worst `causes`, with so many `repairs` of each; further than `far_km` beyond the nearest PoP is
-    too far.
+    too far. `tenant`: who asks is not the operator; `kept`: why he may not change how it is announced.
     """
 
     sources: Sources
@@ -46,6 +46,8 @@ class ProposalJob:
     causes: int
     repairs: int
     far_km: float
+    tenant: bool
+    kept: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,9 @@ def predict(job: PredictionJob) -> Outcome:
     except (Invalid, WorldError) as error:
         return Outcome(broken=str(error))
     try:
-        found = ask(graph, Question(now=job.now, wanted=job.wanted), compare=job.compare)
+        found = ask(
+            graph, Question(now=job.known.announcements, wanted=job.wanted, known=job.known), compare=job.compare
+        )
     except Invalid as error:
         return Outcome(unfit=str(error))
     return Outcome(data=answer_data(found, biggest=job.top, graph=graph.says), notes=(*graph.warnings, *found.notes))
@@ -107,9 +111,18 @@ def propose(job: ProposalJob) -> Outcome:
         graph = _loaded(job.sources)
     except (Invalid, WorldError) as error:
         return Outcome(broken=str(error))
-    place = proposals.Place(workload=known.workload, network=known.network, prefixes=known.prefixes, render=bird_conf)
+    place = proposals.Place(
+        workload=known.workload,
+        network=known.network,
+        prefixes=known.prefixes,
+        render=bird_conf,
+        kept=job.kept,
+        tenant=job.tenant,
+    )
     try:
-        found = proposals.diagnosed(graph, known.announcements, causes=job.causes, far_km=job.far_km)
+        found = proposals.diagnosed(
+            graph, known.announcements, causes=job.causes, far_km=job.far_km, repairs=job.repairs
+        )
     except Invalid as error:
         return Outcome(unfit=str(error))
     return Outcome(data=proposals.data(found, place, most=job.repairs, graph=graph.says), notes=graph.warnings)

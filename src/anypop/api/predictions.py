@@ -27,6 +27,7 @@ from anypop.api.notes import warn
 from anypop.api.probes import unless_stopping
 from anypop.control.accounts import Account, Caller
 from anypop.control.refusals import NotFound, Precondition
+from anypop.control.sharing import not_for_its_tenant
 from anypop.control.state import Declaration
 from anypop.model.errors import Invalid, WorldError
 
@@ -46,12 +47,10 @@ async def predict_landings(
     body: Annotated[PredictionRequest, Depends(JsonBody(PredictionRequest))],
 ) -> dict[str, Any]:
     """Predict where every network lands by what a workload announces, or would announce."""
-    known = _known(platform, caller, body)
+    known = _known(platform, _asked(platform, caller, body))
     wanted = changed(known.announcements, body.what_if, [f"what_if[{i}]" for i in range(len(body.what_if))])
     sources = await sources_of(platform, caller.account, body)
-    job = PredictionJob(
-        sources=sources, now=known.announcements, wanted=wanted, compare=bool(body.what_if), top=body.top
-    )
+    job = PredictionJob(sources=sources, known=known, wanted=wanted, compare=bool(body.what_if), top=body.top)
     return await worked_out(platform, caller.account, response, advice_jobs.predict, job)
 
 
@@ -64,9 +63,19 @@ async def propose_repairs(
     body: Annotated[ProposalRequest, Depends(JsonBody(ProposalRequest))],
 ) -> dict[str, Any]:
     """Propose changes of announcements for networks that land too far away, each scored on the whole graph."""
-    known = _known(platform, caller, body)
+    declared = _asked(platform, caller, body)
+    known = _known(platform, declared)
     sources = await sources_of(platform, caller.account, body)
-    job = ProposalJob(sources=sources, known=known, causes=body.causes, repairs=body.repairs, far_km=body.far_km)
+    tenant = not caller.account.operator
+    job = ProposalJob(
+        sources=sources,
+        known=known,
+        causes=body.causes,
+        repairs=body.repairs,
+        far_km=body.far_km,
+        tenant=tenant,
+        kept=not_for_its_tenant(platform.core.state, declared.id) if tenant and declared is not None else "",
+    )
     return await worked_out(platform, caller.account, response, advice_jobs.propose, job)
 
 
@@ -99,10 +108,14 @@ async def worked_out(
     return found.data
 
 
-def _known(platform: Platform, caller: Caller, asked: AdviceRequest) -> Known:
-    """What is announced now for the workload that is asked about."""
+def _asked(platform: Platform, caller: Caller, asked: AdviceRequest) -> Declaration | None:
+    """The workload that is asked about; None: none announces."""
+    return _named(platform, caller, asked) if asked.workload else _only(platform, caller, asked)
+
+
+def _known(platform: Platform, declared: Declaration | None) -> Known:
+    """What is announced now for it."""
     network = platform.core.state.network
-    declared = _named(platform, caller, asked) if asked.workload else _only(platform, caller, asked)
     if declared is None:
         if not network.pops:
             raise Precondition("control knows no network: there is nothing to announce from")

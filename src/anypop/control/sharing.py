@@ -72,21 +72,27 @@ def alone(alter: Callable[[State, float], State], workload_id: WorkloadId) -> Ca
     """
 
     def checked(state: State, now: float) -> State:
-        if kept := kept_by_operator(state, workload_id):
-            raise Forbidden(
-                f"how far {' and '.join(map(str, kept))} goes is the operator's to change, by the policy of the "
-                "network document; ask the operator"
-            )
-        found = shared_with_others(state, workload_id)
-        if found:
-            raise Forbidden(
-                f"{' and '.join(str(one.prefix) for one in found)}: another account has addresses there too, and a "
-                "prefix is announced as a whole, so how far it goes is the operator's to change. Ask the operator, or "
-                f"create the workload anew{_as_what(state)}, which gives it a prefix of your own"
-            )
+        if why := not_for_its_tenant(state, workload_id):
+            raise Forbidden(why)
         return alter(state, now)
 
     return checked
+
+
+def not_for_its_tenant(state: State, workload_id: WorkloadId) -> str:
+    """Why the account of a workload may not change how its prefixes are announced, in words; empty: it may."""
+    if kept := kept_by_operator(state, workload_id):
+        return (
+            f"how far {' and '.join(map(str, kept))} goes is the operator's to change, by the policy of the network "
+            "document; ask the operator"
+        )
+    if found := shared_with_others(state, workload_id):
+        return (
+            f"{' and '.join(str(one.prefix) for one in found)}: another account has addresses there too, and a prefix "
+            "is announced as a whole, so how far it goes is the operator's to change. Ask the operator, or create the "
+            f"workload anew{_as_what(state)}, which gives it a prefix of your own"
+        )
+    return ""
 
 
 def _as_what(state: State) -> str:

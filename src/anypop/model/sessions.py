@@ -12,6 +12,7 @@ from typing import Any
 from anypop.model.announce import Mode, Scope, ScopeRule
 from anypop.model.names import CityCode
 from anypop.model.network import Network, UpstreamKind
+from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_of
 
 PLAIN = Scope()
@@ -19,17 +20,26 @@ PLAIN = Scope()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One neighbour of one PoP. `asn`: the neighbour's. `upstream`: its name at that PoP."""
+    """One neighbour of one PoP. `asn`: the neighbour's. `upstream`: its name at that PoP. `silent`: why it hears
+    nothing in spite of its scope (its session is down, nothing in the PoP serves); empty: it hears us, as far as
+    anybody knows.
+    """
 
     pop: CityCode
     upstream: str
     asn: int
     kind: UpstreamKind = UpstreamKind.TRANSIT
     scope: Scope = PLAIN
+    silent: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
         return self.pop, self.upstream
+
+    @property
+    def hears(self) -> bool:
+        """Whether it really has our announcement."""
+        return self.scope.mode is Mode.ANNOUNCE and not self.silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +51,9 @@ class Announcements:
 
     @property
     def pops(self) -> tuple[CityCode, ...]:
-        """The PoPs that announce to somebody, in order."""
+        """The PoPs that announce to somebody, in order; also those that nobody hears at the moment: who should land
+        there lands too far away.
+        """
         return tuple(sorted({session.pop for session in self.sessions if session.scope.mode is Mode.ANNOUNCE}))
 
     def changed(self, index: int, scope: Scope) -> "Announcements":
@@ -74,14 +86,48 @@ def from_network(network: Network, rules: Sequence[ScopeRule] = ()) -> Announcem
     )
 
 
-def of_rows(network: Network, rows: Iterable[Mapping[str, Any]]) -> Announcements:
-    """What control's rows of announcements say is in effect, with the rules of other workloads in the same prefix."""
+def of_rows(network: Network, rows: Sequence[Mapping[str, Any]]) -> Announcements:
+    """What control's rows of announcements say is in effect, with the rules of other workloads in the same prefix, and
+    without what is surely not out there. Where nothing is out at all, as before the first instance is healthy, it is
+    what will be.
+    """
     kinds = {(pop.city, up.name): (up.asn, up.kind) for pop in network.pops for up in pop.upstreams}
+    silent = _silent(rows)
     found = []
     for session in _sessions(rows, ("effective", "scope")):
         asn, kind = kinds.get((session.pop, session.upstream), (session.asn, session.kind))
-        found.append(replace(session, asn=asn, kind=kind))
+        found.append(replace(session, asn=asn, kind=kind, silent=silent.get(session.key, "")))
+    if not any(session.hears for session in found):
+        found = [replace(session, silent="") for session in found]
     return Announcements(asn=network.asn, sessions=tuple(found))
+
+
+# By these a prefix is surely not heard. Who has not reported, or is not believed, may well be announcing: hosts go on
+# without control.
+_SURELY_NOT_OUT = frozenset(
+    {
+        Reason.SESSION_DOWN,
+        Reason.FLAP_COOLDOWN,
+        Reason.NOT_CARRIED,
+        Reason.NO_HEALTHY_INSTANCE,
+        Reason.FAMILY_SILENT,
+        Reason.GRANTED,
+    }
+)
+
+
+def _silent(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Why an upstream hears none of the prefixes, by PoP and its name."""
+    heard: set[tuple[str, str]] = set()
+    found: dict[tuple[str, str], str] = {}
+    for row in rows:
+        key = str(row["pop"]), str(row["upstream"])
+        if row.get("reason") in _SURELY_NOT_OUT and not row.get("announced", True):
+            reason = Reason(row["reason"])
+            found.setdefault(key, str(row.get("says") or reason.says))
+        else:
+            heard.add(key)
+    return {key: says for key, says in found.items() if key not in heard}
 
 
 def ruled(rows: Iterable[Mapping[str, Any]]) -> list[Session]:

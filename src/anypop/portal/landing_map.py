@@ -220,7 +220,6 @@ async def repairs(visit: Visit) -> Response:
             repair["rules"] = json.dumps(
                 [{key: change[key] for key in ("pop", "upstream", "scope")} for change in repair["changes"]]
             )
-            repair["a_contract"] = any(change["added"] for change in repair["changes"])
     return visit.page("map_repairs.html", stack=stack, found=found, causes=causes, slug=query.get("workload", ""))
 
 

@@ -129,12 +129,20 @@ class ChangedSession(Answer):
 
 
 class RepairRow(Answer):
-    """A repair, scored on the whole graph. `commands` make it; `bird_conf`: for each PoP the lines that come and go."""
+    """A repair, scored on the whole graph. `commands` make it; `bird_conf`: for each PoP the lines that come and go.
+    `blocked`: why it cannot be applied from here. `gain`: the part of everybody that it is expected to mend less what
+    it harms; in eight of ten ways in which what the model does not know may be, it is between `gain_low` and
+    `gain_high`.
+    """
 
     number: str
     kind: str
     title: str
     changes: list[ChangedSession]
+    blocked: str | None
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
     cured: int
     mended: int
     harmed: int
@@ -179,3 +187,7 @@ class Proposals(Answer):
     strays: int
     stray_weight: float
     causes: list[CauseRow]
+    new_pops: Annotated[
+        list[RepairRow],
+        Field(description="where a new PoP would help most, counted as if it were a nearest one already"),
+    ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from anypop.advice.graph import Graph
     from anypop.advice.known import Known
     from anypop.advice.waves import Key
-    from anypop.routing.catchment.doctor import Repair
+    from anypop.routing.catchment.repairs import Repair
 
 
 # An outcome counts once it has held so long: a route may pass through a better place on its way to a worse one.
@@ -87,7 +87,7 @@ def register(root: typer.Typer) -> None:
         given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights)
         internet = graph_options.loaded(call, given).graph
         asked = inputs.question(call, plan, workload)
-        found = proposals.diagnosed(internet, asked.now, causes=causes, far_km=far_km)
+        found = proposals.diagnosed(internet, asked.now, causes=causes, far_km=far_km, repairs=repairs)
         known = asked.known
         place = proposals.Place()
         if known is not None:
@@ -127,8 +127,8 @@ def _made(
 
     if not known.workload:
         raise usage("no workload announces anything that could be changed", advice="Create one with --anycast.")
-    if any(change.added for change in repair.changes):
-        raise usage(f"'{repair.title}' is a contract with a network, no configuration", advice="Choose another repair.")
+    if shown["blocked"]:
+        raise usage(f"'{repair.title}' cannot be applied: {shown['blocked']}", advice="Choose another repair.")
     scopes: dict[Key, Scope] = {(change.pop, change.upstream): change.scope for change in repair.changes}
     change = compared(graph, known.announcements, known.announcements.with_scopes(scopes))
     call.screen.preview([(repair.title, "bold")], *(f"  {line}" for line in shown["commands"]))

@@ -7,11 +7,12 @@ the business of `advice.proposals`.
 from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 
-from anypop.advice.proposals import Place, bird_lines, commands, useful
+from anypop.advice.proposals import Place, bird_lines, blocked, commands, useful
 from anypop.cli.catchment.tables import km, percent
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
-from anypop.routing.catchment.doctor import Diagnosis, Repair
+from anypop.routing.catchment.doctor import Diagnosis
+from anypop.routing.catchment.repairs import Gain, Repair
 from anypop.routing.catchment.strays import Cause
 
 
@@ -29,6 +30,9 @@ def report(found: Diagnosis, place: Place, *, most: int, graph: str, far_km: flo
         shown.append("no network is in a known place: who lands far from home cannot be told without --footprint FILE")
     for number, (cause, repairs) in enumerate(zip(found.strays.causes, found.repairs, strict=True), 1):
         shown += ["", *_cause(number, cause), *_repairs(number, useful(repairs, most), found, place)]
+    if places := useful(found.new_pops, most):
+        shown += ["", [("a new PoP, the best place first (counted as if it were somebody's nearest already)", "bold")]]
+        shown.append(_table("new", places, place))
     if any(useful(repairs, most) for repairs in found.repairs) and place.workload:
         shown += [
             "",
@@ -49,9 +53,25 @@ def _cause(number: int, cause: Cause) -> Iterator[Shown]:
 
 
 def _repairs(number: int, repairs: Sequence[Repair], found: Diagnosis, place: Place) -> Iterator[Shown]:
+    if not repairs:
+        yield "   no repair mends more than it harms"
+        return
+    yield _table(str(number), repairs, place)
+    before = found.prediction.announcements
+    for rank, repair in enumerate(repairs, 1):
+        for line in commands(repair, before, place.workload):
+            yield [(f"   {number}.{rank}  ", "bold"), (line, "")]
+        if rank == 1:  # of the others, `-o json` has the lines too
+            yield from _configuration(bird_lines(repair, before, place))
+
+
+def _table(number: str, repairs: Sequence[Repair], place: Place) -> Table:
     columns = [
         Column(head="  "),
         Column(head="REPAIR"),
+        Column(head="KIND", drop=4),
+        Column(head="GAIN", right=True),
+        Column(head="BETWEEN", right=True),
         Column(head="MENDED", right=True),
         Column(head="HARMED", right=True),
         Column(head="UNSURE", right=True, drop=1),
@@ -62,24 +82,22 @@ def _repairs(number: int, repairs: Sequence[Repair], found: Diagnosis, place: Pl
         [
             f"   {number}.{rank}",
             repair.title,
+            repair.kind,
+            percent(repair.gain.expected) if repair.gain is not None else "",
+            _between(repair.gain),
             (f"{repair.mended:,}", "green"),
             (f"{repair.harmed:,}", "yellow" if repair.harmed else ""),
             f"{repair.unsure:,}",
             km(-repair.gain_km, signed=True),
-            repair.note,
+            "; ".join(filter(None, (blocked(repair, place), repair.note))),
         ]
         for rank, repair in enumerate(repairs, 1)
     ]
-    if not rows:
-        yield "   no repair mends more than it harms"
-        return
-    yield Table(columns=columns, rows=rows)
-    before = found.prediction.announcements
-    for rank, repair in enumerate(repairs, 1):
-        for line in commands(repair, before, place.workload):
-            yield [(f"   {number}.{rank}  ", "bold"), (line, "")]
-        if rank == 1:  # of the others, `-o json` has the lines too
-            yield from _configuration(bird_lines(repair, before, place))
+    return Table(columns=columns, rows=rows)
+
+
+def _between(gain: Gain | None) -> str:
+    return f"{100 * gain.low:.1f} to {100 * gain.high:.1f} %" if gain is not None else ""
 
 
 def _configuration(found: Mapping[str, Sequence[str]]) -> Iterator[Shown]:

@@ -4,7 +4,6 @@ Pure.
 
 import numpy as np
 
-from anypop.model.announce import Mode
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, Problem
 from anypop.model.network import UpstreamKind
@@ -63,7 +62,7 @@ def seeds_of(internet: Internet, announcements: Announcements) -> tuple[Seed, ..
                 prepend=session.scope.prepend,
                 communities=session.scope.every_community,
                 key=_OUR_KEY,
-                announced=session.scope.mode is Mode.ANNOUNCE,
+                announced=session.hears,
             )
         )
     if problems:
