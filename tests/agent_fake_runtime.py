@@ -16,6 +16,7 @@ from anypop.agent.decide.steps import (
     CreateContainer,
     DropImage,
     PayloadStep,
+    PowerOff,
     PullImage,
     RemoveContainer,
     StartContainer,
@@ -69,6 +70,10 @@ class FakeRuntime:
                 self._made_from.pop((step.uid, step.container), None)
                 if self._all.pop((step.uid, step.container), None):
                     self._tell()
+            case PowerOff():
+                await self.stop((step.uid, step.container), step.grace_s)
+                if (seen := self._all.get((step.uid, step.container))) is not None:
+                    self._all[seen.key] = replace(seen, state=ContainerState.CREATED, exit_code=None, finished_at=None)
             case _:
                 assert_never(step)
 

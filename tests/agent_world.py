@@ -49,6 +49,7 @@ from anypop.agent.decide.steps import (
     LeadNewcomer,
     MakeNamespace,
     NameNamespace,
+    PowerOff,
     PrepareRouter,
     PullImage,
     RemoveContainer,
@@ -480,6 +481,8 @@ class FakeHost:
                 self._start(step)
             case RemoveContainer():
                 self._remove(step)
+            case PowerOff():
+                self._power_off(step)
             case RunHook():
                 assert self.containers[step.uid, step.container].state is ContainerState.RUNNING
             case StopContainers():
@@ -511,6 +514,17 @@ class FakeHost:
                 init=step.container in step.instance.init,
             )  # fmt: skip
 
+    def _power_off(self, step: PowerOff) -> None:
+        key = (step.uid, step.container)
+        if (seen := self.containers.get(key)) is None:
+            return
+        if seen.state is ContainerState.RUNNING:
+            self.memory = memory.process_died(seen, Reason.POWERED_OFF, self.memory, self.now)
+            self._drop(short(step.uid))
+        self.containers[key] = replace(
+            seen, state=ContainerState.CREATED, pid=0, exit_code=None, finished_at=None, rescue=""
+        )
+
     def _remove(self, step: RemoveContainer) -> None:
         seen = self.containers.get((step.uid, step.container))
         if seen is None:
@@ -532,8 +546,9 @@ class FakeHost:
         if self.containers[key].state is not ContainerState.RUNNING:
             self.next_pid += 1
             self.containers[key] = replace(
-                self.containers[key], state=ContainerState.RUNNING, pid=self.next_pid, started_at=self.now
-            )
+                self.containers[key], state=ContainerState.RUNNING, pid=self.next_pid, started_at=self.now,
+                rescue=step.rescue.rescued_by if step.rescue is not None else "",
+            )  # fmt: skip
             if self.init_ends and self.containers[key].init:
                 self.end({key})
 

@@ -467,6 +467,10 @@ def images(own: World) -> None:
     own.send("PATCH", path, {"image": {"description": "b"}})
     found = own.platform.machine_images.resolve("default/debian", [(own.stack.id, "default")], "image")
     with_machine(own, found)
+    power = "/anypop/v1/stacks/default/workloads/vm/instances/vm-eu-lhr-0/power"
+    own.send("POST", f"{power}/off", {})
+    own.send("POST", f"{power}/rescue", {"image": "default/debian"})
+    own.send("POST", f"{power}/on", {})
     file = f"/anypop/v1/agents/LHR/machine-images/{found.parts[0].sha256}"
     assert own.call("GET", file, headers=FakeAgent(own, LHR).headers).content == DISK
     own.send("DELETE", f"{BASE}/vm")

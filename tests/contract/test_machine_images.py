@@ -386,6 +386,49 @@ def test_an_image_in_use_is_not_deleted_and_its_files_are_for_the_hosts_that_nee
     assert world.get(IMAGES)["results"] == []
 
 
+POWER = "/anypop/v1/stacks/default/workloads/vm/instances/vm-eu-lhr-0/power"
+
+
+def test_a_machine_is_powered_off_mended_and_powered_on(world: World) -> None:
+    """What its host is ordered, each once; the image that mends is kept and is for that host. One of containers is
+    refused in words, and so is an image that is not there.
+    """
+    brought(world)
+    brought(world, "mend/1", qcow2(1 << 27))
+    images = world.platform.machine_images
+    with_machine(world, images.resolve("default/debian", [(world.stack.id, "default")], "image"))
+    world.create("web", cities=("LHR",), replicas=1)
+    london = next(a for a in world.agents() if a.host == "LHR")
+
+    def ordered() -> tuple[str, str]:
+        london.obey()
+        assert london.order is not None
+        (one,) = (i for i in london.order.instances if i.name == "vm-eu-lhr-0")
+        return one.power, one.rescue.reference if one.rescue is not None else ""
+
+    assert ordered() == ("on", "")
+    world.send("POST", f"{POWER}/off", {})
+    world.send("POST", f"{POWER}/off", {})
+    assert ordered() == ("off", "")
+    refused = world.call("POST", f"{POWER.replace('/anypop/', '/workload/')}/restart")
+    assert refused.status_code == 400 and "power it on" in refused.json()["message"]
+    world.send("POST", f"{POWER}/rescue", {"image": "default/mend:1"})
+    assert ordered() == ("on", "default/mend:1")
+    file = f"/anypop/v1/agents/LHR/machine-images/{sha(qcow2(1 << 27))}"
+    assert world.call("GET", file, headers=london.headers).status_code == 200
+    refused = world.call("DELETE", f"{IMAGES}/mend/1")
+    assert "vm-eu-lhr-0, which it mends" in refused.json()["message"]
+    world.restart()
+    assert next(p.incarnation.rescue for p in world.state.incarnations.values() if p.incarnation.name == "vm-eu-lhr-0")
+    world.send("POST", f"{POWER}/on", {})
+    assert ordered() == ("on", "")
+    assert world.call("POST", f"{POWER}/rescue", json={"image": "default/none"}).status_code == 400
+    refused = world.call("POST", f"{POWER.replace('vm', 'web')}/off")
+    assert refused.status_code == 400 and "made of containers" in refused.json()["message"]
+    noted = world.get("/anypop/v1/audit", operation="power_off")["results"]
+    assert [one["after"] for one in noted] == [{"power": "off"}], "twice is once"
+
+
 def test_an_upload_that_nobody_goes_on_with_is_given_up(world: World) -> None:
     """After a day without a byte, with the reason."""
     world.send("POST", f"{IMAGES}/debian/1", sent())

@@ -28,6 +28,8 @@ NOT_SIMULATED = {
     Reason.DARK: "said by faces alone, of an announcement that others of its prefix keep out",
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
     Reason.NO_MACHINES: "no workload is of virtual machines here",
+    Reason.POWERED_OFF: "no workload is of virtual machines here",
+    Reason.RESCUED: "no workload is of virtual machines here",
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",
     Reason.POP_FULL: "a host has 254 places here, and lives are short",
 }

@@ -28,6 +28,8 @@ WITHOUT_BODY = {
     "revoke_host",
     "undrain",
     "restart_instance",
+    "power_off",
+    "power_on",
     "restart_workload",
     "sign_out",
     "make_sign_in_link",

@@ -51,6 +51,7 @@ from anypop.api import (
     openapi,
     plans,
     pops,
+    power,
     predictions,
     prices,
     probes,
@@ -81,7 +82,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, links, oidc, accounts, users, invitations,
-        stacks, workloads, logs, log_search, log_sinks, metrics, images, network_policies, networks, subnets,
+        stacks, workloads, power, logs, log_search, log_sinks, metrics, images, network_policies, networks, subnets,
         gateway_routes,
         allocations, addresses, prices, usage, costs, plans, sets, changes, rollouts, scaling, volumes, watch,
         summaries, timelines, announcements, communities, probes, predictions,

@@ -167,9 +167,12 @@ class Platform:
         return declare.with_images(made, {one.image: self._image_of(one, caller) for one in asked})
 
     def _image_of(self, one: Container, caller: Caller) -> MachineImage:
-        """Of a stack that the caller may read."""
+        return self.image_named(one.image, caller, f"spec.virtualMachines.{one.name}.image")
+
+    def image_named(self, reference: str, caller: Caller, path: str) -> MachineImage:
+        """Of a stack that the caller may read. Raises `Invalid` with the path. Blocking."""
         stacks = [(stack.id, stack.slug) for stack in self.stacks_of(caller)]
-        return self.machine_images.resolve(one.image, stacks, f"spec.virtualMachines.{one.name}.image")
+        return self.machine_images.resolve(reference, stacks, path)
 
     def hosts(self) -> list[HostName]:
         return [host.name for _, host in self.core.state.network.hosts()]

@@ -59,6 +59,9 @@ class Commands(TyperGroup):
 
 
 def _module_of(command: Any) -> str:
+    """Of a group: that of what is in it."""
+    while command.callback is None:
+        command = next(iter(command.commands.values()))
     return str(command.callback.__module__)
 
 

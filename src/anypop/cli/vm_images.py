@@ -13,11 +13,11 @@ import typer
 from anypop.cli import views
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
-from anypop.cli.image_sources import Sent, ask_for, read
+from anypop.cli.image_sources import Sent, Wanted, ask_for, read
 from anypop.cli.options import Timeout, Wait, Yes
 from anypop.cli.table import Cell, Column, Table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Images of virtual machines.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Virtual machines.")
 image = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Bring images of virtual machines, list them, let them go."
 )
@@ -85,13 +85,7 @@ def import_image(
         {"disk": source, "kernel": kernel, "initrd": initrd},
         sha256=sha256, cmdline=cmdline, firmware=firmware, board=board, description=description,
     )  # fmt: skip
-    path = _path(call, family, tag or wanted.default_tag())
-    found = ask_for(call, path, wanted)
-    until = time.monotonic() + timeout
-    for part in wanted.sent:
-        found = _send(call, path, part, found)
-    if wait:
-        found = _until_over(call, path, found, until)
+    found = bring(call, wanted, family, tag or wanted.default_tag(), timeout=timeout if wait else 0)
     call.screen.result(found, lambda: [_sentence(found)])
     if found.get("status") == "FAILED":
         raise Failure(f"{_name(found)} cannot be used: {found.get('reason')}")
@@ -100,6 +94,16 @@ def import_image(
             f"{_name(found)} is not here yet", code=Exit.TIMEOUT,
             advice=f"It goes on by itself: 'anypop vm image describe {_name(found)}' shows it.",
         )  # fmt: skip
+
+
+def bring(call: Call, wanted: Wanted, family: str, tag: str, *, timeout: float) -> views.Data:
+    """The image as it stands once its bytes are in control, and for so long was waited until they are verified."""
+    path = _path(call, family, tag)
+    found = ask_for(call, path, wanted)
+    until = time.monotonic() + timeout
+    for part in wanted.sent:
+        found = _send(call, path, part, found)
+    return _until_over(call, path, found, until)
 
 
 @command(image, "list", examples="anypop vm image list\nanypop vm image list --family debian -o json")

@@ -24,6 +24,7 @@ from anypop.control.statements import insertion, send
 from anypop.model import codec
 from anypop.model.allocation import Allocation, AllocationClaim
 from anypop.model.drain import Drain
+from anypop.model.plan import Incarnation
 from anypop.model.table import differing
 from anypop.model.volume import Volume
 
@@ -82,6 +83,14 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
                 stack_id=owner.stack_id if owner else None,
                 was={"restarts": earlier.incarnation.restarts},
                 became={"restarts": life.restarts},
+            )
+        if placed and earlier and _power(placed.incarnation) != _power(earlier.incarnation):
+            mine = after.workloads.get(placed.incarnation.workload_id)
+            yield Noted(
+                subject=placed.incarnation.name,
+                stack_id=mine.stack_id if mine else None,
+                was=_power(earlier.incarnation),
+                became=_power(placed.incarnation),
             )
     for host in sorted(differing(before.evicted, after.evicted)):
         yield Noted(
@@ -202,6 +211,10 @@ def _wanted(volume: Volume) -> dict[str, Any]:
         "restored": [volume.restore.count, volume.restore.snapshot],
         "let_go": volume.doomed_at is not None,
     }
+
+
+def _power(life: Incarnation) -> dict[str, Any]:
+    return {"power": life.power.value} | ({"rescue": life.rescue.reference} if life.rescue is not None else {})
 
 
 def _declared(found: Declaration | None) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from anypop.control.subnets import resolved
 from anypop.model.announce import Scope, ScopeRule
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid
-from anypop.model.machine import MachineImage
+from anypop.model.machine import MachineImage, Power
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.table import with_entries
 from anypop.model.volume import Claim
@@ -213,6 +213,10 @@ def restart(uid: str) -> Alter:
         if placed is None:
             raise Precondition("it is being taken down")
         life = placed.incarnation
+        if life.power is Power.OFF:
+            raise Precondition(f"{life.name} is powered off: power it on")
+        if life.rescue is not None:
+            raise Precondition(f"{life.name} is being mended with another image: power it on, and it starts as usual")
         if beside := restarts_beside(before, life, now):
             raise Precondition(
                 f"{beside.name} on {beside.host} is being started anew at this moment, and no other instance serves in "
@@ -220,6 +224,23 @@ def restart(uid: str) -> Alter:
             )
         again = replace(placed, incarnation=replace(life, restarts=life.restarts + 1))
         return replace(before, incarnations=with_entries(before.incarnations, {uid: again}))
+
+    return alter
+
+
+def power(uid: str, state: Power, rescue: MachineImage | None = None) -> Alter:
+    """Have a virtual machine be off, or run: with its own root disk, or with `rescue`. What is so already stays. It
+    keeps its place, its addresses and its disks. The step raises `Precondition` where it is going.
+    """
+
+    def alter(before: State, now: float) -> State:
+        placed = before.incarnations.get(uid)
+        if placed is None:
+            raise Precondition("it is being taken down")
+        life = replace(placed.incarnation, power=state, rescue=rescue)
+        if life == placed.incarnation:
+            return before
+        return replace(before, incarnations=with_entries(before.incarnations, {uid: replace(placed, incarnation=life)}))
 
     return alter
 

@@ -34,9 +34,9 @@ def named_by(order: Order) -> frozenset[str]:
     return frozenset(
         part.sha256
         for instance in order.instances
-        for container in instance.containers
-        if container.machine is not None and container.machine.image is not None
-        for part in container.machine.image.parts
+        for image in (*(c.machine.image for c in instance.containers if c.machine is not None), instance.rescue)
+        if image is not None
+        for part in image.parts
     )
 
 

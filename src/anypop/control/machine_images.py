@@ -239,11 +239,15 @@ class MachineImages:
                     self.files.rested(part.sha256)
 
     def _users(self, owner: Owner, image: StoredImage) -> Iterator[str]:
-        for declared in self._state().workloads.values():
-            if declared.stack_id in owner.stacks and any(
-                found.reference == f"{owner.slug}/{image.name}" for found in images_of(declared.workload)
-            ):
+        state, reference = self._state(), f"{owner.slug}/{image.name}"
+        for declared in state.workloads.values():
+            if declared.stack_id not in owner.stacks:
+                continue
+            if any(found.reference == reference for found in images_of(declared.workload)):
                 yield f"workload {declared.workload.slug}"
+            for placed in state.incarnations_of(declared.id).values():
+                if (rescue := placed.incarnation.rescue) is not None and rescue.reference == reference:
+                    yield f"instance {placed.incarnation.name}, which it mends"
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:

@@ -19,6 +19,7 @@ from anypop.model import codec
 from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.dial import Dial
 from anypop.model.drain import Drain
+from anypop.model.machine import MachineImage, Power
 from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
 from anypop.model.order_delta import apply, delta, written
 from anypop.model.order_read import OrderReader
@@ -229,11 +230,22 @@ def _to_incarnation(row: RowMapping) -> Incarnation:
 
 def of_placed(placed: Placed) -> Row:
     incarnation = placed.incarnation
-    return {**_of_incarnation(incarnation), "restarts": incarnation.restarts, "created_at": placed.created_at}
+    return {
+        **_of_incarnation(incarnation),
+        "restarts": incarnation.restarts,
+        "power": incarnation.power.value,
+        "rescue": None if incarnation.rescue is None else codec.to_json(incarnation.rescue).decode(),
+        "created_at": placed.created_at,
+    }
 
 
 def to_placed(row: RowMapping) -> Placed:
-    incarnation = replace(_to_incarnation(row), restarts=row["restarts"])
+    incarnation = replace(
+        _to_incarnation(row),
+        restarts=row["restarts"],
+        power=Power(row["power"]),
+        rescue=None if row["rescue"] is None else codec.from_json(MachineImage, row["rescue"]),
+    )
     return Placed(incarnation=incarnation, created_at=row["created_at"])
 
 

@@ -197,6 +197,8 @@ incarnations = Table(
     Column("template", String(64), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("restarts", Integer, nullable=False, server_default="0"),
+    Column("power", String(8), nullable=False, server_default="on"),
+    Column("rescue", Text),
     columns.moment("created_at"),
     UniqueConstraint("host", "link"),
     Index("ix_incarnations_workload_id", "workload_id"),

@@ -464,7 +464,7 @@ def why(part: HostPlan, received: Received | None, trusted: bool) -> Reason:
         return Reason.SESSION_DOWN
     if report.drift or report.orphans:
         return Reason.DRIFTED
-    wanted = {i.uid for i in part.instances}
+    wanted = {i.uid for i in part.instances if i.may_serve}
     if wanted and not any(i.healthy for i in report.instances if i.uid in wanted):
         return Reason.NO_HEALTHY_INSTANCE
     return Reason.RUNNING

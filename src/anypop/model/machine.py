@@ -45,6 +45,13 @@ class Acceleration(StrEnum):
     NONE = "none"
 
 
+class Power(StrEnum):
+    """Whether a virtual machine is to run."""
+
+    ON = "on"
+    OFF = "off"
+
+
 OVERHEAD_BYTES = 96 << 20
 """What a virtual machine takes of its host's memory beside its guest's: QEMU itself has some 40 MB, and where there is
 no KVM the instructions that it has translated lie beside that.

@@ -14,7 +14,7 @@ from typing import Literal
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.backbone import Backbone
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
-from anypop.model.machine import Machine
+from anypop.model.machine import Machine, MachineImage, Power
 from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
 from anypop.model.network import Upstream
 from anypop.model.peering import RpkiCache
@@ -103,7 +103,8 @@ class InstanceOrder:
     `stack_id`: whose instances it may reach inside ("": not told, so nobody's). `template`: the hash of what it is
     made from, for ever. `revision`: whose probes, ports and labels it follows. `restarts`: how often somebody asked
     that it be started anew; containers that were made before the last time are. `links`: at least one. `beside`: public
-    addresses that it has beside its own.
+    addresses that it has beside its own. `power`: of a virtual machine, whether it is to run; `rescue`: the image that
+    it is to run with in place of its own, which is then a further disk. One that is off or is mended gets no traffic.
     """
 
     name: InstanceName
@@ -119,6 +120,18 @@ class InstanceOrder:
     beside: tuple[Address, ...] = ()
     payload: Payload
     hosts_domain: str = ""
+    power: Power = Power.ON
+    rescue: MachineImage | None = None
+
+    @property
+    def rescued_by(self) -> str:
+        """The id of the image that it runs in place of its own; empty: its own."""
+        return self.rescue.id if self.rescue is not None else ""
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether it gets traffic, once it is healthy."""
+        return self.power is Power.ON and self.rescue is None
 
     @property
     def containers(self) -> tuple[Container, ...]:

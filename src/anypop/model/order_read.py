@@ -15,6 +15,7 @@ from typing import Any
 
 from anypop.model import codec
 from anypop.model.announce import Address
+from anypop.model.machine import MachineImage, Power
 from anypop.model.names import WorkloadId
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order
 from anypop.model.order_delta import OrderDelta
@@ -24,7 +25,7 @@ from anypop.model.stack_names import NamedWorkload
 # What `_quickly` reads. A field that is new in the type makes it leave all instances to the codec.
 INSTANCE = frozenset({
     "name", "uid", "workload_id", "stack_id", "life", "template", "revision", "restarts", "links", "anycast", "beside",
-    "payload", "hosts_domain",
+    "payload", "hosts_domain", "power", "rescue",
 })  # fmt: skip
 _IS_KNOWN = {f.name for f in fields(InstanceOrder)} == INSTANCE
 _LINK = {f.name for f in fields(InstanceLink)}
@@ -64,7 +65,7 @@ class OrderReader:
         """One out of plain data."""
         try:
             found = self._quickly(data) if _IS_KNOWN and data.keys() == INSTANCE else None
-        except (AttributeError, KeyError, TypeError, OSError):
+        except (AttributeError, KeyError, TypeError, ValueError, OSError):
             found = None  # the codec says in words what is wrong with it, where anything is
         if found is not None:
             return found
@@ -110,6 +111,8 @@ class OrderReader:
             beside=tuple([self._shared(a) for a in data["beside"]]),
             payload=self._payload(data["workload_id"], data["payload"]),
             hosts_domain=data["hosts_domain"],
+            power=Power(data["power"]),
+            rescue=None if data["rescue"] is None else codec.from_data(MachineImage, data["rescue"]),
         )
 
     def _named(self, data: Any) -> NamedWorkload:

@@ -73,7 +73,8 @@ class OrderWriter:
             f'"workload_id":{text_of(one.workload_id)},"stack_id":{text_of(one.stack_id)},"life":{one.life},'
             f'"template":{text_of(one.template)},"revision":{one.revision},"restarts":{one.restarts},"links":[{links}],"anycast":[{_list_of(one.anycast)}],'
             f'"beside":[{_list_of(one.beside)}],'
-            f'"payload":{self._payload(one)},"hosts_domain":{text_of(one.hosts_domain)}}}'
+            f'"payload":{self._payload(one)},"hosts_domain":{text_of(one.hosts_domain)},'
+            f'"power":"{one.power}","rescue":{codec.to_json(one.rescue).decode()}}}'
         )
 
     def named(self, one: NamedWorkload) -> str:

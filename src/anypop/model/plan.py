@@ -13,6 +13,7 @@ from anypop.model.announce import Announcement, Prefix, ScopeRule
 from anypop.model.backbone import Backbone, DialledPop
 from anypop.model.dial import Dial
 from anypop.model.drain import Drain
+from anypop.model.machine import MachineImage, Power
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity, Network
 from anypop.model.order import Grant, InstanceOrder, Removal
@@ -34,7 +35,8 @@ class Incarnation:
     and labels it follows.
 
     `life` grows with each incarnation of the slot. `template` "": made by a version of Anypop that kept none, not
-    known yet. `restarts`: how often somebody asked that it be started anew.
+    known yet. `restarts`: how often somebody asked that it be started anew. `power`, `rescue`: of a virtual machine,
+    whether it is to run, and with which other image in place of its own.
     """
 
     workload_id: WorkloadId
@@ -51,6 +53,13 @@ class Incarnation:
     revision: int = 1
     restarts: int = 0
     further: tuple[int, ...] = ()
+    power: Power = Power.ON
+    rescue: MachineImage | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is to have traffic, once it is healthy."""
+        return self.power is Power.ON and self.rescue is None
 
     @property
     def links(self) -> tuple[int, ...]:

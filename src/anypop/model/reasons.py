@@ -93,6 +93,8 @@ class Reason(StrEnum):
     BACK_OFF = "back-off"
     RUNNING = "running"
     STOPPING = "stopping"
+    POWERED_OFF = "powered-off"
+    RESCUED = "rescued"
     # announcements
     ANNOUNCED = "announced"
     WITHHELD = "withheld"
@@ -202,6 +204,8 @@ _SAYS: dict[Reason, str] = {
     Reason.BACK_OFF: "waits before the next try",
     Reason.RUNNING: "runs and answers",
     Reason.STOPPING: "is being taken down",
+    Reason.POWERED_OFF: "somebody has powered it off",
+    Reason.RESCUED: "was started with another image to be mended, and gets no traffic",
     Reason.ANNOUNCED: "is announced",
     Reason.WITHHELD: "is withheld by the operator",
     Reason.NO_HEALTHY_INSTANCE: "no instance in this PoP is healthy",

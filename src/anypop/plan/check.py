@@ -134,7 +134,8 @@ def silenced(
 def _homes(incarnations: tuple[Incarnation, ...]) -> dict[WorkloadId, frozenset[CityCode]]:
     homes: dict[WorkloadId, set[CityCode]] = defaultdict(set)
     for incarnation in incarnations:
-        homes[incarnation.workload_id].add(incarnation.pop)
+        if incarnation.serves:
+            homes[incarnation.workload_id].add(incarnation.pop)
     return {workload: frozenset(cities) for workload, cities in homes.items()}
 
 

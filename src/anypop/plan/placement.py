@@ -10,6 +10,7 @@ instances, and in those of the hosts where it takes room.
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
+from anypop.model.machine import Power
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId, instance_name
 from anypop.model.network import Capacity
 from anypop.model.order import Removal
@@ -41,7 +42,9 @@ class Settled:
 
     @property
     def homes(self) -> Homes:
-        return Homes(hosts=frozenset(i.host for i in self.kept), pops=frozenset(i.pop for i in self.kept))
+        """What is off or is mended serves nobody: for its sake nothing is announced."""
+        kept = [i for i in self.kept if i.serves]
+        return Homes(hosts=frozenset(i.host for i in kept), pops=frozenset(i.pop for i in kept))
 
 
 def settle(ground: Ground, rooms: Rooms, workload: WorkloadId) -> Settled:
@@ -71,7 +74,9 @@ class _Step:
         self.notes: list[PlanNote] = []
         self.waits: set[CityCode] = set()
         self.took: set[HostName] = set()
-        self.ready = ground.ready(workload)
+        # one that is off is as ready as it will be
+        off = {i.uid for i in ground.incarnations_of(workload) if i.power is Power.OFF}
+        self.ready = {*ground.ready(workload), *off} if off else ground.ready(workload)
         self.rollout = ground.update_of(workload)
         self.present: dict[InstanceName, list[Incarnation]] = {}
         # where a slot's volumes are: it lives there or nowhere
@@ -145,7 +150,7 @@ class _Turn:
         if stays:
             moves = frozenset()
         if all(i.uid in moves for i in lives):
-            placed = self._place_new(target, city, ordinal, name, moving=True)
+            placed = self._place_new(target, city, ordinal, name, moving=True, power=lives[-1].power)
             for incarnation in lives:
                 # what may still run on a host that is cut off keeps its addresses there; the name and the anycast
                 # address go on
@@ -257,7 +262,16 @@ class _Turn:
             if other is not stays:
                 self.step.remove(other, Reason.SUPERSEDED)
 
-    def _place_new(self, target: Target, city: CityCode, ordinal: int, name: InstanceName, *, moving: bool) -> bool:
+    def _place_new(
+        self,
+        target: Target,
+        city: CityCode,
+        ordinal: int,
+        name: InstanceName,
+        *,
+        moving: bool,
+        power: Power = Power.ON,
+    ) -> bool:
         """A slot without a living incarnation in reach: a new one, where there is room. Whether there was."""
         made_from = self.workload
         if self.rollout is not None and not changes_at(self.rollout, city):
@@ -321,6 +335,7 @@ class _Turn:
                 life=self.ground.serial,
                 template=made_from.template,
                 revision=made_from.revision,
+                power=power,
             ),
         )
         return True
@@ -398,6 +413,7 @@ class _Turn:
                 life=max(self.ground.serial, current.life + 1),
                 template=self.workload.template,
                 revision=self.workload.revision,
+                rescue=None,  # its root disk is another one
             ),
         )
 
@@ -447,6 +463,7 @@ class _Turn:
                 life=max(self.ground.serial, current.life + 1),
                 template=template,
                 revision=made_from.revision,
+                rescue=None,
             ),
         )
 

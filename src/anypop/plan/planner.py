@@ -218,6 +218,8 @@ def instance_order(
         beside=following.beside(pin) if pin is not None else (),
         payload=payload or Containers.of(workload),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
+        power=incarnation.power,
+        rescue=incarnation.rescue,
     )
     return filled(order, incarnation, workload)
 

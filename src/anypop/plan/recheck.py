@@ -104,7 +104,7 @@ def _silences(made: Replanned, ground: Ground, confirmed: frozenset[WorkloadId])
     for prefix in made.prefixes:
         if prefix.version != 4 or prefix in plan.carried:
             continue
-        was = {w: frozenset(i.pop for i in ground.incarnations_of(w)) for w in plan.tenants(prefix)}
+        was = {w: frozenset(i.pop for i in ground.incarnations_of(w) if i.serves) for w in plan.tenants(prefix)}
         was = {w: pops for w, pops in was.items() if pops}
         if not was:
             continue

@@ -34,6 +34,11 @@ class Seen:
     has_volume: bool = False
 
     @property
+    def is_off(self) -> bool:
+        """Its owner has taken it out of service: its health says nothing of what it is made from."""
+        return not self.incarnation.serves
+
+    @property
     def healthy(self) -> bool:
         return self.trusted and self.report is not None and self.report.healthy and self.report.phase is Phase.RUNNING
 
@@ -72,11 +77,12 @@ def advance(
     if rollout.phase is not RolloutPhase.RUNNING:
         return rollout
     changed = [s for s in seen if s.incarnation.template == template]
-    ready = rollout.ready & {s.incarnation.uid for s in changed if not _is_not_asked(s)}
+    ready = rollout.ready & {s.incarnation.uid for s in changed if not _is_not_asked(s) and not s.is_off}
     ready |= {s.incarnation.uid for s in changed if s.healthy}
     # one that was there before is asked for its health only where it is to take over from another
     lives = Counter(s.incarnation.name for s in seen)
     judged = [s for s in changed if s.incarnation.uid not in rollout.held or lives[s.incarnation.name] > 1]
+    judged = [s for s in judged if not s.is_off]
     waiting = [s for s in judged if s.trusted and s.incarnation.uid not in ready]
     rollout = replace(
         rollout,
@@ -247,7 +253,10 @@ def _pending(rollout: Rollout, template: str, seen: Sequence[Seen], going: Colle
         one
         for name, lives in slots.items()
         for one in lives
-        if len(lives) > 1 or name in going or one.incarnation.template != template or one.incarnation.uid not in proven
+        if len(lives) > 1
+        or name in going
+        or one.incarnation.template != template
+        or not (one.incarnation.uid in proven or one.is_off)
     ]
 
 

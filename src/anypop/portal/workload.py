@@ -26,6 +26,8 @@ DONE = {
     "scaled": "The number of instances is changed.",
     "restarting": "Every instance is made anew, city by city; the old one serves until the new one does.",
     "restarted": "The instance starts anew in its place.",
+    "powered-off": "The virtual machine is asked to shut down, and stays off. It keeps its place and costs the same.",
+    "powered-on": "The virtual machine starts, with its disks as they were.",
     "changed": "The change is declared, and brought out city by city.",
     "paused": "The rollout is paused: what is changed already stays, and nothing more is.",
     "resumed": "The rollout goes on.",

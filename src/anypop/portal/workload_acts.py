@@ -14,6 +14,7 @@ from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit
 from anypop.portal.workload import NUMBER, declared_of, done, page, place, way_back, workload
 
+POWERED = {"off": "powered-off", "on": "powered-on"}
 ROLLOUTS = {"pause": "paused", "resume": "resumed", "abort": "aborted"}
 
 
@@ -43,6 +44,15 @@ async def restart(visit: Visit) -> Response:
 async def restart_instance(visit: Visit) -> Response:
     path = (*workload(visit), "instances", visit.form.get("instance", ""), "power", "restart")
     return await _did(visit, "restarted", "POST", "workload/v1/stacks", *path)
+
+
+async def power(visit: Visit) -> Response:
+    """`act`: off, or on."""
+    act = visit.form.get("act", "")
+    if act not in POWERED:
+        return await page(visit, refused=Refused(400, "A virtual machine is powered off or on."))
+    path = (*workload(visit), "instances", visit.form.get("instance", ""), "power", act)
+    return await _did(visit, POWERED[act], "POST", "anypop/v1/stacks", *path)
 
 
 async def roll_back(visit: Visit) -> Response:
@@ -114,6 +124,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", f"{_AT}/scale", scale),
     ("POST", f"{_AT}/restart", restart),
     ("POST", f"{_AT}/restart-instance", restart_instance),
+    ("POST", f"{_AT}/power", power),
     ("POST", f"{_AT}/rollback", roll_back),
     ("POST", f"{_AT}/undo", undo),
     ("POST", f"{_AT}/rollout", rollout),

@@ -49,6 +49,7 @@ from anypop.agent.decide.steps import (
     LeadNewcomer,
     MakeNamespace,
     NameNamespace,
+    PowerOff,
     PrepareRouter,
     PullImage,
     RemoveContainer,
@@ -151,7 +152,7 @@ class Executor:
             case CreateContainer():
                 namespaces.settle_sysctls(self._prefix, step.instance.uid, step.container.security.sysctls)
                 await self._runtime.carry_out(step)
-            case PullImage() | DropImage() | StartContainer() | RemoveContainer():
+            case PullImage() | DropImage() | StartContainer() | PowerOff() | RemoveContainer():
                 await self._runtime.carry_out(step)
             case RunHook():
                 await self._hooks.run(step)

@@ -75,6 +75,7 @@ from anypop.agent.decide.traffic import (
 )
 from anypop.agent.naming import device_group_of, short
 from anypop.model.announce import Address
+from anypop.model.machine import Power
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
@@ -253,8 +254,12 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     inner = [a.vpc for link in instance.links for a in link.addresses if a.vpc is not None]
     if inner and any(facts.observed.vpc.get(network_of(address)) != key for address in inner):
         steps.append(SetVpc(instance=instance, lane=lane))
+    if (rescue := instance.rescue) is not None and rescue.id not in facts.observed.memory.images:
+        return [*steps, PullImage(image=rescue.id, machine=rescue, lane=image_lane(rescue.id))]
     if there and (ending := lives.stale(instance, facts, now)):
         return [*steps, *ending]
+    if instance.power is Power.OFF:
+        return steps
     pulls = [
         pull for c in instance.every_container if c.name not in there and (pull := missing_image(c, instance, facts))
     ]
@@ -294,8 +299,9 @@ def _container_steps(
     last = there.id if there is not None else ""
     remove = RemoveContainer(uid=instance.uid, container=container.name, again=last, lane=lane)
     due = memory.restart_at(key)
+    rescued = instance if instance.rescue is not None else None
     start: list[Step] = (
-        [StartContainer(uid=instance.uid, container=container.name, lane=lane)]
+        [StartContainer(uid=instance.uid, container=container.name, rescue=rescued, lane=lane)]
         if facts.is_guarded and now >= due
         else []
     )

@@ -67,7 +67,8 @@ class ContainerSeen:
     """One container that carries our labels. `container` is its name in the workload; `pid` is 0 unless it runs;
     `image` is the id of the image that it was made from, `asked` how often somebody had asked for a restart by then. A
     container lives once: when it has ended, a fresh one takes its place. `init`: it is to end before others begin;
-    `message`: what one that has ended said of why.
+    `message`: what one that has ended said of why; `rescue`: the id of the image with which a virtual machine runs in
+    place of its own. One that was powered off is CREATED again: its disks are as it left them.
     """
 
     id: str
@@ -88,6 +89,7 @@ class ContainerSeen:
     past: Past = NO_PAST
     init: bool = False
     message: str = ""
+    rescue: str = ""
 
     @property
     def key(self) -> Key:

@@ -149,8 +149,8 @@ class Facts:
 
     @cached_property
     def running(self) -> frozenset[str]:
-        """Uids of the staying instances of which every container runs."""
-        return frozenset(i.uid for i in self.staying if self._runs(i))
+        """Uids of the staying instances of which every container runs; of those alone that are to serve."""
+        return frozenset(i.uid for i in self.staying if i.may_serve and self._runs(i))
 
     def _runs(self, instance: InstanceOrder) -> bool:
         there = self.containers_of(instance.uid)

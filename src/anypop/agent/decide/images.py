@@ -93,7 +93,8 @@ def idle_since(idle: Collection[str], before: Mapping[str, float], now: float) -
 
 
 def images_of(one: InstanceOrder) -> tuple[str, ...]:
-    return tuple(sorted({container.image_key for container in one.every_container}))
+    own = {container.image_key for container in one.every_container}
+    return tuple(sorted(own if one.rescue is None else {*own, one.rescue.id}))
 
 
 def _with(before: tuple[tuple[str, ...], ...], now: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:

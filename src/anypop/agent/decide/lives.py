@@ -11,8 +11,18 @@ from collections.abc import Iterable, Mapping
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.restarts import waits_for
-from anypop.agent.decide.steps import RemoveContainer, RunHook, Step, Stop, StopContainers, hook_lane, instance_lane
+from anypop.agent.decide.steps import (
+    PowerOff,
+    RemoveContainer,
+    RunHook,
+    Step,
+    Stop,
+    StopContainers,
+    hook_lane,
+    instance_lane,
+)
 from anypop.model.announce import Address
+from anypop.model.machine import Power
 from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
@@ -30,6 +40,10 @@ def first(instance: InstanceOrder) -> Container | None:
 def stale(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     """The end of all that must end before anything else is done."""
     there = facts.containers_of(instance.uid)
+    if instance.machine is not None and (off := _powered_off(instance, facts)):
+        return off
+    if not instance.may_serve:
+        return []  # its owner has it in hand: no probe ends it
     restarts_now = waits_for(instance, facts, now) is None
     ending = [seen for seen in there.values() if _must_end(seen, instance, facts, restarts_now)]
     owner = first(instance)
@@ -40,6 +54,27 @@ def stale(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
             lost = [s for name, s in there.items() if name in main and name != owner.name and s not in ending]
             ending += lost
     return ended(ending, instance.name, instance.uid, instance, again=True) if ending else []
+
+
+def _powered_off(instance: InstanceOrder, facts: Facts) -> list[Step]:
+    """The end of a machine that is to be off, or to run with another disk first: one that lost its own for that, or
+    because it ended while it was mended, would have lost what it was mended for.
+    """
+    wanted = instance.rescued_by
+    grace_s = GUEST_GRACE_S if instance.payload.grace_s is None else instance.payload.grace_s
+    return [
+        PowerOff(
+            uid=instance.uid, container=seen.container, grace_s=grace_s,
+            lane=instance_lane(instance.name, instance.uid),
+        )
+        for seen in facts.containers_of(instance.uid).values()
+        if seen.state is not ContainerState.CREATED
+        and (
+            instance.power is Power.OFF
+            or seen.rescue != wanted
+            or (seen.state is ContainerState.EXITED and bool(wanted))
+        )
+    ]  # fmt: skip
 
 
 def next_ones(instance: InstanceOrder, facts: Facts) -> tuple[Container, ...]:

@@ -248,6 +248,8 @@ def _ended(seen: ContainerSeen, known: Past | None) -> Past:
 
 def process_died(seen: ContainerSeen, reason: Reason, memory: Memory, now: float) -> Memory:
     """The process of a container that ran is gone just now. `reason`: EXITED, or why we ended it."""
+    if reason is Reason.POWERED_OFF:  # no failure, and no life is over: it goes on with the same disks
+        return replace(memory, dead=memory.dead | {(seen.id, seen.pid)})
     before = memory.restarts.get(seen.key)
     # Since it might be started, by our own clock: the runtime's times follow the wall, which may have been set.
     steady = before is not None and now - before.at > STEADY_S

@@ -36,6 +36,7 @@ from anypop.agent.decide.steps import (
     ROUTER,
     SPEAKER,
     TUNNELS,
+    image_lane,
     inside_lane,
     instance_lane,
     pull_lane,
@@ -43,6 +44,7 @@ from anypop.agent.decide.steps import (
 from anypop.agent.decide.traffic import is_needed
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
+from anypop.model.machine import Power
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
@@ -162,8 +164,14 @@ def _phase(
     troubles = facts.observed.memory.trouble
     if facts.is_blocked(instance):
         return Phase.SCHEDULING, Reason.SCHEDULED, "waits for its predecessor to be taken down"
+    if instance.power is Power.OFF:
+        if facts.has_process(instance.uid):
+            return Phase.RUNNING, Reason.POWERED_OFF, "its guest is shutting down"
+        return Phase.STOPPED, Reason.POWERED_OFF, "it keeps its place, its addresses and its disks, and costs the same"
     is_made = _is_made(instance, facts)
-    for lane in dict.fromkeys(pull_lane(instance, c) for c in instance.every_container) if not is_made else ():
+    lanes = [pull_lane(instance, c) for c in instance.every_container] if not is_made else []
+    lanes += [image_lane(instance.rescue.id)] if instance.rescue is not None else []
+    for lane in dict.fromkeys(lanes):
         trouble = troubles.get(lane)
         if trouble is not None:
             wait = f"; next try in {max(trouble.until - at, 0):.0f} s" if trouble.until > at else ""
@@ -181,6 +189,10 @@ def _phase(
         if not pulling and (current := _initializing(instance, facts)):
             return Phase.STARTING, Reason.INITIALIZING, f"init container {current}"
         return Phase.STARTING, Reason.PULLING if pulling else Reason.STARTING, ""
+    if (rescue := instance.rescue) is not None:
+        runs = any(c.rescue == rescue.id and c.pid for c in facts.containers_of(instance.uid).values())
+        told = f"runs {rescue.reference}; its own root disk is beside it, and it gets no traffic"
+        return (Phase.RUNNING, Reason.RESCUED, told) if runs else (Phase.STARTING, Reason.STARTING, "")
     if instance.uid not in facts.running:
         return Phase.STARTING, Reason.STARTING, ""
     verdict = facts.observed.health.get(instance.uid)
@@ -262,6 +274,8 @@ def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerRep
     verdict = facts.observed.health.get(instance.uid)
     ready = seen.state is ContainerState.RUNNING and bool(verdict and verdict.healthy)
     phase, reason, message = _container_phase(seen, past)
+    if instance.power is Power.OFF and seen.state is not ContainerState.RUNNING:
+        phase, reason, message = Phase.STOPPED, Reason.POWERED_OFF, ""
     log = facts.observed.logs.get(seen.id, (None, 0))
     return ContainerReport(
         name=name, phase=phase, reason=reason, message=message, container_id=seen.id, started_at=seen.started_at,

@@ -55,7 +55,10 @@ def _mates(instance: InstanceOrder, facts: Facts) -> list[InstanceOrder]:
     return [
         i
         for i in facts.staying
-        if i.workload_id == instance.workload_id and i.name != instance.name and i.uid not in facts.superseded
+        if i.workload_id == instance.workload_id
+        and i.name != instance.name
+        and i.may_serve
+        and i.uid not in facts.superseded
     ]
 
 

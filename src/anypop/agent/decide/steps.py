@@ -360,8 +360,23 @@ class CreateContainer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartContainer:
+    """`rescue`: a virtual machine whose order has it run with another image in place of its own."""
+
     uid: str
     container: str
+    lane: str
+    rescue: InstanceOrder | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOff:
+    """Have a virtual machine's guest shut down, and end it after `grace_s` seconds; it is there then as one that has
+    not been started, with its disks as it left them.
+    """
+
+    uid: str
+    container: str
+    grace_s: int
     lane: str
 
 
@@ -495,7 +510,7 @@ class DeleteNamespace:
     lane: str
 
 
-PayloadStep = PullImage | DropImage | CreateContainer | StartContainer | RemoveContainer
+PayloadStep = PullImage | DropImage | CreateContainer | StartContainer | PowerOff | RemoveContainer
 """What an instance is made from comes and goes by these; the rest of the steps is the same for every kind of
 payload.
 """

@@ -47,7 +47,7 @@ from anypop.model.announce import Address, Prefix
 from anypop.model.backbone import Backbone
 from anypop.model.confinement import PLAIN_RULES
 from anypop.model.errors import WorldError
-from anypop.model.machine import Acceleration
+from anypop.model.machine import Acceleration, Power
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
@@ -323,8 +323,11 @@ class Observer:
 
     def why_ended(self, seen: ContainerSeen, instances: Iterable[InstanceOrder], memory: Memory = NOTHING) -> Reason:
         """Why the process of this container has ended just now, by what is known here. `instances`: those ordered."""
-        if any(i.uid == seen.uid and i.restarts > seen.asked for i in instances):
+        ordered = next((i for i in instances if i.uid == seen.uid), None)
+        if ordered is not None and ordered.restarts > seen.asked:
             return Reason.RESTART_ASKED
+        if ordered is not None and (ordered.power is Power.OFF or seen.rescue != ordered.rescued_by):
+            return Reason.POWERED_OFF
         if seen.key in self.probes.liveness_failed:
             return Reason.PROBE_FAILED
         if seen.id in memory.hook_failed:

@@ -31,6 +31,7 @@ from anypop.agent.decide.steps import (
     CreateContainer,
     DropImage,
     PayloadStep,
+    PowerOff,
     PullImage,
     RemoveContainer,
     StartContainer,
@@ -138,6 +139,8 @@ class Podman:
                 await self._start((step.uid, step.container))
             case RemoveContainer():
                 await self._remove(step)
+            case PowerOff():
+                raise WorldError(f"power {step.container} off", "a container has no disks that it could go on with")
             case _:
                 assert_never(step)
 

@@ -16,13 +16,14 @@ from anypop.agent.act.instances.machines.place import (
     INITRD,
     KERNEL,
     MOVE_QMP,
+    OTHER,
     QMP,
     ROOT,
     SEED,
     Spec,
 )
 from anypop.agent.naming import disk_serial
-from anypop.model.machine import Acceleration, Board, DiskFormat, Firmware
+from anypop.model.machine import Acceleration, Board, DiskFormat, Firmware, MachineImage
 
 PROGRAM = "qemu-system-x86_64"
 UEFI_CODE, UEFI_VARIABLES = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
@@ -54,22 +55,30 @@ def board_for(wanted: Board, accelerator: Acceleration) -> Board:
 
 
 def arguments(
-    spec: Spec, *, accelerator: Acceleration, handed: Handed, mtu: int = 1500, arriving: bool = False
-) -> list[str]:
-    """The words, the program first. `arriving`: the guest runs elsewhere; QEMU waits for it, and then for our word."""
-    board = board_for(spec.image.board, accelerator)
+    spec: Spec, *, accelerator: Acceleration, handed: Handed, mtu: int = 1500, arriving: bool = False,
+    rescue: MachineImage | None = None,
+) -> list[str]:  # fmt: skip
+    """The words, the program first. `arriving`: the guest runs elsewhere; QEMU waits for it, and then for our word.
+    `rescue`: it starts with this image, and its own root disk is a further one.
+    """
+    image = rescue or spec.image
+    board = board_for(image.board, accelerator)
     bus = "device" if board is Board.MICROVM else "pci"
     words = [
         PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-sandbox", _SANDBOX,
         "-name", f"guest={spec.label('instance')}", "-uuid", spec.system,
-        "-machine", _board(board, spec.image.firmware), *_processor(accelerator),
+        "-machine", _board(board, image.firmware), *_processor(accelerator),
         "-m", f"{max(1, spec.memory_bytes >> 20)}M", "-smp", str(vcpus(spec.cpu_millis)),
         "-rtc", "base=utc,clock=host",
     ]  # fmt: skip
     if arriving:
         words += ["-S", "-incoming", "defer"]
-    words += _firmware(spec)
-    words += _disks(spec, bus, handed)
+    other = OTHER if rescue is not None else ""
+    words += _firmware(image, other)
+    words += _root(image, bus, other, "bootindex=1", name="root")
+    if rescue is not None:
+        words += _root(spec.image, bus, "", "id=own-disk", name="own")
+    words += _disks(bus, other, handed)
     words += [
         "-netdev", f"tap,id=net0,fd={handed.tap}",
         "-device", f"virtio-net-{bus},netdev=net0,mac={spec.mac},host_mtu={mtu}",
@@ -98,38 +107,44 @@ def _processor(accelerator: Acceleration) -> list[str]:
     return ["-accel", f"tcg,thread=multi,tb-size={TRANSLATED_MB}", "-cpu", "max"]
 
 
-def _firmware(spec: Spec) -> list[str]:
-    match spec.image.firmware:
+def _firmware(image: MachineImage, other: str) -> list[str]:
+    match image.firmware:
         case Firmware.KERNEL:
-            words = ["-kernel", KERNEL]
-            if spec.image.part("initrd") is not None:
-                words += ["-initrd", INITRD]
-            return [*words, "-append", spec.image.cmdline]
+            words = ["-kernel", f"{other}{KERNEL}"]
+            if image.part("initrd") is not None:
+                words += ["-initrd", f"{other}{INITRD}"]
+            return [*words, "-append", image.cmdline]
         case Firmware.UEFI:
             return [
                 *_block(driver="file", filename=UEFI_CODE, **{"node-name": "code", "read-only": True}),
-                *_block(driver="file", filename=FIRMWARE, **{"node-name": "variables"}),
+                *_block(driver="file", filename=f"{other}{FIRMWARE}", **{"node-name": "variables"}),
             ]
         case Firmware.BIOS:
             return []
 
 
-def _disks(spec: Spec, bus: str, handed: Handed) -> list[str]:
-    image, words = spec.image, list[str]()
-    base = None
+def _root(image: MachineImage, bus: str, other: str, place: str, *, name: str) -> list[str]:
+    """The root disk of an image, over the image. `name`: of its node, and the serial number that the guest sees."""
+    words, base = list[str](), None
     if image.part("disk") is not None:
-        base = "image"
-        words += _block(driver="file", filename=DISK, **{"node-name": "image-file", "read-only": True})
+        base = "image" if name == "root" else f"{name}-image"
+        words += _block(driver="file", filename=f"{other}{DISK}", **{"node-name": f"{base}-file", "read-only": True})
         # an image of somebody else's never names a further file of this host: what is behind it is said here
         more = {"backing": None} if image.disk_format is DiskFormat.QCOW2 else {}
         words += _block(
-            driver=image.disk_format.lower(), file="image-file", **{"node-name": base, "read-only": True, **more}
+            driver=image.disk_format.lower(), file=f"{base}-file", **{"node-name": base, "read-only": True, **more}
         )
-    if has_root(spec):
-        words += _block(driver="file", filename=ROOT, discard="unmap", **{"node-name": "root-file"})
-        words += _block(driver="qcow2", file="root-file", discard="unmap", backing=base, **{"node-name": "root"})
-        words += ["-device", f"virtio-blk-{bus},drive=root,serial=root,bootindex=1,{_TOLD}"]
-    words += _block(driver="file", filename=SEED, **{"node-name": "seed", "read-only": True})
+    if has_root(image):
+        words += _block(driver="file", filename=f"{other}{ROOT}", discard="unmap", **{"node-name": f"{name}-file"})
+        words += _block(driver="qcow2", file=f"{name}-file", discard="unmap", backing=base, **{"node-name": name})
+        words += ["-device", f"virtio-blk-{bus},drive={name},serial={name},{place},{_TOLD}"]
+    return words
+
+
+def _disks(bus: str, other: str, handed: Handed) -> list[str]:
+    """Its seed, and its volumes."""
+    words = list[str]()
+    words += _block(driver="file", filename=f"{other}{SEED}", **{"node-name": "seed", "read-only": True})
     words += ["-device", f"virtio-blk-{bus},drive=seed,serial=seed"]
     for number, (name, file) in enumerate(handed.disks):
         node = f"volume{number}"
@@ -140,9 +155,9 @@ def _disks(spec: Spec, bus: str, handed: Handed) -> list[str]:
     return words
 
 
-def has_root(spec: Spec) -> bool:
-    """Whether the guest has a root disk; an image of a kernel alone need not."""
-    return spec.image.part("disk") is not None or spec.image.disk_bytes > 0
+def has_root(image: MachineImage) -> bool:
+    """Whether its guest has a root disk; an image of a kernel alone need not."""
+    return image.part("disk") is not None or image.disk_bytes > 0
 
 
 def _block(**options: object) -> list[str]:

@@ -9,9 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, assert_never
 from uuid import uuid4
@@ -21,28 +19,20 @@ from anypop.agent.act.instances.machines import launch, monitor
 from anypop.agent.act.instances.machines.ability import Ability, can
 from anypop.agent.act.instances.machines.arguments import (
     TRANSLATED_MB,
-    UEFI_VARIABLES,
     Handed,
     arguments,
-    has_root,
     vcpus,
 )
-from anypop.agent.act.instances.machines.iso import write_iso
+from anypop.agent.act.instances.machines.furnish import forget_rescue, furnish, furnish_rescue
 from anypop.agent.act.instances.machines.place import (
     ARRIVING,
-    DISK,
-    FIRMWARE,
     HANDED,
-    INITRD,
     KEEPER,
-    KERNEL,
-    ROOT,
-    SEED,
+    OFF,
     Place,
     Spec,
     places,
 )
-from anypop.agent.act.instances.machines.seed import seed_files
 from anypop.agent.act.instances.machines.watch import Ends
 from anypop.agent.act.instances.runtime import STOP_GRACE_S, Running
 from anypop.agent.act.instances.shutting_in import first_user
@@ -54,6 +44,7 @@ from anypop.agent.decide.steps import (
     CreateContainer,
     DropImage,
     PayloadStep,
+    PowerOff,
     PullImage,
     RemoveContainer,
     StartContainer,
@@ -63,7 +54,7 @@ from anypop.host import limited_groups, process
 from anypop.host.limited_groups import Limits
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
-from anypop.model.machine import OVERHEAD_BYTES, Acceleration, Firmware, MachineImage
+from anypop.model.machine import OVERHEAD_BYTES, Acceleration, MachineImage
 from anypop.model.names import CityCode, InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
@@ -72,7 +63,6 @@ from anypop.model.workload import Container
 
 _log = logging.getLogger(__name__)
 _THREADS = 128  # of QEMU beside the guest's processors: its disks and console
-_PARTS = {"disk": DISK, "kernel": KERNEL, "initrd": INITRD}
 
 
 class Images(Protocol):
@@ -120,6 +110,8 @@ class Machines:
         there = {uid: (place, spec) for uid, place in places(self._folder).items() if (spec := place.spec())}
         keepers = (process.alive(place.file(KEEPER)) for place, _ in there.values())
         self._keepers.watch({pid for pid in keepers if pid is not None})
+        for place, _ in there.values():
+            place.bound_said()
         return [_seen(place, spec) for place, spec in there.values()]
 
     async def carry_out(self, step: PayloadStep) -> None:
@@ -128,6 +120,8 @@ class Machines:
                 await self._create(step)
             case StartContainer():
                 await self._start(step)
+            case PowerOff():
+                await self._power_off(step)
             case RemoveContainer():
                 await self._remove(step.uid)
             case PullImage():
@@ -179,42 +173,12 @@ class Machines:
             born=guest,
         )  # fmt: skip
         try:
-            await asyncio.to_thread(self._furnish, place, spec, parts, instance, container)
+            await asyncio.to_thread(furnish, place, spec, parts, instance, container, pop=self._pop)
         except OSError as error:
             raise WorldError(what, f"{error.strerror or error} in {self._folder}") from error
         if guest is not None:
             place.mark(ARRIVING)
         place.write(spec)
-
-    def _furnish(
-        self, place: Place, spec: Spec, parts: Mapping[str, Path], instance: InstanceOrder, container: Container
-    ) -> None:
-        """Its folder with all files, before it counts as made; whatever was half made goes."""
-        place.remove()
-        place.own.mkdir(parents=True, mode=0o700)
-        for name, file in parts.items():
-            link = place.own / _PARTS[name]
-            link.hardlink_to(file)
-            link.chmod(0o444)  # no folder that leads there is open to anybody else
-        own = [SEED]
-        if spec.born is not None:  # what it was told then is what it finds where it begins anew by itself
-            links = (replace(instance.links[0], addresses=spec.born.addresses), *instance.links[1:])
-            instance = replace(instance, uid=spec.born.uid, links=links)
-        write_iso(place.own / SEED, seed_files(instance, container, pop=self._pop, mac=spec.mac))
-        if has_root(spec):
-            # what is behind the image is never opened here: it is somebody else's file
-            behind = ["-u", "-b", DISK, "-F", spec.image.disk_format.lower()] if "disk" in parts else []
-            argv = ["qemu-img", "create", "-q", "-f", "qcow2", *behind, ROOT, str(spec.image.disk_bytes)]
-            process.run(argv, cwd=place.own)
-            own.append(ROOT)
-        if spec.image.firmware is Firmware.UEFI:
-            shutil.copyfile(UEFI_VARIABLES, place.own / FIRMWARE)
-            own.append(FIRMWARE)
-        for name in own:
-            (place.own / name).chmod(0o600)
-            os.chown(place.own / name, spec.user, spec.user)
-        # last: from now on its user may change what is there
-        os.chown(place.own, spec.user, spec.user)
 
     async def _start(self, step: StartContainer) -> None:
         place = Place(self._folder / step.uid)
@@ -223,15 +187,19 @@ class Machines:
             raise WorldError(what, f"it has moved to {to}")
         if place.marked(ARRIVING) is not None:
             raise WorldError(what, "it runs elsewhere, and has not come yet")
-        await self._run(place, what)
+        await self._run(place, what, mended=step.rescue)
 
-    async def _run(self, place: Place, what: str, *, arriving: bool = False) -> None:
+    async def _run(
+        self, place: Place, what: str, *, arriving: bool = False, mended: InstanceOrder | None = None
+    ) -> None:
         spec = place.spec()
         if spec is None:
             raise WorldError(what, "it is not there")
         if place.pid() is not None:
+            place.unmark(OFF)
             return
         ability = self._can()
+        other = await self._rescued(what, place, spec, mended)
         groups = limited_groups.make(spec.id, _limits(spec, ability.accelerator))
         with contextlib.ExitStack() as opened:
             tap = guests.open_tap(spec.namespace)
@@ -241,7 +209,7 @@ class Machines:
                 disks.append((name, self._open_volume(what, spec.uid, id_)))
                 opened.callback(os.close, disks[-1][1])
             handed = Handed(tap=tap, disks=tuple(disks))
-            argv = arguments(spec, accelerator=ability.accelerator, handed=handed, arriving=arriving)
+            argv = arguments(spec, accelerator=ability.accelerator, handed=handed, arriving=arriving, rescue=other)
             argv = launch.as_nobody(spec.namespace, spec.user, ability.group, argv)
             await launch.begin(place, argv, groups, [tap, *(file for _, file in disks)])
         try:
@@ -250,6 +218,21 @@ class Machines:
             if place.pid() is None:  # it is not the first to go so: whoever looks tells how it ended
                 raise WorldError(what, place.said() or "QEMU ended at once and said nothing") from error
             raise
+        place.unmark(OFF)
+
+    async def _rescued(
+        self, what: str, place: Place, spec: Spec, instance: InstanceOrder | None
+    ) -> MachineImage | None:
+        """The image that it starts with in place of its own, furnished; None: its own."""
+        if instance is None or instance.rescue is None:
+            await asyncio.to_thread(forget_rescue, place)
+            return None
+        parts = await self._images.have(instance.rescue)
+        try:
+            await asyncio.to_thread(furnish_rescue, place, spec, instance.rescue, parts, instance, pop=self._pop)
+        except OSError as error:
+            raise WorldError(what, f"{error.strerror or error} in {self._folder}") from error
+        return instance.rescue
 
     def _can(self) -> Ability:
         """How machines run here; once in the life of an agent its operator is told what he should know of that."""
@@ -308,6 +291,16 @@ class Machines:
                 await monitor.ask_to_end(place)
         await launch.end(place, grace_s)
 
+    async def _power_off(self, step: PowerOff) -> None:
+        place = Place(self._folder / step.uid)
+        if place.spec() is None:
+            return
+        if (to := place.marked(HANDED)) is not None:
+            raise WorldError(f"power {short(step.uid)} off", f"it has moved to {to}")
+        # first: whoever goes on after a kill must not take it for one that has failed, and make it anew
+        place.mark(OFF)
+        await self.stop((step.uid, step.container), step.grace_s)
+
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
         return await monitor.run_in_guest(Place(self._folder / key[0]), command, timeout_s)
 
@@ -359,7 +352,7 @@ def _seen(place: Place, spec: Spec) -> ContainerSeen:
         pid, state = None, ContainerState.EXITED
     elif pid is not None:
         state = ContainerState.RUNNING
-    elif place.was_started() and not place.is_beginning():
+    elif place.was_started() and not place.is_beginning() and not place.is_off():
         state = ContainerState.EXITED
     over = state is ContainerState.EXITED
     end = place.end() if over else None
@@ -371,6 +364,7 @@ def _seen(place: Place, spec: Spec) -> ContainerSeen:
         started_at=place.started_at() if place.was_started() else None,
         finished_at=(end.at or None) if end is not None else None, exit_code=code,
         asked=asked_in(spec.labels), past=past_in(spec.labels), message=place.said() if over and code else "",
+        rescue=place.rescued_by(),
     )  # fmt: skip
 
 

@@ -27,9 +27,14 @@ MOVE_QMP, MOVE_MEMORY, MOVE_DISK = "move-qmp.sock", "move-memory.sock", "move-di
 """By which a machine is moved: a second QMP, since the first is for one question at a time; what comes from elsewhere.
 """
 PID, KEEPER, ENDED, SAID = "qemu.pid", "keeper.pid", "ended", "qemu.log"
+MOST_SAID, KEPT_SAID = 1 << 20, 64 << 10  # of QEMU's own words: 2 KiB of their end are shown to anybody
 FROZEN = "frozen"
 ARRIVING, LEAVING, HANDED = "arriving", "leaving", "handed"
 """Marks of a move: not all of it is here yet; it is being sent to the host that is named; it is that host's now."""
+OFF, RESCUE = "off", "rescue.json"
+"""It was powered off, and goes on with its disks; it was started with this image in place of its own."""
+OTHER = "rescue-"
+"""Before the names of what it then has of that image."""
 DISK, KERNEL, INITRD = "image-disk", "image-kernel", "image-initrd"
 """An image's parts: one file each with those in the cache, so that what the cache drops lives on here."""
 
@@ -142,6 +147,16 @@ class Place:
         """Whether it is not QEMU yet, and will be in a moment."""
         return self.is_kept() and not self.file(PID).exists()
 
+    def is_off(self) -> bool:
+        return self.marked(OFF) is not None
+
+    def rescued_by(self) -> str:
+        """The id of the image that it runs in place of its own; empty: its own."""
+        try:
+            return from_json(MachineImage, self.file(RESCUE).read_bytes()).id
+        except (OSError, Invalid):
+            return ""
+
     def end(self) -> End:
         """How it ended, of one that does not run any more."""
         try:
@@ -162,6 +177,19 @@ class Place:
             opened.seek(max(0, size - 2048))
             return "; ".join(opened.read().decode(errors="replace").split("\n")).strip("; ")
         return ""
+
+    def bound_said(self) -> None:
+        """QEMU's own words are cut to their end where there are too many: it is its guest's when that has broken out,
+        and is not to fill the disk. It appends, so it goes on behind that.
+        """
+        with contextlib.suppress(OSError), self.file(SAID).open("r+b") as opened:
+            if opened.seek(0, os.SEEK_END) <= MOST_SAID:
+                return
+            opened.seek(-KEPT_SAID, os.SEEK_END)
+            end = opened.read(KEPT_SAID)
+            opened.seek(0)
+            opened.write(end)
+            opened.truncate()
 
     def written(self) -> int:
         """Bytes that its root disk takes beside the image."""
