@@ -3,14 +3,17 @@
 import base64
 import json
 import subprocess
+import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pycdlib
+import pytest
 import yaml
 
 from anypop.agent.act.instances.machines.iso import write_iso
+from anypop.agent.act.instances.machines.place import KEPT_SAID, MOST_SAID, SAID, Place
 from anypop.agent.act.instances.machines.seed import seed_files
 from anypop.agent.naming import disk_serial
 from anypop.model.machine import Machine
@@ -104,6 +107,29 @@ def test_a_volume_is_mounted_by_the_serial_number_of_its_disk_and_its_path_is_no
     serials = {disk_serial(f"a-long-name-of-volume-{n}") for n in range(2)}
     assert len(serials) == 2
     assert {len(serial) for serial in serials} == {20}
+
+
+def test_the_same_seed_is_the_same_to_the_byte_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it can be compared, and says nothing of when its host wrote it."""
+    files = {"meta-data": b"one", "user-data": b"two"}
+    write_iso(tmp_path / "now.iso", files)
+    monkeypatch.setattr(time, "time", lambda: 1_900_000_000.0)
+    write_iso(tmp_path / "later.iso", files)
+    assert (tmp_path / "now.iso").read_bytes() == (tmp_path / "later.iso").read_bytes()
+
+
+def test_what_qemu_says_is_cut_to_its_end_and_goes_on_there(tmp_path: Path) -> None:
+    """It appends, as QEMU's keeper has it: what comes after the cut stands behind what was left."""
+    place = Place(tmp_path)
+    with place.file(SAID).open("ab", buffering=0) as said:
+        said.write(b"little\n")
+        place.bound_said()
+        assert place.said() == "little"
+        said.write(b"x" * MOST_SAID + b"the end\n")
+        place.bound_said()
+        said.write(b"and on\n")
+    assert place.file(SAID).stat().st_size == KEPT_SAID + 7
+    assert place.said().endswith("the end; and on")
 
 
 def test_the_disk_of_a_seed_has_clouds_label_and_its_files_for_the_owner_alone(tmp_path: Path) -> None:
