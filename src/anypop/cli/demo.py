@@ -1,6 +1,6 @@
 """The whole story on a terminal, for real, and what was measured of it.
 
-In: where the platform may live. Out: nine chapters printed as they happen, and a report as plain data. Every chapter
+In: where the platform may live. Out: ten chapters printed as they happen, and a report as plain data. Every chapter
 uses what a user would use: the same commands' code, the same API. Only the accidents (a killed process, a PoP cut off)
 are made here, by root's own hands.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from anypop.cli import declaration, portal, probes, reasons, rollouts, views, watch
+from anypop.cli import declaration, demo_machine, portal, probes, reasons, rollouts, views, watch
 from anypop.cli.call import Call, called
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
@@ -45,10 +45,13 @@ STREAM_S = 0.02
 
 @dataclass(slots=True)
 class Story:
-    """One telling. `report` grows chapter by chapter, in the shape of docs/demo.md."""
+    """One telling. `report` grows chapter by chapter, in the shape of docs/demo.md. `image`: the folder of a virtual
+    machine's; None: there is none.
+    """
 
     call: Call
     place: platform.Platform
+    image: Path | None = None
     report: dict[str, Any] = field(default_factory=dict)
     rules: list[dict[str, Any]] = field(default_factory=list)
 
@@ -57,7 +60,7 @@ class Story:
         return build.attach(self.place.state / "lab")
 
     def tell(self) -> None:
-        """Chapters 3 to 9; the internet and the platform are up already."""
+        """Chapters 3 to 10; the internet and the platform are up already."""
         chapters: tuple[tuple[str, Callable[[], None]], ...] = (
             ("The price comes first", self.quote),
             ("One operation deploys", self.deploy),
@@ -67,6 +70,7 @@ class Story:
             ("An update under load", self.update),
             ("It survives: one instance is killed", self.kill_instance),
             ("It survives: a whole PoP is cut off", self.cut_pop),
+            ("A virtual machine beside the containers", self.machine),
         )
         self.report |= {"workload": WORKLOAD, "probes": {}, "failures": {}}
         for title, chapter in chapters:
@@ -261,6 +265,9 @@ class Story:
             f"AMS was cut off: Amsterdam landed in {other}, and in AMS again after its return: {counts} requests failed"
         )
 
+    def machine(self) -> None:
+        self.report["vm"] = demo_machine.tell(self.call, self.lab, self.image, self.say)
+
     def counts(self, kind: str, stream: Stream) -> str:
         """End a stream, keep its numbers in the report, and say them."""
         answers = stream.stop()
@@ -322,6 +329,7 @@ class Wish:
     registry_port: int
     leave: bool
     report: Path | None
+    vm_image: Path | None = None
 
 
 def run(call: Call, wish: Wish) -> dict[str, Any]:
@@ -353,7 +361,7 @@ def run(call: Call, wish: Wish) -> dict[str, Any]:
             call.screen.note(metrics.NONE)
         ready = time.monotonic() - began
         call.screen.preview(f"{ready:6.2f} s  ready: {place.api}")
-        story = Story(call, place)
+        story = Story(call, place, wish.vm_image)
         story.report["timings"] = {
             "lab_ready_s": round(marks[platform.LAB_READY], 3),
             "platform_ready_s": round(ready, 3),

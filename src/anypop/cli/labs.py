@@ -159,6 +159,12 @@ def register(root: typer.Typer) -> None:
         report: Annotated[
             Path | None, typer.Option("--report", metavar="FILE", help="Write what was measured as JSON.")
         ] = None,
+        vm_image: Annotated[
+            Path | None,
+            typer.Option(
+                "--vm-image", metavar="FOLDER", help="An image for its virtual machine, of script/make-test-image."
+            ),
+        ] = None,
         topology: TopologyFile = None,
         prefix: Prefix = "any",
         port: ApiPort = 8443,
@@ -177,6 +183,7 @@ def register(root: typer.Typer) -> None:
             registry_port=registry_port,
             leave=leave,
             report=report,
+            vm_image=vm_image,
         )
         found = story.run(call, wish)
         if call.screen.for_programs:
