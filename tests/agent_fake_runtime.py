@@ -140,6 +140,9 @@ class FakeRuntime:
     def still(self, instance: InstanceName) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
+    async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
+        return
+
     async def machines(self) -> Acceleration:
         return Acceleration.NONE
 

@@ -7,6 +7,7 @@ from anypop.agent.decide.steps import (
     DeleteVolume,
     DetachVolumes,
     DropSnapshot,
+    GrowVolume,
     RestoreVolume,
     TakeSnapshot,
     VolumeStep,
@@ -35,8 +36,14 @@ class FakeVolumes:
                 key, id_ = short(step.instance.uid), step.volume.id
                 assert not any(id_ in ids for k, ids in self.mounted.items() if k != key), "two have one volume"
                 assert not step.volume.made or id_ in self.there, "what was there is never made anew"
-                self.there.setdefault(id_, VolumeSeen(size_bytes=step.volume.size_bytes))
+                self.there.setdefault(
+                    id_, VolumeSeen(size_bytes=step.volume.size_bytes, settled_bytes=step.volume.size_bytes)
+                )
                 self.mounted.setdefault(key, set()).add(id_)
+            case GrowVolume():
+                assert step.volume.id in self.mounted.get(short(step.uid), ()), "it is somebody else's"
+                size = step.volume.size_bytes
+                self.there[step.volume.id] = replace(self.there[step.volume.id], size_bytes=size, settled_bytes=size)
             case DetachVolumes():
                 assert step.uid not in boxed, "a container still has it"
                 self.mounted.pop(short(step.uid), None)

@@ -46,6 +46,7 @@ from anypop.agent.decide.steps import (
     EndDrain,
     FitLink,
     GroupLink,
+    GrowVolume,
     LeadNewcomer,
     MakeNamespace,
     NameNamespace,
@@ -471,7 +472,15 @@ class FakeHost:
                 self.vpc |= {ip_network(a.vpc): short(step.instance.uid) for a in step.instance.addresses() if a.vpc}
             case RemoveExternal():
                 self.external.pop(step.prefix, None)
-            case AttachVolume() | DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
+            case (
+                AttachVolume()
+                | DetachVolumes()
+                | GrowVolume()
+                | TakeSnapshot()
+                | DropSnapshot()
+                | RestoreVolume()
+                | DeleteVolume()
+            ):
                 self.volumes.apply(step, {uid for uid, _ in self.containers})
             case CreateContainer():
                 mounted = self.volumes.mounted.get(short(step.instance.uid), set())

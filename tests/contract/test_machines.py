@@ -25,6 +25,7 @@ from anypop.agent.decide.steps import (
     AttachVolume,
     CreateContainer,
     DetachVolumes,
+    GrowVolume,
     PowerOff,
     RemoveContainer,
     StartContainer,
@@ -41,6 +42,7 @@ from anypop.model.machine import Acceleration, Board, Firmware
 from anypop.model.order import Containers
 from anypop.model.volume import LEAST_BYTES, Mount, VolumeOrder, volume_id
 from tests.agent_lab import instance
+from tests.agent_world import order as an_order
 from tests.empty_guests import EmptyGuests
 
 pytestmark = pytest.mark.lab
@@ -208,7 +210,7 @@ async def _only(machines: Machines) -> ContainerSeen:
 
 def test_a_volume_is_a_disk_that_its_user_could_not_open_himself(empty: EmptyGuests, tmp_path: Path) -> None:
     """Lent by the keeper, handed over open, told by its claim's name; it lives on when the machine goes, and nobody
-    else has it meanwhile. A guest without an agent is copied as it is, and is not waited for.
+    else has it meanwhile. It grows under the guest. A guest without an agent is copied as it is, and is not waited for.
     """
     container = replace(empty.order.containers[0], mounts=(Mount(claim="data", path="/data"),))
     order = replace(empty.order, payload=Containers(containers=(container,)))
@@ -232,14 +234,25 @@ def test_a_volume_is_a_disk_that_its_user_could_not_open_himself(empty: EmptyGue
         (disk,) = (block for block in blocks if block["inserted"]["node-name"] == "volume0")
         assert disk["inserted"]["image"]["virtual-size"] == LEAST_BYTES
         assert not disk["inserted"]["ro"]
+        larger = replace(volume, size_bytes=2 * LEAST_BYTES)
+        grow = GrowVolume(volume=larger, uid=order.uid, lane="")
+        await keeper.perform(grow)
+        await machines.grown(order.uid, "data", larger.size_bytes)
+        assert keeper.look(replace(an_order(1), volumes=(larger,))).there[id_].settled_bytes == LEAST_BYTES
+        await keeper.settle(grow)
+        assert keeper.look(replace(an_order(1), volumes=(larger,))).there[id_].settled_bytes == larger.size_bytes
+        blocks = await monitor.ask(place, "query-named-block-nodes")
+        sizes = {one["node-name"]: one["image"]["virtual-size"] for one in blocks}
+        assert sizes["volume0"] == sizes["volume0-file"] == 2 * LEAST_BYTES
+        await machines.grown(order.uid, "none", 1)
         async with machines.still(order.name):
-            await keeper.perform(TakeSnapshot(volume=volume, name="one", lane=""))
+            await keeper.perform(TakeSnapshot(volume=larger, name="one", lane=""))
         assert not (place.folder / "frozen").exists()
         os.kill((await _only(machines)).pid, signal.SIGKILL)
         await machines.carry_out(REMOVE)
         await keeper.perform(DetachVolumes(uid=order.uid, lane=""))
         assert not mounts.mounted(volumes_top(tmp_path))
-        assert (tmp_path / "volumes" / "standard" / id_ / "snapshots" / "one.img").stat().st_size == LEAST_BYTES
+        assert (tmp_path / "volumes" / "standard" / id_ / "snapshots" / "one.img").stat().st_size == 2 * LEAST_BYTES
 
     try:
         run(empty, test, volumes=volumes_top(tmp_path))

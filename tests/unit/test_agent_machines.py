@@ -9,6 +9,7 @@ from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     DropImage,
+    GrowVolume,
     PullImage,
     StartContainer,
     StopContainers,
@@ -19,8 +20,9 @@ from anypop.model.machine import MachineImage
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport, Phase
+from anypop.model.volume import LEAST_BYTES, Mount, VolumeOrder
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol
-from tests.agent_world import HOST, POP, FakeHost, instance, order, settle
+from tests.agent_world import HOST, POP, FakeHost, instance, order, settle, web
 from tests.unit.test_machine import a_machine, an_image
 
 
@@ -113,3 +115,25 @@ def test_a_machine_is_asked_at_its_ports_or_for_an_echo() -> None:
     own = Probe(kind=ProbeKind.HTTP, port=80)
     assert asked(readiness=own) is own
     assert readiness_of(Container(name="web", image="a.example/web")) is None, "a container's process is what serves"
+
+
+def test_the_disk_of_a_guest_that_runs_grows_and_that_of_containers_waits_for_their_next_start() -> None:
+    """Once: then whoever has it knows. One that is off finds it as it is when it is powered on."""
+
+    def host_with(made: Container) -> tuple[FakeHost, list[GrowVolume]]:
+        container = replace(made, mounts=(Mount(claim="data", path="/data"),))
+        one, host = instance(0, containers=(container,)), FakeHost()
+        (id_,) = one.volumes
+        volume = VolumeOrder(
+            id=id_, workload_id=one.workload_id, instance=one.name, claim="data", size_bytes=LEAST_BYTES
+        )
+        host.obey(replace(order(1, one), volumes=(volume,)))
+        settle(host)
+        host.obey(replace(order(2, one), volumes=(replace(volume, size_bytes=2 * LEAST_BYTES),)))
+        settle(host)
+        return host, [s for s in host.applied if isinstance(s, GrowVolume)]
+
+    host, grown = host_with(a_machine(an_image()))
+    assert [s.volume.size_bytes for s in grown] == [2 * LEAST_BYTES]
+    assert told(host).healthy and not [s for s in host.applied if isinstance(s, StopContainers)]
+    assert host_with(web())[1] == []

@@ -17,6 +17,7 @@ from anypop.model.surroundings import HostAlias, Login, Resolving, Surroundings
 from anypop.model.volume import Claim, Mount
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Target, Workload
 from anypop.plan.template import template_of
+from tests.unit.test_machine import a_machine, an_image
 from tests.worlds import KEY, LHR, workload
 
 PLAIN = Container(
@@ -196,3 +197,11 @@ def test_two_values_are_never_one_template(one: str, other: str) -> None:
     same = template(replace(PLAIN, args=(one, other))) == template(replace(PLAIN, args=(one + other,)))
     assert not same
     assert (template(replace(PLAIN, args=(one,))) == template(replace(PLAIN, args=(other,)))) == (one == other)
+
+
+def test_the_size_of_a_volume_is_in_a_containers_template_and_not_in_a_guests() -> None:
+    """A guest sees its disk grow; a file system that is mounted for containers is made larger before they begin."""
+    sizes = [(Claim(slug="data", size_bytes=n << 30),) for n in (1, 2)]
+    guest = a_machine(an_image())
+    assert template(guest, volumes=sizes[0]) == template(guest, volumes=sizes[1]) != template(guest)
+    assert template(volumes=sizes[0]) != template(volumes=sizes[1])

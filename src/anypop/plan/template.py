@@ -56,7 +56,9 @@ def template_of(workload: Workload, key: bytes) -> str:
     if around.resolving != NO_SURROUNDINGS.resolving:
         made_from["resolving"] = {name: value for name, value in to_data(around)["resolving"].items() if value}
     if workload.volumes:
-        made_from["volumes"] = sorted((c.slug, c.size_bytes, c.storage_class) for c in workload.volumes)
+        # a guest's disk grows under it; a file system that is mounted for containers is made larger before they begin
+        sizes = {c.slug: 0 if workload.is_machine else c.size_bytes for c in workload.volumes}
+        made_from["volumes"] = sorted((c.slug, sizes[c.slug], c.storage_class) for c in workload.volumes)
     if any(_reads_metadata(path) for c in every for _, path in c.env_from_instance):
         # then labels and annotations are part of some process's environment
         made_from |= {"labels": sorted(workload.labels), "annotations": sorted(workload.annotations)}

@@ -46,6 +46,7 @@ from anypop.agent.decide.steps import (
     EndDrain,
     FitLink,
     GroupLink,
+    GrowVolume,
     LeadNewcomer,
     MakeNamespace,
     NameNamespace,
@@ -158,7 +159,15 @@ class Executor:
                 await self._hooks.run(step)
             case StopContainers():
                 await self._hooks.stop(step)
-            case AttachVolume() | DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
+            case (
+                AttachVolume()
+                | DetachVolumes()
+                | GrowVolume()
+                | TakeSnapshot()
+                | DropSnapshot()
+                | RestoreVolume()
+                | DeleteVolume()
+            ):
                 await self._keep(step)
             case SetFirewall() | SetErrorWays() | SetGuard() | SetSteering() | SetJoinings():
                 await self._load(step)
@@ -197,6 +206,10 @@ class Executor:
             case AttachVolume():
                 user = await self._runtime.first_user(step.instance, step.confinement)
                 await self._keeper.perform(step, user)
+            case GrowVolume():
+                await self._keeper.perform(step)
+                await self._runtime.grown(step.uid, step.volume.claim, step.volume.size_bytes)
+                await self._keeper.settle(step)
             case TakeSnapshot():
                 async with self._runtime.still(step.volume.instance):
                     await self._keeper.perform(step)

@@ -515,7 +515,17 @@ PayloadStep = PullImage | DropImage | CreateContainer | StartContainer | PowerOf
 payload.
 """
 
-VolumeStep = AttachVolume | DetachVolumes | TakeSnapshot | DropSnapshot | RestoreVolume | DeleteVolume
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowVolume:
+    """Make the disk of a guest that may run larger: its file, and what the guest sees of it. `uid`: who has it."""
+
+    volume: VolumeOrder
+    uid: str
+    lane: str
+
+
+VolumeStep = GrowVolume | AttachVolume | DetachVolumes | TakeSnapshot | DropSnapshot | RestoreVolume | DeleteVolume
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays

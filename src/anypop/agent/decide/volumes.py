@@ -13,6 +13,7 @@ from anypop.agent.decide.steps import (
     DeleteVolume,
     DetachVolumes,
     DropSnapshot,
+    GrowVolume,
     RestoreVolume,
     Step,
     TakeSnapshot,
@@ -100,6 +101,8 @@ def upkeep(facts: Facts) -> list[Step]:
         # a snapshot that is asked for with a restore is of what was there before
         steps += [TakeSnapshot(volume=volume, name=n, lane=lane) for n in volume.snapshots if n not in names]
         steps += [DropSnapshot(volume=volume, name=n, lane=lane) for n in volume.dropped if n in names]
+        if there.settled_bytes < volume.size_bytes and (guest := _guest_with(volume, facts)) is not None:
+            steps.append(GrowVolume(volume=volume, uid=guest.uid, lane=lane))
         if is_to_be_restored(volume, facts) and not _holders(volume.id, facts):
             steps.append(RestoreVolume(volume=volume, lane=lane))
     needed = _needed(facts) if facts.order.volumes_removed else frozenset()
@@ -107,6 +110,21 @@ def upkeep(facts: Facts) -> list[Step]:
         if token.id in seen.there and token.id not in needed and not _holders(token.id, facts):
             steps.append(DeleteVolume(id=token.id, path=token.path, lane=volume_lane(token.id)))
     return steps
+
+
+def _guest_with(volume: VolumeOrder, facts: Facts) -> InstanceOrder | None:
+    """The virtual machine that has it as a disk and runs; one that does not finds it as it is when it starts."""
+    return next(
+        (
+            one
+            for one in facts.staying
+            if one.machine is not None
+            and volume.id in one.volumes
+            and volume.id in facts.observed.volumes.mounted.get(short(one.uid), ())
+            and facts.has_process(one.uid)
+        ),
+        None,
+    )
 
 
 def _needed(facts: Facts) -> frozenset[str]:

@@ -8,9 +8,12 @@ from anypop.model.volume import SnapshotReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSeen:
-    """A volume that is on the disk. `used_bytes` None: not mounted, or not measured yet."""
+    """A volume that is on the disk. `used_bytes` None: not mounted, or not measured yet. `settled_bytes`: the size that
+    whoever has it was told of.
+    """
 
     size_bytes: int
+    settled_bytes: int = 0
     used_bytes: int | None = None
     snapshots: tuple[SnapshotReport, ...] = ()
     restored: int = 0

@@ -353,6 +353,9 @@ class Podman:
         """What containers write to is mounted here, and held still here."""
         return nullcontext()
 
+    async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
+        """A container's file systems are made larger before it begins."""
+
     async def machines(self) -> Acceleration:
         """It runs containers."""
         return Acceleration.NONE

@@ -88,6 +88,12 @@ class InstanceRuntime(Protocol):
         """
         ...
 
+    async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
+        """Have a virtual machine that runs see its disk as large as its file is by now; of all others nothing is
+        asked. Raises `WorldError`.
+        """
+        ...
+
     async def machines(self) -> Acceleration:
         """With what it would run virtual machines."""
         ...

@@ -69,6 +69,9 @@ class Runtimes:
     def still(self, instance: InstanceName) -> AbstractAsyncContextManager[None]:
         return self._machines.still(instance)
 
+    async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
+        await self._machines.grown(uid, claim, size_bytes)
+
     async def machines(self) -> Acceleration:
         return await self._machines.machines()
 

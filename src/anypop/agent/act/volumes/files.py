@@ -115,6 +115,13 @@ class VolumeFiles:
             process.run(["resize2fs", str(self.data)], timeout_s=_MADE_S)
             self._remember(replace(record, size_bytes=size_bytes))
 
+    def settle(self, size_bytes: int) -> None:
+        """Remember that whoever has the file knows of this size."""
+        record = self.record()
+        if record.size_bytes < size_bytes:
+            with self._told("grow"):
+                self._remember(replace(record, size_bytes=size_bytes))
+
     def hold(self) -> None:
         """Reserve again what the kernel gave back: a loop device zeroes a range by cutting it out of its file."""
         with self._told("reserve"):

@@ -20,6 +20,7 @@ from anypop.agent.decide.steps import (
     DeleteVolume,
     DetachVolumes,
     DropSnapshot,
+    GrowVolume,
     RestoreVolume,
     TakeSnapshot,
     VolumeStep,
@@ -49,6 +50,10 @@ class Keeper:
                     await asyncio.to_thread(self._attach, step, first_user)
             case DetachVolumes():
                 await asyncio.to_thread(mounts.detach, self._top, short(step.uid))
+            case GrowVolume():
+                async with self._locks[step.volume.id]:
+                    files = self._files(step.volume.id, step.volume.path)
+                    await asyncio.to_thread(files.grow, step.volume.size_bytes, alone=True)
             case TakeSnapshot():
                 async with self._locks[step.volume.id]:
                     await asyncio.to_thread(self._take, step)
@@ -62,6 +67,12 @@ class Keeper:
                     await asyncio.to_thread(self._delete, step)
             case _:
                 assert_never(step)
+        self._known.clear()
+
+    async def settle(self, step: GrowVolume) -> None:
+        """Whoever has it knows how large it is now."""
+        files = self._files(step.volume.id, step.volume.path)
+        await asyncio.to_thread(files.settle, step.volume.size_bytes)
         self._known.clear()
 
     def begin(self) -> None:
@@ -110,6 +121,7 @@ class Keeper:
                 return None
             known = self._known[id_, path] = VolumeSeen(
                 size_bytes=files.size(),
+                settled_bytes=files.record().size_bytes,
                 snapshots=tuple(
                     SnapshotReport(name=s.name, at=s.at, size_bytes=s.size_bytes) for s in files.snapshots()
                 ),

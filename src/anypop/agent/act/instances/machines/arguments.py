@@ -147,12 +147,17 @@ def _disks(bus: str, other: str, handed: Handed) -> list[str]:
     words += _block(driver="file", filename=f"{other}{SEED}", **{"node-name": "seed", "read-only": True})
     words += ["-device", f"virtio-blk-{bus},drive=seed,serial=seed"]
     for number, (name, file) in enumerate(handed.disks):
-        node = f"volume{number}"
+        node = volume_node(number)
         words += ["-add-fd", f"fd={file},set={number + 1}"]
         words += _block(driver="file", filename=f"/dev/fdset/{number + 1}", **{"node-name": f"{node}-file"})
         words += _block(driver="raw", file=f"{node}-file", **{"node-name": node})
         words += ["-device", f"virtio-blk-{bus},drive={node},id={node}-disk,serial={disk_serial(name)},{_TOLD}"]
     return words
+
+
+def volume_node(number: int) -> str:
+    """By which QEMU knows a machine's volume, by its place among them."""
+    return f"volume{number}"
 
 
 def has_root(image: MachineImage) -> bool:

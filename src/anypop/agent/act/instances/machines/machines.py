@@ -22,6 +22,7 @@ from anypop.agent.act.instances.machines.arguments import (
     Handed,
     arguments,
     vcpus,
+    volume_node,
 )
 from anypop.agent.act.instances.machines.furnish import forget_rescue, furnish, furnish_rescue
 from anypop.agent.act.instances.machines.place import (
@@ -265,6 +266,13 @@ class Machines:
         finally:
             for place in held:
                 await monitor.thaw(place)
+
+    async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
+        place = Place(self._folder / uid)
+        spec = place.spec()
+        number = next((n for n, (name, _) in enumerate(spec.volumes) if name == claim), None) if spec else None
+        if number is not None and place.pid() is not None:
+            await monitor.ask(place, "block_resize", **{"node-name": volume_node(number), "size": size_bytes})
 
     async def _remove(self, uid: str, *, grace: bool = True) -> None:
         place = Place(self._folder / uid)

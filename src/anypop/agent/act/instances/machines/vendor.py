@@ -46,7 +46,10 @@ volume() {
 \tdone
 \t[ -n "$disk" ] || { tell "no disk has the serial number $1"; return; }
 \tmkdir -p "$2"
-\tgrep -q "^$disk " /proc/mounts || mount -t ext4 "$disk" "$2" 2>/dev/null && return
+\tif grep -q "^$disk " /proc/mounts || mount -t ext4 "$disk" "$2" 2>/dev/null; then
+\t\t! command -v resize2fs >/dev/null || resize2fs "$disk" >/dev/null 2>&1
+\t\treturn
+\tfi
 \tif [ "$(head -c 69632 "$disk" | tr -d '\\000' | wc -c)" != 0 ]; then
 \t\ttell "the disk $1 holds something that is no ext4: it is left alone"
 \telif command -v mkfs.ext4 >/dev/null; then
