@@ -648,7 +648,7 @@ class FakeHost:
         mine = next((i for i in ordered if i.uid == uid), None)
         if mine is None or self._is_leaving(uid) or not self._must_end(uid) or not self.may_be_well(uid):
             return
-        mates = [i for i in ordered if i.workload_id == mine.workload_id and i.name != mine.name]
+        mates = [i for i in ordered if i.workload_id == mine.workload_id and i.name != mine.name and i.may_serve]
         if not any(self.may_be_well(i.uid) for i in mates):
             down = [i.name for i in mates if self._goes_on_restarting(i)]
             assert not down, f"9: {mine.name} is started anew while {down[0]} is, and nobody else serves"
@@ -690,6 +690,8 @@ class FakeHost:
         before = {m.short for m in self.groups.get(address, ()) if m.peer is None}
         after = {m.short for m in step.members if m.peer is None}
         well = {key for key in before | after if self.is_well(self._uid_of(key), address.version)}
+        # whom its owner takes out of service, he cuts off
+        well -= {short(i.uid) for i in (self.page.order.instances if self.page else ()) if not i.may_serve}
         assert (before - after) & well <= set(self.pins), (
             f"11: {before - after} leaves {step.address} and loses its flows"
         )

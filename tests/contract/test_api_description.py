@@ -30,7 +30,7 @@ from anypop.model.names import CityCode, HostName
 from anypop.routing.explain import explain
 from tests import documented
 from tests.contract.test_api_predictions import graph_in
-from tests.contract.test_machine_images import DISK, IMAGES, over, put, sent, with_machine
+from tests.contract.test_machine_images import DISK, IMAGES, Told, over, put, sent, with_machine
 from tests.contract.test_volumes import with_volume
 from tests.control_world import FakeAgent, World, a_body
 from tests.fake_provider import Fake, signed
@@ -471,6 +471,9 @@ def images(own: World) -> None:
     own.send("POST", f"{power}/off", {})
     own.send("POST", f"{power}/rescue", {"image": "default/debian"})
     own.send("POST", f"{power}/on", {})
+    streams, own.platform.streams = own.platform.streams, Told(b"hush")  # type: ignore[assignment]
+    own.get(f"{BASE}/vm/instances/vm-eu-lhr-0/passwords/initial")
+    own.platform.streams = streams
     file = f"/anypop/v1/agents/LHR/machine-images/{found.parts[0].sha256}"
     assert own.call("GET", file, headers=FakeAgent(own, LHR).headers).content == DISK
     own.send("DELETE", f"{BASE}/vm")

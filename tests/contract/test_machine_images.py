@@ -21,11 +21,13 @@ import pytest
 from anypop.agent.act.instances.image_cache import ImageCache
 from anypop.cli import vm_images
 from anypop.control import machine_images
+from anypop.control.refusals import NotFound
 from anypop.control.roles import Role
 from anypop.control.state import State
 from anypop.model.confinement import InstanceRules
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.machine import Board, DiskFormat, Firmware, ImagePart, Machine, MachineImage, machine_image
+from anypop.model.streams import PasswordRequest
 from anypop.model.table import with_entries
 from tests.cli_calls import Caller
 from tests.contract.test_api_predictions import ToWorld
@@ -425,8 +427,41 @@ def test_a_machine_is_powered_off_mended_and_powered_on(world: World) -> None:
     assert world.call("POST", f"{POWER}/rescue", json={"image": "default/none"}).status_code == 400
     refused = world.call("POST", f"{POWER.replace('vm', 'web')}/off")
     assert refused.status_code == 400 and "made of containers" in refused.json()["message"]
-    noted = world.get("/anypop/v1/audit", operation="power_off")["results"]
-    assert [one["after"] for one in noted] == [{"power": "off"}], "twice is once"
+    noted = world.get("/anypop/v1/audit?operation=power_off")["results"]
+    assert [one["after"] for one in noted] == [{"power": "off"}, None], "the second time changes nothing"
+
+
+class Told:
+    """Hosts' streams, on which a guest's password comes once."""
+
+    def __init__(self, password: bytes) -> None:
+        self.left, self.asked = [password], list[tuple[str, object]]()
+
+    @asynccontextmanager
+    async def ask(self, host: str, wanted: object, account: str) -> AsyncIterator["Told"]:
+        self.asked.append((host, wanted))
+        if not self.left:
+            raise NotFound("its guest has told no password, or it was shown already")
+        yield self
+
+    async def receive(self) -> bytes | None:
+        return self.left.pop() if self.left else None
+
+
+def test_the_first_password_is_shown_once_and_that_is_noted(world: World) -> None:
+    """Not the password itself. An instance of containers has none."""
+    brought(world)
+    with_machine(world, world.platform.machine_images.resolve("default/debian", [(world.stack.id, "default")], "image"))
+    world.create("web", cities=("LHR",), replicas=1)
+    told = world.platform.streams = Told(b"hush")  # type: ignore[assignment]
+    path = "/workload/v1/stacks/default/workloads/{0}/instances/{0}-eu-lhr-0/passwords/initial"
+    assert world.get(path.format("vm")) == {"password": "hush"}
+    assert world.call("GET", path.format("vm")).status_code == 404
+    assert world.call("GET", path.format("web")).status_code == 404
+    uid = next(u for u, p in world.state.incarnations.items() if p.incarnation.name == "vm-eu-lhr-0")
+    assert told.asked == [("LHR", PasswordRequest(uid=uid))] * 2
+    (noted,) = world.get("/anypop/v1/audit?operation=get_initial_password")["results"]
+    assert (noted["subject"], noted["after"]) == ("vm-eu-lhr-0", {"shown": True}) and "hush" not in str(noted)
 
 
 def test_an_upload_that_nobody_goes_on_with_is_given_up(world: World) -> None:

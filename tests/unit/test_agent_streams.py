@@ -18,6 +18,7 @@ from anypop.model.streams import (
     Frame,
     MetricsRequest,
     Opened,
+    PasswordRequest,
     Refusal,
     StreamRequest,
     Wanted,
@@ -63,6 +64,7 @@ async def answered(wanted: Wanted, says: Sequence[bytes] = (), **more: Any) -> l
     plain: dict[str, Any] = {
         "containers": tuple, "logs_in": lambda _: None, "kept": Path("/nowhere"), "usage": None, "prefix": "t",
         "metrics": None, "samples": None, "shipping": None, "console_of": lambda _: None, "routes": None,
+        "take_password": lambda _: None,
     }  # fmt: skip
     running = asyncio.create_task(Streams(control, None, **(plain | more)).run())  # type: ignore[arg-type]
     async with asyncio.timeout(10):
@@ -97,6 +99,14 @@ def test_a_console_is_attached_and_what_the_guest_says_comes_back(tmp_path: Path
     for where, refusal in ((None, Refusal.NOT_THERE), (tmp_path / "none", Refusal.NOT_YET)):
         told, _ = asyncio.run(answered(wanted, containers=lambda: (seen,), console_of=lambda _, to=where: to))
         assert from_json(Opened, told).refusal is refusal
+
+
+def test_a_password_comes_in_one_answer_or_is_told_as_not_there() -> None:
+    wanted = PasswordRequest(uid="u1")
+    opened, frame, code = asyncio.run(answered(wanted, take_password=lambda uid: b"hush" if uid == "u1" else None))
+    assert (from_json(Opened, opened).refusal, frame, code) == (None, b"hush", 1000)
+    told, _ = asyncio.run(answered(wanted))
+    assert from_json(Opened, told).refusal is Refusal.NOT_THERE
 
 
 @pytest.mark.parametrize("size", [0, 10, LARGEST_FRAME, 3 * LARGEST_FRAME + 1])

@@ -1,9 +1,11 @@
 """What a guest's metadata service answers, and to whom it does not; and requests that are none."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from anypop.agent.guests import files
 from anypop.agent.guests.metadata import LIFETIME_HEADER, TOKEN_HEADER, Answer, Asked, Metadata, Tokens
 from anypop.agent.guests.service import LARGEST_BODY, LARGEST_HEAD, serve
 
@@ -17,7 +19,15 @@ SEED = {"meta-data": b"instance-id: i-1\n", "user-data": b"#cloud-config\n", "ve
 class World:
     def __init__(self, seed: dict[str, bytes] = SEED) -> None:
         self.now = 0.0
-        self.metadata = Metadata(about=ABOUT, seed=lambda name: seed.get(name) or None, tokens=Tokens(lambda: self.now))
+        self.kept: list[bytes] = []
+        self.metadata = Metadata(
+            about=ABOUT, seed=lambda name: seed.get(name) or None, tokens=Tokens(lambda: self.now),
+            keep_password=self._keep,
+        )  # fmt: skip
+
+    def _keep(self, password: bytes) -> bool:
+        self.kept.append(password)
+        return len(self.kept) == 1
 
     def ask(self, method: str, path: str, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -106,3 +116,27 @@ def test_each_request_has_an_answer_and_none_is_large(sent: bytes, status: bytes
 
     lines = asyncio.run(ask()).split(b"\r\n")
     assert status in [line.split()[1] for line in lines if line.startswith(b"HTTP/1.1 ")]
+
+
+def test_a_password_is_told_once_and_never_given_back() -> None:
+    """As OpenStack has it, of any version; nothing and too much are none."""
+    world, path = World(), "/openstack/2013-04-04/password"
+
+    def told(body: bytes, method: str = "POST") -> int:
+        return world.metadata.answer(Asked(method=method, path=path, body=body)).status
+
+    assert [told(b""), told(b"x" * 1025), told(b"", "GET")] == [400, 400, 405]
+    assert [told(b"hush"), told(b"another")] == [200, 409]
+    assert "hush" not in repr(Asked(method="POST", path=path, body=b"hush"))
+
+
+def test_the_first_password_lies_there_for_the_agent_alone_until_it_is_taken(tmp_path: Path) -> None:
+    """Then it is nowhere, and its guest cannot tell another one."""
+    assert files.take_password(tmp_path, "u1") is None
+    assert files.keep_password(tmp_path, "u1", b"hush")
+    assert not files.keep_password(tmp_path, "u1", b"another")
+    assert [f.stat().st_mode & 0o777 for f in (tmp_path / "u1").iterdir()] == [0o600]
+    assert files.take_password(tmp_path, "u1") == b"hush"
+    assert not files.keep_password(tmp_path, "u1", b"another")
+    assert files.take_password(tmp_path, "u1") is None
+    assert not [f for f in (tmp_path / "u1").iterdir() if f.stat().st_size]

@@ -53,7 +53,7 @@ def host() -> FakeHost:
 
 
 def members(host: FakeHost) -> set[str]:
-    return {m.short for group in host.balanced.values() for m in group}
+    return {m.short for group in host.groups.values() for m in group}
 
 
 def test_one_that_is_powered_off_stays_off_with_its_disks_and_is_told_as_such(host: FakeHost) -> None:
@@ -63,7 +63,7 @@ def test_one_that_is_powered_off_stays_off_with_its_disks_and_is_told_as_such(ho
     before, both = seen(host), members(host)
     host.obey(order(2, guest(0, power=Power.OFF), guest(1)))
     settle(host)
-    host.crash()
+    host.kill()
     host.now += 3600
     settle(host)
     assert (seen(host).state, seen(host).id) == (ContainerState.CREATED, before.id)

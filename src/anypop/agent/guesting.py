@@ -50,6 +50,10 @@ class Guesting:
         """The folder of a machine's log; None: there is no machine of that instance."""
         return files.folder_of(self._folder, uid) if uid in self._uids else None
 
+    def take_password(self, uid: str) -> bytes | None:
+        """The first password of a guest, once; None: it told none, or it was taken already."""
+        return files.take_password(self._folder, uid) if uid in self._uids else None
+
     def console_of(self, uid: str) -> Path | None:
         """The socket at which a console is attached; None: it is no machine."""
         folder = self.log_of(uid)

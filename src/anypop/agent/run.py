@@ -142,6 +142,7 @@ class Agent:
             control,
             runtime,
             console_of=self._guesting.console_of,
+            take_password=self._guesting.take_password,
             containers=lambda: self._observer.containers or (),
             logs_in=self._observer.log_of,
             kept=state / KEPT_LOGS,

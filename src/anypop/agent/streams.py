@@ -43,6 +43,7 @@ from anypop.model.streams import (
     LogRequest,
     MetricsRequest,
     Opened,
+    PasswordRequest,
     PortRequest,
     Refusal,
     RoutesRequest,
@@ -81,8 +82,9 @@ class Dials(Protocol):
 class Streams:
     """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
     the logs of earlier lives. `usage`: tells what incarnations use; `shipping`: sends logs to receivers; `console_of`:
-    where a machine's console is attached, by its uid; `metrics`: the text of all metrics; `samples`: those that are
-    kept; `routes`: what the speaker answers. `prefix`: of the names of their namespaces.
+    where a machine's console is attached, by its uid; `take_password`: the first one that its guest told; `metrics`:
+    the text of all metrics; `samples`: those that are kept; `routes`: what the speaker answers. `prefix`: of the names
+    of their namespaces.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Streams:
         usage: Usage,
         shipping: LogShipping,
         console_of: Callable[[str], Path | None],
+        take_password: Callable[[str], bytes | None],
         metrics: Callable[[], Awaitable[bytes]],
         samples: Callable[[SamplesRequest], Awaitable[list[Points]]],
         routes: Callable[[RoutesRequest], Awaitable[str]],
@@ -104,7 +107,7 @@ class Streams:
         self._control, self._runtime, self._prefix = control, runtime, prefix
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
         self._usage, self._metrics, self._samples, self._shipping = usage, metrics, samples, shipping
-        self._routes, self._console_of = routes, console_of
+        self._routes, self._console_of, self._take_password = routes, console_of, take_password
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -150,6 +153,8 @@ class Streams:
                     await self._port(stream, asked.wanted)
                 case ConsoleRequest():
                     await self._console(stream, asked.wanted)
+                case PasswordRequest():
+                    await self._send_all(stream, cut(self._password(asked.wanted)))
                 case UseRequest():
                     used = await self._usage.read(asked.wanted.uids)
                     await self._send_all(stream, pieces_of(used))
@@ -223,6 +228,12 @@ class Streams:
         except WorldError as error:
             raise Refused(Refusal.NOT_YET, str(error)) from error
         await self._talk(stream, there)
+
+    def _password(self, wanted: PasswordRequest) -> bytes:
+        found = self._take_password(wanted.uid)
+        if found is None:
+            raise Refused(Refusal.NOT_THERE, "its guest has told no password, or it was shown already")
+        return found
 
     async def _command(self, stream: ClientConnection, wanted: CommandRequest) -> None:
         seen = self._running(wanted.uid, wanted.container)

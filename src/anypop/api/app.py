@@ -35,6 +35,7 @@ from anypop.api import (
     hosts,
     identity,
     images,
+    initial_passwords,
     invitations,
     landing_tests,
     links,
@@ -82,7 +83,8 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, links, oidc, accounts, users, invitations,
-        stacks, workloads, power, logs, log_search, log_sinks, metrics, images, network_policies, networks, subnets,
+        stacks, workloads, power, initial_passwords, logs, log_search, log_sinks, metrics, images, network_policies,
+        networks, subnets,
         gateway_routes,
         allocations, addresses, prices, usage, costs, plans, sets, changes, rollouts, scaling, volumes, watch,
         summaries, timelines, announcements, communities, probes, predictions,

@@ -97,6 +97,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "list_instances": _SEE_STACK,
     "get_instance": _SEE_STACK,
     "restart_instance": _EDIT_STACK,
+    "get_initial_password": _EDIT_STACK,
     "power_off": _EDIT_STACK,
     "power_on": _EDIT_STACK,
     "rescue_instance": _EDIT_STACK,

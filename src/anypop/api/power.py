@@ -21,8 +21,8 @@ from anypop.control import declare
 from anypop.control.accounts import Stack
 from anypop.control.refusals import Precondition
 from anypop.model.machine import MachineImage, Power
-from anypop.model.names import WorkloadId
 
+WorkloadRef = Annotated[str, Path(description="id or slug")]
 router = APIRouter(
     prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/instances/{name}/power", tags=["workloads"]
 )
@@ -31,7 +31,7 @@ InstanceRef = Annotated[str, Path(description="name or id")]
 
 @router.post("/off", status_code=204)
 @answers(None, Code.FAILED_PRECONDITION)
-async def power_off(workload_id: WorkloadId, name: InstanceRef, stack: CallerStack, platform: PlatformDep) -> Response:
+async def power_off(workload_id: WorkloadRef, name: InstanceRef, stack: CallerStack, platform: PlatformDep) -> Response:
     """Power a virtual machine off, and leave it off.
 
     Its guest is asked to shut down, and ended after the grace period. It keeps its place, its addresses and its disks,
@@ -44,7 +44,7 @@ async def power_off(workload_id: WorkloadId, name: InstanceRef, stack: CallerSta
 
 @router.post("/on", status_code=204)
 @answers(None, Code.FAILED_PRECONDITION)
-async def power_on(workload_id: WorkloadId, name: InstanceRef, stack: CallerStack, platform: PlatformDep) -> Response:
+async def power_on(workload_id: WorkloadRef, name: InstanceRef, stack: CallerStack, platform: PlatformDep) -> Response:
     """Power a virtual machine on.
 
     With its disks as they were when it was powered off. One that runs another image to be mended starts with its own.
@@ -56,7 +56,7 @@ async def power_on(workload_id: WorkloadId, name: InstanceRef, stack: CallerStac
 @router.post("/rescue", status_code=204)
 @answers(None, Code.FAILED_PRECONDITION)
 async def rescue_instance(
-    workload_id: WorkloadId, name: InstanceRef, stack: CallerStack, caller: AskingCaller, platform: PlatformDep, *,
+    workload_id: WorkloadRef, name: InstanceRef, stack: CallerStack, caller: AskingCaller, platform: PlatformDep, *,
     body: Annotated[RescueRequest, Depends(JsonBody(RescueRequest))],
 ) -> Response:  # fmt: skip
     """Start a virtual machine with another image, to mend it.

@@ -5,6 +5,7 @@ is.
 """
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -58,6 +59,15 @@ def rescue(
         {"instance": instance, "power": "on", "rescue": image},
         lambda: [f"{instance} starts with {image}; 'anypop vm on {instance}' ends that"],
     )
+
+
+@command(app, "password", examples="anypop vm password web-eu1-lhr-0")
+def password(call: Call, instance: Instance) -> None:
+    """Show the first password of a virtual machine, as its guest told it: once, then it is nowhere any more."""
+    workload = attaching.one(call, instance)
+    path = f"{call.workload_path(workload)}/instances/{quote(instance, safe='')}/passwords/initial"
+    found = call.client.get(path, what=f"password of {instance}")
+    call.screen.result(found, lambda: [str(found["password"])])
 
 
 def _ask(call: Call, workload: str, instance: str, what: str, body: dict[str, str] | None = None) -> None:

@@ -77,6 +77,16 @@ class ConsoleRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordRequest:
+    """The first password of a virtual machine, the incarnation `uid`, which its guest has told its host. Its bytes come
+    once, and are nowhere afterwards.
+    """
+
+    kind: Literal["password"] = "password"
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UseRequest:
     """What these incarnations use now."""
 
@@ -230,6 +240,7 @@ Wanted = (
     | CommandRequest
     | PortRequest
     | ConsoleRequest
+    | PasswordRequest
     | UseRequest
     | FindRequest
     | WatchLogsRequest

@@ -190,9 +190,9 @@ def _phase(
             return Phase.STARTING, Reason.INITIALIZING, f"init container {current}"
         return Phase.STARTING, Reason.PULLING if pulling else Reason.STARTING, ""
     if (rescue := instance.rescue) is not None:
-        runs = any(c.rescue == rescue.id and c.pid for c in facts.containers_of(instance.uid).values())
+        mended = any(c.rescue == rescue.id and c.pid for c in facts.containers_of(instance.uid).values())
         told = f"runs {rescue.reference}; its own root disk is beside it, and it gets no traffic"
-        return (Phase.RUNNING, Reason.RESCUED, told) if runs else (Phase.STARTING, Reason.STARTING, "")
+        return (Phase.RUNNING, Reason.RESCUED, told) if mended else (Phase.STARTING, Reason.STARTING, "")
     if instance.uid not in facts.running:
         return Phase.STARTING, Reason.STARTING, ""
     verdict = facts.observed.health.get(instance.uid)

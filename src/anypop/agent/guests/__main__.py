@@ -59,6 +59,7 @@ class Guests:
             about=guest.about,
             seed=partial(files.read_seed, self._folder, guest.uid),
             tokens=self._tokens,
+            keep_password=partial(files.keep_password, self._folder, guest.uid),
         )
         return Service(guest.namespace, metadata.answer).run
 

@@ -6,6 +6,7 @@ way to others' consoles. User data may hold secrets: the folder is the agent's a
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from anypop.agent.guests.wanted import Guest
 from anypop.agent.whole_file import read_object, replace_object, sign_of
 
 _GUESTS, _LIFE, _SEED = "guests.json", "life.json", "seed"
+_PASSWORD, _SHOWN = "password", "password-shown"
 ATTACH = "attach.sock"
 """In the folder of a guest: where consoles are attached. Bytes as they are, both ways."""
 
@@ -65,6 +67,35 @@ def read_seed(folder: Path, uid: str, name: str) -> bytes | None:
     """None: there is no such file, or it is empty."""
     with contextlib.suppress(OSError):
         return (folder_of(folder, uid) / _SEED / name).read_bytes() or None
+    return None
+
+
+def keep_password(folder: Path, uid: str, password: bytes) -> bool:
+    """What the guest told first, and nothing after it; whether this was it."""
+    place = folder_of(folder, uid)
+    if (place / _SHOWN).exists():
+        return False
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(place / f"{_PASSWORD}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as out:
+            out.write(password)
+        (place / _PASSWORD).hardlink_to(place / f"{_PASSWORD}.new")
+    except FileExistsError:
+        return False
+    finally:
+        (place / f"{_PASSWORD}.new").unlink(missing_ok=True)
+    return True
+
+
+def take_password(folder: Path, uid: str) -> bytes | None:
+    """The password that the guest told, once: from now on it is nowhere here. None: it told none, or it was taken."""
+    place = folder_of(folder, uid)
+    with contextlib.suppress(FileNotFoundError):
+        found = (place / _PASSWORD).read_bytes()
+        (place / _SHOWN).touch(mode=0o600)
+        (place / _PASSWORD).unlink()
+        return found
     return None
 
 

@@ -17,6 +17,8 @@ TOKEN_HEADER, LIFETIME_HEADER = "x-aws-ec2-metadata-token", "x-aws-ec2-metadata-
 LONGEST_LIFE_S = 21600  # six hours, as there
 SEED = ("meta-data", "user-data", "vendor-data", "network-config")
 _VERSION = re.compile(r"(latest|\d{4}-\d{2}-\d{2})")
+_PASSWORD = re.compile(r"/openstack/(latest|\d{4}-\d{2}-\d{2})/password")
+LONGEST_PASSWORD = 1024  # sealed for a key of 4096 bits, in base64, it has 684
 _DIGITS = re.compile(r"[0-9]{1,5}")
 _KEY = re.compile(r"public-keys/(\d+)/openssh-key")
 
@@ -28,6 +30,7 @@ class Asked:
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +66,19 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """One guest's. `about`: by path below `meta-data/`. `seed`: a file by its name."""
+    """One guest's. `about`: by path below `meta-data/`. `seed`: a file by its name. `keep_password`: whether
+    it was the first that this guest told.
+    """
 
     about: Mapping[str, str]
     seed: Callable[[str], bytes | None]
     tokens: Tokens
+    keep_password: Callable[[bytes], bool]
 
     def answer(self, asked: Asked) -> Answer:
         path = asked.path.partition("?")[0]
+        if _PASSWORD.fullmatch(path):
+            return self._password(asked)
         if path.startswith("/nocloud/"):
             return self._seed(asked, path.removeprefix("/nocloud/"))
         version, _, rest = path.lstrip("/").partition("/")
@@ -86,6 +94,16 @@ class Metadata:
             advice = f"fetch a token by PUT /latest/api/token, and send it as {TOKEN_HEADER}\n"
             return Answer(status=401, body=advice.encode())
         return self._data(rest)
+
+    def _password(self, asked: Asked) -> Answer:
+        """As OpenStack has it, whose clients (cloudbase-init) send it once; it is never given back here."""
+        if asked.method != "POST":
+            return NOT_ALLOWED
+        if not 0 < len(asked.body) <= LONGEST_PASSWORD:
+            return Answer(status=400, body=f"a password has 1 to {LONGEST_PASSWORD} bytes\n".encode())
+        if not self.keep_password(asked.body):
+            return Answer(status=409, body=b"this instance has told its password already\n")
+        return Answer()
 
     def _token(self, asked: Asked) -> Answer:
         if asked.method != "PUT":

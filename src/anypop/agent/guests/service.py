@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 import h11
 
@@ -69,7 +70,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answ
     """One request, and its answer."""
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
     try:
-        asked, size = None, 0
+        asked, body = None, b""
         while True:
             event = http.next_event()
             if event is h11.NEED_DATA:
@@ -79,12 +80,12 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answ
             elif isinstance(event, h11.Request):
                 asked = _asked(event)
             elif isinstance(event, h11.Data):
-                size += len(event.data)
-                if size > LARGEST_BODY:
+                body += event.data
+                if len(body) > LARGEST_BODY:
                     given = Answer(status=413, body=b"too much\n")
                     break
             elif isinstance(event, h11.EndOfMessage) and asked is not None:
-                given = answer(asked)
+                given = answer(replace(asked, body=body))
                 break
             else:
                 return  # it has gone

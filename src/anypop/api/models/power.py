@@ -1,10 +1,10 @@
-"""What may be asked of a virtual machine's power."""
+"""What may be asked of a virtual machine's power, and its first password."""
 
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from anypop.api.models.common import Request
+from anypop.api.models.common import Answer, Request
 
 
 class RescueRequest(Request):
@@ -13,3 +13,9 @@ class RescueRequest(Request):
     model_config = ConfigDict(extra="forbid")
 
     image: Annotated[str, Field(description="<stack>/<family>, or with :<tag>", max_length=200)]
+
+
+class InitialPassword(Answer):
+    """As its guest told it."""
+
+    password: str

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 from uuid import uuid4
 
 from anypop.agent.act.instances.labels import asked_in, confinement_in, labels_for, past_in, template_in
@@ -272,7 +272,8 @@ class Machines:
         spec = place.spec()
         number = next((n for n, (name, _) in enumerate(spec.volumes) if name == claim), None) if spec else None
         if number is not None and place.pid() is not None:
-            await monitor.ask(place, "block_resize", **{"node-name": volume_node(number), "size": size_bytes})
+            asked: dict[str, Any] = {"node-name": volume_node(number), "size": size_bytes}
+            await monitor.ask(place, "block_resize", **asked)
 
     async def _remove(self, uid: str, *, grace: bool = True) -> None:
         place = Place(self._folder / uid)
