@@ -86,7 +86,7 @@ class Arrivals:
             spec = place.spec()
             assert spec is not None
             async with open_talk(place) as talk:
-                await migration.receive(talk, has_root=has_root(spec))
+                await migration.receive(talk, has_root=has_root(spec.image))
         except WorldError as error:
             return Said(word=Word.CANNOT, why=str(error))
         return Said(word=Word.READY)

@@ -48,6 +48,8 @@ async def leave(place: Place, journey: Journey, within_s: float) -> None:
         raise WorldError(what, "it does not run here")
     if spec.volumes:
         raise WorldError(what, "it has volumes, which stay on their host")
+    if place.rescued_by():
+        raise WorldError(what, "it runs another image to be mended")
     if place.marked(HANDED) is not None or place.marked(LEAVING) is not None:
         raise WorldError(what, "another move of it is not settled yet")
     place.mark(LEAVING, journey.to)
@@ -117,7 +119,7 @@ async def _send(opened: contextlib.AsyncExitStack, talk: Talk, spec: Spec, journ
         memory = await _opened(opened, journey, Part.MEMORY)
         await opened.enter_async_context(_pumping(ours, memory))
         async with _disk(spec, lambda: _opened(opened, journey, Part.DISK)) as name:
-            await migration.send(talk, has_root=has_root(spec), memory=near.fileno(), disk_at=name)
+            await migration.send(talk, has_root=has_root(spec.image), memory=near.fileno(), disk_at=name)
 
 
 @contextlib.asynccontextmanager
