@@ -9,6 +9,7 @@ from bench.agreement.shrink import only, shrink
 from bench.agreement.worlds import PREFIXES, World, world
 
 from anypop.lab import address, model
+from anypop.lab.topology import Habit, LinkKind
 from anypop.lab.topology_read import load
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
@@ -28,7 +29,9 @@ def test_every_seed_is_a_topology_and_always_the_same(seed: int) -> None:
 
 
 def test_the_worlds_hold_what_they_are_meant_to_try() -> None:
-    """Several continents, backbones that are no full mesh, peers as upstreams, prepends, communities and silence."""
+    """Several continents, backbones that are no full mesh, peers as upstreams, prepends, communities and silence; every
+    habit, siblings, links of one family.
+    """
     worlds = [world(seed) for seed in range(1, 13)]
     systems = [system for w in worlds for system in w.topology.ases]
     assert any(len(system.continents) > 1 for system in systems)
@@ -41,6 +44,11 @@ def test_the_worlds_hold_what_they_are_meant_to_try() -> None:
     scopes = [scope for w in worlds for k in range(PREFIXES) for scope in w.scope(k).values()]
     assert {scope.prepend for scope in scopes} == {0, 1, 2, 3}
     assert any(scope.communities for scope in scopes) and any(scope.mode is Mode.WITHHOLD for scope in scopes)
+    assert any(scope.large_communities for scope in scopes)
+    assert {habit for system in systems for habit in system.habits} == set(Habit)
+    links = [link for w in worlds for link in w.topology.links]
+    assert {link.kind for link in links} == set(LinkKind)
+    assert {link.families for link in links} == {(4,), (6,), (4, 6)}
 
 
 def test_the_article_s_lab_in_the_model_sends_london_to_new_york() -> None:

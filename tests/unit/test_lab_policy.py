@@ -1,6 +1,9 @@
 """Policies as BIRD statements."""
 
+from dataclasses import replace
+
 from anypop.lab.policy import Neighbour, Policy, entered_at
+from anypop.lab.topology import Habit
 from anypop.model.route import Relationship
 from anypop.routing.actions import (
     Action,
@@ -46,10 +49,10 @@ def test_a_route_from_a_peer_goes_to_customers_only() -> None:
 
 
 def test_our_marks_never_leave_and_never_come_from_outside() -> None:
-    """Both directions delete every large community in the AS's own name."""
-    delete = "bgp_large_community.delete([(100, *, *)]);"
+    """Both directions delete them; other large communities in the AS's own name are words of its dictionary."""
+    delete = "bgp_large_community.delete([(100, 1, *), (100, 2, *), (100, 3, *)]);"
     assert leaving(policy()).endswith(delete)
-    assert next(policy().entering(Relationship.PEER)) == delete
+    assert next(policy().entering(Relationship.PEER, 200)) == delete
 
 
 def test_a_mark_tells_class_and_city_of_the_entry() -> None:
@@ -130,3 +133,28 @@ def test_a_med_is_set_towards_its_neighbour() -> None:
     """And towards nobody else."""
     assert "bgp_med = 5;" in leaving(policy(SetMed(value=5, neighbour=200)))
     assert "bgp_med" not in leaving(policy(SetMed(value=5, neighbour=201)))
+
+
+def test_a_sibling_is_told_the_class_and_takes_it_over() -> None:
+    """The mark goes to it alone, becomes its own, and no mark means what the sibling itself originates."""
+    sibling = Neighbour(asn=200, relationship=Relationship.SIBLING, footprint=frozenset({"NA"}))
+    assert leaving(policy(), sibling).endswith("bgp_large_community.delete([(100, 2, *), (100, 3, *)]);")
+    assert "reject" not in leaving(policy(), sibling)
+    taken = "\n".join(policy().entering(Relationship.SIBLING, 200))
+    assert "if (200, 1, 3) ~ bgp_large_community then bgp_large_community.add((100, 1, 3));" in taken
+    assert "then bgp_large_community.add((100, 1, 1));" in taken
+    assert "bgp_large_community.delete([(200, 1, *)]);" in taken
+
+
+def test_who_strips_communities_still_tells_a_sibling_the_class() -> None:
+    """All go towards others, all but the class towards a sibling."""
+    strips = replace(policy(), habits=frozenset({Habit.STRIPS_COMMUNITIES}))
+    assert "bgp_large_community.delete([(*, *, *)]);" in leaving(strips)
+    sibling = Neighbour(asn=200, relationship=Relationship.SIBLING, footprint=frozenset({"NA"}))
+    assert "bgp_large_community.filter([(100, 1, *)]);" in leaving(strips, sibling)
+    assert "bgp_community.delete([(*, *)]);" in leaving(strips, sibling)
+
+
+def test_a_route_server_tells_peers_of_each_other() -> None:
+    """Nothing is rejected for where it came from."""
+    assert "reject" not in leaving(replace(policy(), habits=frozenset({Habit.ROUTE_SERVER})))

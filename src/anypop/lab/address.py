@@ -17,11 +17,11 @@ A PoP's hosts share its prefixes: each gets one of the 2, 4, 8 or 16 equal parts
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from anypop.lab.topology import EDGE, MTU, LinkKind, OwnNetwork, OwnPop, Topology
+from anypop.lab.topology import EDGE, FAMILIES, MTU, LinkKind, OwnNetwork, OwnPop, Topology
 from anypop.model.cities import one_way_ms
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream, UpstreamKind
@@ -50,10 +50,18 @@ class Role(StrEnum):
     INTERNAL = "internal"
     CUSTOMER_PROVIDER = "customer-provider"  # `a` is the customer
     PEER = "peer"
+    SIBLING = "sibling"
     UPSTREAM = "upstream"  # `a` is our PoP, `b` the upstream's router
     EDGE = "edge"  # `a` is one of our hosts, `b` its PoP's edge router
     VANTAGE = "vantage"  # `a` is the vantage host, `b` its router
     MANAGEMENT = "management"  # `a` is one of our hosts, `b` the management bridge
+
+
+_ROLES = {
+    LinkKind.CUSTOMER_PROVIDER: Role.CUSTOMER_PROVIDER,
+    LinkKind.PEER: Role.PEER,
+    LinkKind.SIBLING: Role.SIBLING,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +83,7 @@ class End:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """A link. `km` of cable; `wired`: its frames go through the wire process, which holds them for `one_way_ms`; `mtu`:
-    the longest packet, in bytes.
+    the longest packet, in bytes. `families`: of the BGP sessions over it.
     """
 
     role: Role
@@ -85,6 +93,7 @@ class Link:
     one_way_ms: float = 0.0
     wired: bool = False
     mtu: int = MTU
+    families: tuple[int, ...] = FAMILIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,8 +332,8 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
         for inner in system.internal:
             yield joined(Role.INTERNAL, netns(system.asn, inner.a), netns(system.asn, inner.b), inner.km, mtu=inner.mtu)
     for outer in topology.links:
-        role = Role.PEER if outer.kind is LinkKind.PEER else Role.CUSTOMER_PROVIDER
-        yield joined(role, netns(outer.a, outer.a_city), netns(outer.b, outer.b_city), outer.km, mtu=outer.mtu)
+        ends = netns(outer.a, outer.a_city), netns(outer.b, outer.b_city)
+        yield replace(joined(_ROLES[outer.kind], *ends, outer.km, mtu=outer.mtu), families=outer.families)
     hosts = iter(range(len(topology.own.pops), MANAGEMENT.num_addresses))
     for i, pop in enumerate(topology.own.pops):
         for upstream in pop.upstreams:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -39,16 +39,16 @@ def birds(plan: LabPlan) -> dict[str, str]:
     return {r.name: r.netns for r in plan.routers} | {s.name: s.netns for s in plan.sites if s.edge is not None}
 
 
-def start_birds(plan: LabPlan, folder: Path) -> frozenset[str]:
+def start_birds(plan: LabPlan, folder: Path, *, but: Collection[str] = ()) -> frozenset[str]:
     """Start the BIRDs that do not run, or run with another configuration or in a namespace that is gone. The names
-    of those routers.
+    of those routers. `but`: routers that another program runs.
     """
     longest = max((str(control_socket(folder, name)) for name in birds(plan)), key=len)
     if len(longest) > _LONGEST_SOCKET_PATH:
         raise WorldError(
             "start the lab's routers", f"{longest} is too long for a UNIX socket; choose a shorter state folder"
         )
-    works = [(r.name, r.netns, partial(routers.render, plan, r)) for r in plan.routers]
+    works = [(r.name, r.netns, partial(routers.render, plan, r)) for r in plan.routers if r.name not in but]
     works += [(s.name, s.netns, partial(_edge_conf, plan, s)) for s in plan.sites if s.edge is not None]
     in_parallel(lambda site: _guard_edge(plan, site), [s for s in plan.sites if s.edge is not None])
     quick = plan.topology.own.bfd_ms < _QUICK_MS
@@ -79,7 +79,7 @@ def renew_sessions(plan: LabPlan, folder: Path, *, started: frozenset[str], inte
             f"restart {session.name}_v{family}"
             for session in routers.sessions(plan, router)
             if session.router in started or (internal and session.relationship is Relationship.INTERNAL)
-            for family in (4, 6)
+            for family in session.families
         ]
         if stale:
             birdc.ask(control_socket(folder, router.name), *stale)

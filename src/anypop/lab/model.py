@@ -11,7 +11,7 @@ import numpy as np
 
 from anypop.lab.address import LabPlan
 from anypop.lab.routers import link_cost
-from anypop.lab.topology import AutonomousSystem, LinkKind
+from anypop.lab.topology import AutonomousSystem, Habit, LinkKind
 from anypop.model.announce import Mode, Scope
 from anypop.model.cities import city
 from anypop.model.names import CityCode
@@ -86,15 +86,21 @@ class Modelled:
         return tuple(found)
 
 
-def modelled(plan: LabPlan) -> Modelled:
-    """The model of a lab. Ties go to the lowest router id, as in BIRD."""
+def modelled(plan: LabPlan, family: int = 4) -> Modelled:
+    """The model of a lab in one family: not every link has both. Ties go to the lowest router id, as in BIRD."""
     topology = plan.topology
     routers = sorted(plan.routers, key=lambda router: (router.asn, int(router.loopback4)))
     names = tuple(router.name for router in routers)
     at = {(router.asn, router.city): i for i, router in enumerate(routers)}
-    ends = [(at[link.a, link.a_city], at[link.b, link.b_city], link.kind) for link in topology.links]
+    ends = [
+        (at[link.a, link.a_city], at[link.b, link.b_city], link.kind)
+        for link in topology.links
+        if family in link.families
+    ]
     # `a` of a site link is the provider; in a topology it is the customer.
-    rows = [(a, b, Link.PEER) if kind is LinkKind.PEER else (b, a, Link.PROVIDER) for a, b, kind in ends]
+    rows = [
+        (b, a, Link.PROVIDER) if kind is LinkKind.CUSTOMER_PROVIDER else (a, b, Link[kind.name]) for a, b, kind in ends
+    ]
     inside: list[tuple[int, int, int]] = []
     towards: dict[int, dict[int, int]] = {i: {} for i in range(len(routers))}
     for system in topology.ases:
@@ -115,8 +121,15 @@ def modelled(plan: LabPlan) -> Modelled:
         links=SiteLinks(a=table[:, 0].copy(), b=table[:, 1].copy(), kind=table[:, 2].copy()),
         inside=Inside(a=inner[:, 0].copy(), b=inner[:, 1].copy(), km=inner[:, 2].copy()),
     )
-    books = {system.asn: for_asn(system.communities) for system in topology.ases}
-    return Modelled(internet=internet, policies=Policies(books=books), routers=names, towards=towards, plan=plan)
+    with_habit = {habit: frozenset(s.asn for s in topology.ases if habit in s.habits) for habit in Habit}
+    policies = Policies(
+        books={system.asn: for_asn(system.communities) for system in topology.ases},
+        strips=with_habit[Habit.STRIPS_COMMUNITIES],
+        always_med=with_habit[Habit.COMPARES_MED_ALWAYS],
+        worst_med=with_habit[Habit.MISSING_MED_IS_WORST],
+        servers=with_habit[Habit.ROUTE_SERVER],
+    )
+    return Modelled(internet=internet, policies=policies, routers=names, towards=towards, plan=plan)
 
 
 def _region(continent: str) -> int:

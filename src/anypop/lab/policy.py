@@ -9,13 +9,14 @@ reads those marks:
     (ASN, 2, region)  the continent of the router where it entered
     (ASN, 3, city)    that router's city: its IATA code read as a number of base 36
 
-When several action communities meet, the lowest local preference wins, prepends add up, and an explicit `export-to`
-beats `no-export-to`. Pure.
+When several action communities meet, the lowest local preference and the lowest MED win, prepends add up, and an
+explicit `export-to` beats `no-export-to`. A sibling is told the class too, and takes it over. Pure.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from anypop.lab.topology import Habit
 from anypop.model.announce import LargeCommunity
 from anypop.model.route import Relationship
 from anypop.routing.actions import (
@@ -36,7 +37,7 @@ from anypop.routing.actions import (
 )
 from anypop.routing.entries import Entry
 
-_CLASS_MARK, _REGION_MARK, _CITY_MARK = 1, 2, 3
+MARKS = _CLASS_MARK, _REGION_MARK, _CITY_MARK = 1, 2, 3
 _CLASSES = {Relationship.CUSTOMER: 1, Relationship.PEER: 2, Relationship.PROVIDER: 3}
 _PREFERENCES = {
     Relationship.CUSTOMER: CUSTOMER_PREFERENCE,
@@ -70,14 +71,26 @@ class Policy:
     city: str
     region: str
     entries: tuple[Entry, ...]
+    habits: frozenset[Habit] = frozenset()
 
-    def entering(self, relationship: Relationship) -> Iterator[str]:
-        """Statements for a route from outside: forget what it claims in our name, mark where it came in, prefer it
-        accordingly.
+    def entering(self, relationship: Relationship, sender: int) -> Iterator[str]:
+        """Statements for a route from the AS `sender`: forget what it claims in our name, mark where it came in, prefer
+        it accordingly.
         """
-        yield f"bgp_large_community.delete([({self.asn}, *, *)]);"
-        marks = (_CLASSES[relationship], _REGIONS[self.region], int(self.city, 36))
-        for kind, value in zip((_CLASS_MARK, _REGION_MARK, _CITY_MARK), marks, strict=True):
+        yield self._forgetting(*MARKS)
+        if relationship is Relationship.SIBLING:
+            others = " || ".join(f"({sender}, {_CLASS_MARK}, {number}) ~ bgp_large_community" for number in (2, 3))
+            for number in (2, 3):
+                yield (
+                    f"if ({sender}, {_CLASS_MARK}, {number}) ~ bgp_large_community then "
+                    f"bgp_large_community.add(({self.asn}, {_CLASS_MARK}, {number}));"
+                )
+            # what a sibling itself originates has no mark: as good as a customer's
+            yield f"if !({others}) then bgp_large_community.add(({self.asn}, {_CLASS_MARK}, 1));"
+            yield f"bgp_large_community.delete([({sender}, {_CLASS_MARK}, *)]);"
+        else:
+            yield f"bgp_large_community.add(({self.asn}, {_CLASS_MARK}, {_CLASSES[relationship]}));"
+        for kind, value in ((_REGION_MARK, _REGIONS[self.region]), (_CITY_MARK, int(self.city, 36))):
             yield f"bgp_large_community.add(({self.asn}, {kind}, {value}));"
         yield "set_preference();"
 
@@ -111,7 +124,8 @@ class Policy:
 
     def leaving(self, neighbour: Neighbour) -> Iterator[str]:
         """Statements for a route on its way to another AS. The last one strips our marks."""
-        if neighbour.relationship is not Relationship.CUSTOMER:
+        upward = neighbour.relationship in (Relationship.PEER, Relationship.PROVIDER)
+        if upward and Habit.ROUTE_SERVER not in self.habits:
             # a prefix of this AS itself comes from its other routers with an empty path, and goes to all as well
             yield f"if source = RTS_BGP && bgp_path.len > 0 && !({self._mark(_CLASS_MARK, 1)}) then reject;"
         denied: list[str] = []
@@ -132,16 +146,24 @@ class Policy:
             yield f"if ({' || '.join(denied)}) && !({' || '.join(allowed)}) then reject;"
         elif denied:
             yield from (f"if {condition} then reject;" for condition in denied)
+        meds: list[tuple[int, str]] = []
         for entry in self.entries:
             match entry.action:
                 case Prepend(count=count, neighbour=whom, where=where) if _means(whom, neighbour):
                     for condition in self._if(entry, where):
                         yield f"if {condition} then {{ {f'bgp_path.prepend({self.asn}); ' * count}}}"
                 case SetMed(value=value, neighbour=whom) if _means(whom, neighbour):
-                    yield f"if {_carries(entry)} then bgp_med = {value};"
+                    meds.append((value, _carries(entry)))
                 case _:
                     pass
-        yield f"bgp_large_community.delete([({self.asn}, *, *)]);"
+        for value, condition in sorted(meds, reverse=True):
+            yield f"if {condition} then bgp_med = {value};"
+        told = neighbour.relationship is Relationship.SIBLING  # it takes the class over
+        if Habit.STRIPS_COMMUNITIES in self.habits:
+            yield "bgp_community.delete([(*, *)]);"
+            left = f"filter([({self.asn}, {_CLASS_MARK}, *)])" if told else "delete([(*, *, *)])"
+            yield f"bgp_large_community.{left};"
+        yield self._forgetting(*(() if told else (_CLASS_MARK,)), _REGION_MARK, _CITY_MARK)
 
     def carrying(self, region: str) -> Iterator[str]:
         """Statements for a route on its way to another router of the AS, in `region`."""
@@ -160,6 +182,10 @@ class Policy:
                     | Informational()
                 ):
                     pass
+
+    def _forgetting(self, *kinds: int) -> str:
+        """Without marks of ours; other large communities in our name may be words of our dictionary."""
+        return f"bgp_large_community.delete([{', '.join(f'({self.asn}, {kind}, *)' for kind in kinds)}]);"
 
     def _mark(self, kind: int, value: int) -> str:
         return f"({self.asn}, {kind}, {value}) ~ bgp_large_community"

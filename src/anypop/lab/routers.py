@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from anypop.lab.address import End, LabPlan, Link, Role, Router, bfd_of
 from anypop.lab.policy import Neighbour, Policy
-from anypop.lab.topology import OwnNetwork
+from anypop.lab.topology import FAMILIES, Habit, OwnNetwork
 from anypop.model.cities import city
 from anypop.model.network import UpstreamKind
 from anypop.model.route import Relationship
@@ -26,8 +26,8 @@ _LEAST_COST = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSession:
-    """A BGP session of a router with one neighbour, in both families. `pop`: the city, where the neighbour is one of
-    our PoPs.
+    """A BGP session of a router with one neighbour, in each of `families`. `pop`: the city, where the neighbour is one
+    of our PoPs.
     """
 
     name: str
@@ -39,6 +39,7 @@ class RouterSession:
     neighbour: tuple[str, str]
     interface: str = ""
     pop: str = ""
+    families: tuple[int, ...] = FAMILIES
 
 
 def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
@@ -69,7 +70,11 @@ def render(lab: LabPlan, router: Router) -> str:
     known = sessions(lab, router)
     place = city(router.city)
     policy = Policy(
-        asn=router.asn, city=router.city, region=place.continent, entries=_entries(lab, router.asn, system.communities)
+        asn=router.asn,
+        city=router.city,
+        region=place.continent,
+        entries=_entries(lab, router.asn, system.communities),
+        habits=system.habits,
     )
     lines = [
         f"# {router.name}: AS{router.asn} ({system.name}) in {place.name}, {place.country}. Made by "
@@ -97,11 +102,11 @@ def render(lab: LabPlan, router: Router) -> str:
     for session in known:
         if session.relationship is not Relationship.INTERNAL:
             lines += _filters(lab, policy, session)
-        lines += _protocols(router.asn, session)
+        lines += _protocols(router.asn, session, system.habits)
     return "\n".join(lines) + "\n"
 
 
-_EXTERNAL = (Role.CUSTOMER_PROVIDER, Role.PEER, Role.UPSTREAM)
+_EXTERNAL = (Role.CUSTOMER_PROVIDER, Role.PEER, Role.SIBLING, Role.UPSTREAM)
 _ORIGINATED = 'if source != RTS_BGP && proto != "vantages0" then reject;'
 
 
@@ -115,7 +120,7 @@ def _external(lab: LabPlan, link: Link, own: End, far: End) -> RouterSession:
     else:
         other = next(r for r in lab.routers if r.netns == far.netns)
         asn, router, place = other.asn, other.name, other.city
-        relationship = Relationship.PEER
+        relationship = Relationship.SIBLING if link.role is Role.SIBLING else Relationship.PEER
         if link.role is Role.CUSTOMER_PROVIDER:
             relationship = Relationship.CUSTOMER if far is link.a else Relationship.PROVIDER
     return RouterSession(
@@ -128,6 +133,7 @@ def _external(lab: LabPlan, link: Link, own: End, far: End) -> RouterSession:
         neighbour=neighbour,
         interface=own.interface,
         pop=place if link.role is Role.UPSTREAM else "",
+        families=link.families,
     )
 
 
@@ -187,7 +193,7 @@ def _filters(lab: LabPlan, policy: Policy, session: RouterSession) -> Iterator[s
         assert system is not None, session.asn
         footprint = system.continents
     neighbour = Neighbour(asn=session.asn, relationship=session.relationship, footprint=footprint)
-    entering = [*policy.entering(session.relationship), "accept;"]
+    entering = [*policy.entering(session.relationship, session.asn), "accept;"]
     if session.pop:
         entering = [*_only_ours(own, session.pop, policy.dropping()), *entering]
     yield from _block(f"filter from_{session.name}", entering)
@@ -208,20 +214,32 @@ def _only_ours(own: OwnNetwork, pop: str, dropping: str) -> Iterator[str]:
         yield f"if net.type = NET_IP{version} && net !~ [{exact}] && !(net ~ [{hosts}] && {dropping}) then reject;"
 
 
-def _protocols(asn: int, session: RouterSession) -> Iterator[str]:
-    for family, local, neighbour in zip((4, 6), session.local, session.neighbour, strict=True):
+# Not `deterministic med on`, although RFC 4451 asks for it: with it BIRD 2.0.12 now and then stays with a longer path
+# after routes of one neighbour came in another order (3 of 7 runs of one world of `script/bench agree`, none without).
+def _protocols(asn: int, session: RouterSession, habits: frozenset[Habit]) -> Iterator[str]:
+    for family, local, neighbour in zip(FAMILIES, session.local, session.neighbour, strict=True):
+        if family not in session.families:
+            continue
         lines = [
             f'description "{session.relationship} {session.router}";',
             f"local {local} as {asn};",
             f"neighbor {neighbour} as {session.asn};",
             "connect delay time 1; connect retry time 1; error wait time 1, 2;",
         ]
+        if Habit.COMPARES_MED_ALWAYS in habits:
+            lines.append("med metric on;")
+        if Habit.MISSING_MED_IS_WORST in habits:
+            lines.append(f"default bgp_med {(1 << 32) - 1};")
         if session.relationship is Relationship.INTERNAL:
             region = city(session.city).continent.lower()
             lines.append(f"ipv{family} {{ next hop self; import filter carried; export filter carry_to_{region}; }};")
         else:
             lines.append("bfd on;")
-            lines.append(f"ipv{family} {{ import filter from_{session.name}; export filter to_{session.name}; }};")
+            # who is told by a route server leaves its number out, not its address: the next hop is the server here
+            server = Habit.ROUTE_SERVER in habits
+            lines += ["rs client;"] if server else []
+            filters = f"import filter from_{session.name}; export filter to_{session.name};"
+            lines.append(f"ipv{family} {{ {'next hop self; ' if server else ''}{filters} }};")
         yield from _block(f"protocol bgp {session.name}_v{family}", lines)
 
 

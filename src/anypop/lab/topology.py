@@ -17,6 +17,7 @@ from anypop.model.names import CityCode
 from anypop.model.network import Capacity, UpstreamKind
 
 MTU = 1500  # bytes of a packet that a link takes, unless the text says less
+FAMILIES = (4, 6)
 EDGE = "edge"  # what hosts call their session with their PoP's edge router
 
 
@@ -25,6 +26,16 @@ class LinkKind(StrEnum):
 
     CUSTOMER_PROVIDER = "customer-provider"
     PEER = "peer"
+    SIBLING = "sibling"
+
+
+class Habit(StrEnum):
+    """What a network does with routes besides what everybody does."""
+
+    STRIPS_COMMUNITIES = "strips-communities"
+    COMPARES_MED_ALWAYS = "compares-med-always"
+    MISSING_MED_IS_WORST = "missing-med-is-worst"
+    ROUTE_SERVER = "route-server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +61,7 @@ class AutonomousSystem:
     cities: tuple[CityCode, ...]
     internal: tuple[InternalLink, ...] = ()
     communities: int
+    habits: frozenset[Habit] = frozenset()
 
     @property
     def continents(self) -> frozenset[str]:
@@ -59,7 +71,7 @@ class AutonomousSystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalLink:
-    """A link between routers of two ASes."""
+    """A link between routers of two ASes. `families`: those of the BGP sessions over it."""
 
     kind: LinkKind
     a: int
@@ -68,6 +80,7 @@ class ExternalLink:
     b_city: CityCode
     km: float
     mtu: int = MTU
+    families: tuple[int, ...] = FAMILIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

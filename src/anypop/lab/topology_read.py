@@ -14,9 +14,11 @@ import yaml
 
 from anypop.lab import topology_check
 from anypop.lab.topology import (
+    FAMILIES,
     MTU,
     AutonomousSystem,
     ExternalLink,
+    Habit,
     InternalLink,
     LinkKind,
     OwnHost,
@@ -115,8 +117,11 @@ class _Reader:
         )
 
     def autonomous_system(self, row: object, path: str) -> AutonomousSystem | None:
-        fields = self.mapping(row, path, required=("asn", "cities"), optional=("name", "internal", "communities"))
+        fields = self.mapping(
+            row, path, required=("asn", "cities"), optional=("name", "internal", "communities", "habits")
+        )
         asn = self.asn(fields, "asn", path)
+        habits = [h for at, word in self.rows(fields, "habits", path) if (h := self.habit(word, at))]
         places = [c for at, code in self.rows(fields, "cities", path) if (c := self.city(code, at))]
         internal: list[InternalLink] = []
         if "internal" in fields:
@@ -141,21 +146,27 @@ class _Reader:
             cities=tuple(places),
             internal=tuple(internal),
             communities=communities or asn,
+            habits=frozenset(habits),
         )
         self.paths[id(found)] = path
         return found
 
     def external_links(self, row: object, path: str) -> list[ExternalLink]:
-        fields = self.mapping(row, path, required=("a", "b", "relationship", "at"), optional=())
+        fields = self.mapping(row, path, required=("a", "b", "relationship", "at"), optional=("family",))
         a, b = self.asn(fields, "a", path), self.asn(fields, "b", path)
         kind = self.choice(fields, "relationship", path, LinkKind)
+        families = (fields["family"],) if "family" in fields else FAMILIES
+        if families[0] not in FAMILIES:
+            self.wrong(f"{path}.family", f"{families[0]!r} must be 4 or 6")
+            families = FAMILIES
         found: list[ExternalLink] = []
         for at, item in self.rows(fields, "at", path):
             for a_city, b_city, km, mtu in self.city_pairs(item, at, single=True):
                 if a is not None and b is not None:
                     link = ExternalLink(
-                        kind=LinkKind(kind or LinkKind.PEER), a=a, a_city=a_city, b=b, b_city=b_city, km=km, mtu=mtu
-                    )
+                        kind=LinkKind(kind or LinkKind.PEER), a=a, a_city=a_city, b=b, b_city=b_city, km=km, mtu=mtu,
+                        families=families,
+                    )  # fmt: skip
                     self.paths[id(link)] = path
                     found.append(link)
         return found
@@ -318,6 +329,12 @@ class _Reader:
             self.wrong(f"{path}.{key}", f"unknown {key} {value!r}; known are {', '.join(known)}")
             return None
         return str(value) if key in fields else None
+
+    def habit(self, value: object, path: str) -> Habit | None:
+        if value not in tuple(Habit):
+            self.wrong(path, f"unknown habit {value!r}; known are {', '.join(Habit)}")
+            return None
+        return Habit(str(value))
 
     def city_of(self, fields: dict[str, Any], key: str, path: str) -> CityCode | None:
         return self.city(fields[key], f"{path}.{key}") if key in fields else None

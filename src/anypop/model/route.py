@@ -15,6 +15,7 @@ class Relationship(StrEnum):
     CUSTOMER = "customer"
     PEER = "peer"
     PROVIDER = "provider"
+    SIBLING = "sibling"  # another AS of the same owner: the class is that by which the owner has the route
     INTERNAL = "internal"  # over iBGP; the class of the border router's route is in its large community
     ORIGIN = "origin"
 

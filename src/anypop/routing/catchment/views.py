@@ -82,7 +82,7 @@ def _candidate(outcome: Outcome, route: Held, best: bool) -> Candidate:
         as_path=route.path,
         local_pref=route.local_pref,
         ebgp=route.external,
-        med=route.med,
+        med=route.med or 0,
         igp_metric=route.metric,
         # The tie key as an address: the decision process compares it as a number.
         router_id=str(IPv4Address(min(route.key, 0xFFFFFFFF))),

@@ -14,6 +14,7 @@ from anypop.routing.actions import (
     PEER_PREFERENCE,
     PROVIDER_PREFERENCE,
     Action,
+    Blackhole,
     ExportTo,
     KeepInRegion,
     LocalPreference,
@@ -32,12 +33,14 @@ _OTHER_END = {CUSTOMER: PROVIDER, PROVIDER: CUSTOMER, PEER: PEER, SIBLING: SIBLI
 _PREFERENCE = {CUSTOMER: CUSTOMER_PREFERENCE, PEER: PEER_PREFERENCE, PROVIDER: PROVIDER_PREFERENCE}
 _SETS = {Neighbours.CUSTOMERS: CUSTOMER, Neighbours.PEERS: PEER, Neighbours.PROVIDERS: PROVIDER}
 _NO_EXPORT, _NO_ADVERTISE = (65535, 65281), (65535, 65282)
+_WORST_MED = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """A route as one site holds it. `path` begins with the neighbour AS. `sender`: the site it came from; -1: from
-    us. `kind`: what the AS that sent it into this one is to it. `entered`: the site where it did.
+    us. `kind`: what the AS that sent it into this one is to it. `entered`: the site where it did. `med` None: it came
+    with none. `dropped`: this site throws away what goes there (a blackhole community).
     """
 
     seed: int
@@ -49,8 +52,9 @@ class Held:
     key: int
     sender: int
     entered: int
-    med: int = 0
+    med: int | None = None
     communities: tuple[tuple[int, ...], ...] = ()
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +69,16 @@ class Settled:
     rounds: int
 
 
-def settle(internet: Internet, seeds: Sequence[Seed], policies: Policies = SHIPPED) -> Settled:
-    """Where every site ends up."""
-    rules = Rules(internet, policies)
+def settle(
+    internet: Internet, seeds: Sequence[Seed], policies: Policies = SHIPPED, rules: "type[Rules] | None" = None
+) -> Settled:
+    """Where every site ends up, by these `rules` (None: all of them; a test leaves some out)."""
+    return settled((rules or Rules)(internet, policies), seeds)
+
+
+def settled(rules: "Rules", seeds: Sequence[Seed]) -> Settled:
+    """The same with rules that are at hand already."""
+    internet = rules.internet
     best: list[Held | None] = [None] * len(internet)
     holds: list[tuple[Held, ...]] = [()] * len(internet)
     # A stable set of policies needs as many rounds as the longest way is long; twice the sites is more than any way.
@@ -75,7 +86,7 @@ def settle(internet: Internet, seeds: Sequence[Seed], policies: Policies = SHIPP
         changed = False
         for site in range(len(internet)):
             holds[site] = tuple(rules.offers(site, best, seeds))
-            chosen = choose(holds[site])
+            chosen = rules.choose(site, holds[site])
             changed |= chosen != best[site]
             best[site] = chosen
         if not changed:
@@ -99,17 +110,8 @@ def at_rest(internet: Internet, seeds: Sequence[Seed], senders: Sequence[int], p
                 best[site] = next(fitting, None)
     unrouted = sum(sender < -len(seeds) for sender in senders)
     return best.count(None) == unrouted and all(
-        choose(tuple(rules.offers(i, best, seeds))) == best[i] for i in range(len(best))
+        rules.choose(i, tuple(rules.offers(i, best, seeds))) == best[i] for i in range(len(best))
     )
-
-
-def choose(routes: Sequence[Held]) -> Held | None:
-    """The best route of a site: RFC 4271 with MED among routes of one neighbour AS, then the key of the sender."""
-    left = list(routes)
-    for rank in (lambda r: -r.local_pref, lambda r: len(r.path)):
-        left = [r for r in left if rank(r) == min(map(rank, left))]
-    left = [r for r in left if r.med == min(o.med for o in left if o.path[0] == r.path[0])]
-    return min(left, key=lambda r: (not r.external, r.metric, r.key, r.sender, r.seed), default=None)
 
 
 class Rules:
@@ -118,6 +120,24 @@ class Rules:
     def __init__(self, internet: Internet, policies: Policies) -> None:
         self.internet = internet
         self.policies = policies
+        self._meanings: dict[tuple[int, tuple[int, ...]], Action | None] = {}
+
+    def choose(self, site: int, routes: Sequence[Held]) -> Held | None:
+        """The best route of a site: RFC 4271 with MED among routes of one neighbour AS, or among all where the AS
+        compares always, then the key of the sender.
+        """
+        left = list(routes)
+        for rank in (lambda r: -r.local_pref, lambda r: len(r.path)):
+            left = [r for r in left if rank(r) == min(map(rank, left))]
+        asn = int(self.internet.asn[site])
+        always, missing = asn in self.policies.always_med, _WORST_MED if asn in self.policies.worst_med else 0
+        meds = [(r.path[0], missing if r.med is None else r.med) for r in left]
+        left = [
+            r
+            for r, (first, med) in zip(left, meds, strict=True)
+            if med == min(other for neighbour, other in meds if always or neighbour == first)
+        ]
+        return min(left, key=lambda r: (not r.external, r.metric, r.key, r.sender, r.seed), default=None)
 
     def region(self, site: int) -> Region | None:
         index = int(self.internet.region[site])
@@ -130,8 +150,20 @@ class Rules:
         }
 
     def actions(self, site: int, route: Held) -> list[Action]:
-        book = self.policies.dictionary(int(self.internet.asn[site]))
-        return [entry.action for community in route.communities if (entry := book.lookup(community)) is not None]
+        asn = int(self.internet.asn[site])
+        meant = [self.meaning(asn, community) for community in self.words(route)]
+        return [action for action in meant if action is not None]
+
+    def meaning(self, asn: int, community: tuple[int, ...]) -> Action | None:
+        """What a community asks of an AS; a dictionary is read from end to end once for each."""
+        if (asn, community) not in self._meanings:
+            entry = self.policies.dictionary(asn).lookup(community)
+            self._meanings[asn, community] = None if entry is None else entry.action
+        return self._meanings[asn, community]
+
+    def words(self, route: Held) -> tuple[tuple[int, ...], ...]:
+        """The communities that count."""
+        return route.communities
 
     def holds_here(self, where: Where, site: int, route: Held) -> bool:
         """Whether an action's place covers this site. An unknown place is covered only by `everywhere`."""
@@ -192,13 +224,15 @@ class Rules:
     def sent(self, sender: int, route: Held, site: int, receiver_is: str) -> Held | None:
         """The route as `sender` sends it to another AS, or None."""
         asn, to = int(self.internet.asn[sender]), int(self.internet.asn[site])
-        if receiver_is in (PEER, PROVIDER) and route.kind != CUSTOMER:
+        server = asn in self.policies.servers
+        if receiver_is in (PEER, PROVIDER) and route.kind != CUSTOMER and not server:
             return None
-        if to in route.path or _NO_EXPORT in route.communities or _NO_ADVERTISE in route.communities:
+        words = self.words(route)
+        if self.goes_round(to, route) or _NO_EXPORT in words or _NO_ADVERTISE in words:
             return None
         denied = allowed = False
         prepends = 0
-        med = 0
+        meds: list[int] = []
         for action in self.actions(sender, route):
             match action:
                 case NoExportTo(neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(
@@ -214,7 +248,7 @@ class Rules:
                 ) and self.holds_here(where, sender, route):
                     prepends += count
                 case SetMed(value=value, neighbour=whom) if _means(whom, receiver_is, to):
-                    med = value
+                    meds.append(value)
                 case KeepInRegion(region=region) if self.footprint(site) - {region}:
                     return None
                 case _:
@@ -223,33 +257,47 @@ class Rules:
             return None
         return replace(
             route,
-            path=(asn,) * (1 + prepends) + route.path,
+            path=(asn,) * (prepends if server else 1 + prepends) + route.path,
             external=True,
             metric=0,
             key=int(self.internet.key[sender]),
             sender=sender,
-            med=med,
+            med=min(meds, default=route.med if server else None),
             communities=() if asn in self.policies.strips else route.communities,
         )
+
+    def goes_round(self, to: int, route: Held) -> bool:
+        """Whether an AS would refuse a route, since it stands in its path."""
+        return to in route.path
 
     def carried(self, sender: int, route: Held, site: int) -> bool:
         """Whether `sender` tells a site of its own AS: only what it learnt outside, and not beyond a region that
         holds it.
         """
-        if not route.external or _NO_ADVERTISE in route.communities:
+        if not route.external or _NO_ADVERTISE in self.words(route):
             return False
         kept = [action.region for action in self.actions(sender, route) if isinstance(action, KeepInRegion)]
         here = self.region(site)
         return all(here is None or here is region for region in kept)
 
     def preferred(self, site: int, route: Held) -> Held:
-        """With the local preference that this site gives it: by kind, or the lowest that a community asks for."""
+        """With the local preference that this site gives it: by kind, or the lowest that a community asks for. What
+        is to be dropped goes to no other AS (RFC 7999, section 3.2).
+        """
+        actions = self.actions(site, route)
         wanted = [
             action.on_scale
-            for action in self.actions(site, route)
+            for action in actions
             if isinstance(action, LocalPreference) and self.holds_here(action.where, site, route)
         ]
-        return replace(route, local_pref=min(wanted, default=_PREFERENCE[route.kind]))
+        dropped = any(isinstance(action, Blackhole) for action in actions)
+        kept = dropped and _NO_EXPORT not in route.communities
+        return replace(
+            route,
+            local_pref=min(wanted, default=_PREFERENCE[route.kind]),
+            dropped=dropped,
+            communities=(*route.communities, _NO_EXPORT) if kept else route.communities,
+        )
 
 
 def _means(whom: Neighbours | int | None, receiver_is: str, asn: int) -> bool:

@@ -36,7 +36,8 @@ class Policies:
     """`books`: what communities mean to the ASes that have a dictionary; all others know the well-known ones
     (`common`). Of ASes: `strips`, which send routes on without communities; `always_med`, which compare the MED of
     routes from different neighbours too, and `worst_med`, to which a missing MED is the highest and not 0; `servers`,
-    route servers of exchanges, which tell each peer of all others and leave their number out of the path (RFC 7947).
+    route servers of exchanges, which tell each peer of all others and leave their number out of the path, and MED as
+    it is (RFC 7947).
     """
 
     books: Mapping[int, Dictionary] = field(default_factory=lambda: {asn: for_asn(asn) for asn in known_asns()})
