@@ -2,12 +2,13 @@
 
 In each topology four announcements with prepends and communities, in both families: all that every router holds and its
 best route, and where a packet of every vantage arrives. The first disagreement is shrunk to the smallest topology that
-shows it, and printed.
+shows it, and printed. Then each rule of the model is broken on purpose: it must show in the worlds that agreed.
 """
 
 from collections.abc import Iterable
 
 from bench.agreement.judge import Judged, all_judged, smallest
+from bench.agreement.rules import ENOUGH, RULES, worlds_changed
 from bench.agreement.worlds import world
 from bench.harness import Row, row
 
@@ -15,7 +16,8 @@ TOPOLOGIES = 200
 
 
 def rows() -> Iterable[Row]:
-    """Rows `topologies_agreeing` (a count), `tables_compared`, `several_ends` (announcements that end as they were
+    """Rows `topologies_agreeing` (a count), `rules_that_matter` (those that change at least five worlds when they are
+    broken), `announcements_by_both_engines`, `tables_compared`, `several_ends` (announcements that end as they were
     begun; see `agreement.compare.Verdict.led`) and `seconds_per_topology`.
     """
     found: list[Judged] = []
@@ -28,6 +30,9 @@ def rows() -> Iterable[Row]:
             )
         if len(found) % 20 == 0:
             print(f"{len(found)} of {TOPOLOGIES} topologies, {sum(r.verdict.agree for r in found)} agree", flush=True)
+    changed = worlds_changed(sorted((r.world for r in found), key=lambda w: len(w.topology.ases)))
+    for rule in [rule for rule, count in changed.items() if count < ENOUGH]:
+        print(f"matters too seldom: {rule} ({changed[rule]} of {TOPOLOGIES} worlds)")
     wrong = [result for result in found if not result.verdict.agree]
     if wrong:
         print(smallest(min(wrong, key=lambda result: len(result.world.topology.ases))))
@@ -40,6 +45,15 @@ def rows() -> Iterable[Row]:
             floor=[TOPOLOGIES],
             at_least=200,
         ),
+        row(
+            "rules_that_matter",
+            [sum(count >= ENOUGH for count in changed.values())],
+            unit="rules",
+            against="all rules of the model",
+            floor=[len(RULES)],
+            at_least=len(RULES),
+        ),
+        row("announcements_by_both_engines", [sum(r.verdict.compiled for r in found)], unit="announcements"),
         row("tables_compared", [sum(r.verdict.compared for r in found)], unit="tables"),
         row("several_ends", [sum(r.verdict.led for r in found)], unit="announcements"),
         row("seconds_per_topology", [r.seconds for r in found], unit="s"),

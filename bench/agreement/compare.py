@@ -1,21 +1,25 @@
 """What the model says and what the routers say about one world, side by side: the verdict on a topology.
 
 Comes in a running world, goes out a `Verdict`. For each of four announcements and both families, at every router: all
-routes that it holds (from whom, with which AS path and local preference) and which of them is best, by the reference
-engine; the best one by the compiled engine too; and the PoP where a real packet of every vantage arrives, along the
-model's best routes.
+routes that it holds (from whom, with which AS path, local preference, MED and communities) and which of them is best,
+by the reference engine; the best one by the compiled engine too, where that one knows every rule; and the PoP where a
+real packet of every vantage arrives, along the model's best routes. What agrees must stay so for a second.
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, permutations
 from random import Random
 
 from anypop.lab import model, routers
 from anypop.lab.model import Modelled
+from anypop.lab.policy import MARKS
+from anypop.lab.topology import FAMILIES
 from anypop.model.announce import Prefix
 from anypop.model.errors import WorldError
+from anypop.model.route import Candidate
+from anypop.routing.actions import Blackhole, SetMed
 from anypop.routing.engine import reference
 from anypop.routing.engine.propagate import Engine, Outcome
 from anypop.routing.engine.reference import Held, Settled
@@ -30,7 +34,11 @@ LONGEST_S = 60.0
 MOST_ORDERS = 4
 PAUSE_S = 1.0  # news of one announcement crosses any of these internets in a tenth of that
 
-Said = tuple[str, tuple[int, ...], int]  # sender (a router or `pop-lhr`), AS path, local preference
+# Sender (a router or `pop-lhr`), AS path, local preference, MED (0: none), communities in order without the marks of
+# the AS that holds the route
+Said = tuple[str, tuple[int, ...], int, int, tuple[tuple[int, ...], ...]]
+Told = Mapping[tuple[int, int], "Prediction"]  # by announcement and family
+Graphs = Mapping[int, Modelled]  # by family: some links have one alone
 Table = tuple[frozenset[Said], Said | None]  # all that a router holds, and its best
 
 
@@ -38,12 +46,14 @@ Table = tuple[frozenset[Said], Said | None]  # all that a router holds, and its 
 class Verdict:
     """`differences` is empty when all agree. `led`: how many of the announcements have several stable ends (RFC 4264:
     it matters what was announced first), where routers found another one than the model and came to the model's own
-    when told in another order. `compared`: how many tables of routers were laid side by side.
+    when told in another order. `compared`: how many tables of routers were laid side by side. `compiled`: how many
+    announcements, each family for itself, the compiled engine answered too.
     """
 
     differences: tuple[str, ...]
     led: int = 0
     compared: int = 0
+    compiled: int = 0
 
     @property
     def agree(self) -> bool:
@@ -52,11 +62,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One announcement in the model. `tables`: per router."""
+    """One announcement in the model. `tables`: per router. `outcome` None: the compiled engine lacks a rule that
+    matters here.
+    """
 
     seeds: tuple[Seed, ...]
     settled: Settled
-    outcome: Outcome
+    outcome: Outcome | None
     tables: Mapping[str, Table]
 
 
@@ -64,58 +76,87 @@ def predict(graph: Modelled, running: Running, k: int) -> Prediction:
     """Both engines' answers to the k-th announcement."""
     seeds = graph.seeds(running.world.scope(k))
     settled = reference.settle(graph.internet, seeds, graph.policies)
-    tables = {
+    tables = tables_of(graph, seeds, settled)
+    compiled = Engine(graph.internet, graph.policies) if _knows(graph, seeds) else None
+    return Prediction(
+        seeds=seeds, settled=settled, outcome=None if compiled is None else compiled.run(seeds), tables=tables
+    )
+
+
+def tables_of(graph: Modelled, seeds: tuple[Seed, ...], settled: Settled) -> dict[str, Table]:
+    """What every router holds by the model, as it is compared."""
+    return {
         name: (
             frozenset(_said(graph, seeds, route) for route in settled.holds[site]),
             _best(graph, seeds, settled.best[site]),
         )
         for site, name in enumerate(graph.routers)
     }
-    return Prediction(
-        seeds=seeds, settled=settled, outcome=Engine(graph.internet, graph.policies).run(seeds), tables=tables
-    )
+
+
+def _knows(graph: Modelled, seeds: Sequence[Seed]) -> bool:
+    """Whether the compiled engine has all rules that these announcements need: it has no MED, blackhole and route
+    server.
+    """
+    books = [graph.policies.dictionary(int(asn)) for asn in graph.internet.asns]
+    met = {type(e.action) for s in seeds for c in s.communities for book in books if (e := book.lookup(c)) is not None}
+    return not graph.policies.servers and not met & {SetMed, Blackhole}
 
 
 def compare(running: Running) -> Verdict:
     """Wait until the routers say what the model says, or until they are quiet and say something else."""
-    graph = model.modelled(running.plan)
-    told = [predict(graph, running, k) for k in range(PREFIXES)]
+    graphs = {family: model.modelled(running.plan, family) for family in FAMILIES}
+    told = {(k, family): predict(graph, running, k) for k in range(PREFIXES) for family, graph in graphs.items()}
     tables = _watch(running, told)
     differences: list[str] = []
     led = 0
-    for k, prediction in enumerate(told):
-        differences += [f"announcement {k}: {line}" for line in _engines(graph, prediction)]
-        found = [{name: tables[name][prefix] for name in graph.routers} for prefix in running.prefixes(k)]
-        unlike = [(family, table) for family, table in zip((4, 6), found, strict=True) if table != prediction.tables]
-        ends = [_another_end(graph, prediction, table) for _, table in unlike]
-        if unlike and all(ends) and _lead(graph, running, told, k, [family for family, _ in unlike]):
+    for (k, family), prediction in told.items():
+        graph = graphs[family]
+        where = f"announcement {k}, IPv{family}"
+        differences += [f"{where}: {line}" for line in _engines(graph, prediction)]
+        found = {name: tables[name][running.prefix(k, family)] for name in graph.routers}
+        if found == prediction.tables:
+            continue
+        end = _another_end(graph, prediction, found)
+        if end and _lead(graph, running, prediction, k, family):
             led += 1
             continue
-        for (family, table), end in zip(unlike, ends, strict=True):
-            remark = " (an end of the model too, but BIRD was not led to the model's own)" if end else ""
-            differences += [
-                f"announcement {k}, IPv{family}: {line}{remark}" for line in _unlike(prediction.tables, table)
-            ]
+        remark = " (an end of the model too, but BIRD was not led to the model's own)" if end else ""
+        differences += [f"{where}: {line}{remark}" for line in _unlike(prediction.tables, found)]
     if not differences:
-        differences += _arrivals(graph, running, told)
-    return Verdict(differences=tuple(differences), led=led, compared=2 * PREFIXES * len(graph.routers))
+        differences += _arrivals(graphs, running, told)
+    if not differences and not led:
+        differences += _changes(running, tables)
+    return Verdict(
+        differences=tuple(differences),
+        led=led,
+        compared=sum(len(prediction.tables) for prediction in told.values()),
+        compiled=sum(prediction.outcome is not None for prediction in told.values()),
+    )
 
 
-def _lead(graph: Modelled, running: Running, told: list[Prediction], k: int, families: Collection[int]) -> bool:
+def _changes(running: Running, before: Mapping[str, Mapping[Prefix, Table]]) -> list[str]:
+    """What a router says otherwise within a second in which nobody did anything."""
+    senders = {router.name: _senders(running, router.name) for router in running.plan.routers}
+    until = time.monotonic() + PAUSE_S
+    while time.monotonic() < until:
+        time.sleep(PAUSE_S / 4)
+        moved = [name for name, to in senders.items() if _read(running, name, to) != before[name]]
+        if moved:
+            return [f"{name}: agreed with the model, but did not stay so" for name in moved]
+    return []
+
+
+def _lead(graph: Modelled, running: Running, told: Prediction, k: int, family: int) -> bool:
     """Withdraw the k-th prefix and announce it again, session by session, in orders that lead to the model's end in the
-    model. True: in each of the families the routers came to it too.
+    model. True: in this family the routers came to it too.
     """
-    prediction = told[k]
-    missing = set(families)
-    for order in islice(_orders(graph, prediction), MOST_ORDERS):
-        sessions = [(str(prediction.seeds[i].pop), prediction.seeds[i].upstream) for i in order]
+    for order in islice(_orders(graph, told), MOST_ORDERS):
+        sessions = [(str(told.seeds[i].pop), told.seeds[i].upstream) for i in order]
         for count in range(len(sessions) + 1):
             running.announce(k, sessions[:count])
             found = _rest(running, k)
-        for family, prefix in zip((4, 6), running.prefixes(k), strict=True):
-            if {name: found[name][prefix] for name in graph.routers} == prediction.tables:
-                missing.discard(family)
-        if not missing:
+        if {name: found[name][running.prefix(k, family)] for name in graph.routers} == told.tables:
             return True
     return False
 
@@ -135,7 +176,7 @@ def _orders(graph: Modelled, told: Prediction) -> Iterator[tuple[int, ...]]:
             for _ in range(2 * len(best)):
                 before = list(best)
                 for site in range(len(best)):
-                    best[site] = reference.choose(tuple(rules.offers(site, best, seeds)))
+                    best[site] = rules.choose(site, tuple(rules.offers(site, best, seeds)))
                 if before == best:
                     break
         if best == list(told.settled.best):
@@ -160,13 +201,13 @@ def _rest(running: Running, k: int) -> dict[str, dict[Prefix, Table]]:
     return before
 
 
-def _watch(running: Running, told: list[Prediction]) -> dict[str, dict[Prefix, Table]]:
+def _watch(running: Running, told: Told) -> dict[str, dict[Prefix, Table]]:
     """What all routers hold when they say what is wanted, all of them at once, or when they have been quiet for
     long.
     """
     wanted = {
-        name: {prefix: prediction.tables[name] for k, prediction in enumerate(told) for prefix in running.prefixes(k)}
-        for name in told[0].tables
+        name: {running.prefix(k, family): prediction.tables[name] for (k, family), prediction in told.items()}
+        for name in next(iter(told.values())).tables
     }
     senders = {router.name: _senders(running, router.name) for router in running.plan.routers}
     began = changed = time.monotonic()
@@ -192,15 +233,22 @@ def _watch(running: Running, told: list[Prediction]) -> dict[str, dict[Prefix, T
 
 def _senders(running: Running, name: str) -> dict[str, str]:
     router = next(r for r in running.plan.routers if r.name == name)
-    return {f"{s.name}_v{family}": s.router for s in routers.sessions(running.plan, router) for family in (4, 6)}
+    return {f"{s.name}_v{family}": s.router for s in routers.sessions(running.plan, router) for family in s.families}
 
 
 def _read(running: Running, name: str, senders: Mapping[str, str]) -> dict[Prefix, Table]:
+    asn = next(router.asn for router in running.plan.routers if router.name == name)
     tables: dict[Prefix, Table] = {}
     for prefix, routes in running.held(name).items():
-        said = [((senders[route.protocol], route.as_path, route.local_pref), route.best) for route in routes]
+        said = [(heard(asn, senders[route.protocol], route), route.best) for route in routes]
         tables[prefix] = frozenset(route for route, _ in said), next((route for route, best in said if best), None)
     return tables
+
+
+def heard(asn: int, sender: str, route: Candidate) -> Said:
+    """A route in a router of AS `asn`, as it is compared."""
+    large = [c for c in route.large_communities if c[0] != asn or c[1] not in MARKS]
+    return sender, route.as_path, route.local_pref, route.med, tuple(sorted({*route.communities, *large}))
 
 
 def _sender(graph: Modelled, seeds: tuple[Seed, ...], route: Held) -> str:
@@ -208,7 +256,13 @@ def _sender(graph: Modelled, seeds: tuple[Seed, ...], route: Held) -> str:
 
 
 def _said(graph: Modelled, seeds: tuple[Seed, ...], route: Held) -> Said:
-    return _sender(graph, seeds, route), route.path, route.local_pref
+    return (
+        _sender(graph, seeds, route),
+        route.path,
+        route.local_pref,
+        route.med or 0,
+        tuple(sorted(set(route.communities))),
+    )
 
 
 def _best(graph: Modelled, seeds: tuple[Seed, ...], route: Held | None) -> Said | None:
@@ -217,6 +271,8 @@ def _best(graph: Modelled, seeds: tuple[Seed, ...], route: Held | None) -> Said 
 
 def _engines(graph: Modelled, told: Prediction) -> list[str]:
     """Where the compiled engine's best route is not the reference engine's."""
+    if told.outcome is None:
+        return []
     lines = []
     if told.outcome.stable != told.settled.stable:
         lines.append(
@@ -231,15 +287,16 @@ def _engines(graph: Modelled, told: Prediction) -> list[str]:
     if (
         lines
         and told.settled.stable
-        and reference.at_rest(graph.internet, told.seeds, _choices(told, senders), graph.policies)
+        and reference.at_rest(graph.internet, told.seeds, _choices(told.outcome, told.seeds), graph.policies)
     ):
         return []  # several stable ends: each found one
     return lines
 
 
-def _choices(told: Prediction, senders: list[int]) -> list[int]:
+def _choices(outcome: Outcome, seeds: Sequence[Seed]) -> list[int]:
     """What `at_rest` reads: a site without a route has a number below every seed's."""
-    return [sender if told.outcome.path(site) else -1 - len(told.seeds) for site, sender in enumerate(senders)]
+    senders: list[int] = outcome.sender.tolist()
+    return [sender if outcome.path(site) else -1 - len(seeds) for site, sender in enumerate(senders)]
 
 
 def _another_end(graph: Modelled, told: Prediction, found: Mapping[str, Table]) -> bool:
@@ -260,7 +317,7 @@ def _another_end(graph: Modelled, told: Prediction, found: Mapping[str, Table]) 
     for site, name in enumerate(graph.routers):
         offered = tuple(rules.offers(site, best, told.seeds))
         held = frozenset(_said(graph, told.seeds, route) for route in offered)
-        if reference.choose(offered) != best[site] or (held, _best(graph, told.seeds, best[site])) != found[name]:
+        if rules.choose(site, offered) != best[site] or (held, _best(graph, told.seeds, best[site])) != found[name]:
             return False
     return True
 
@@ -279,30 +336,32 @@ def _unlike(wanted: Mapping[str, Table], found: Mapping[str, Table]) -> list[str
 def _spelled(route: Said | None) -> str:
     if route is None:
         return "none"
-    sender, path, preference = route
-    return f"{' '.join(map(str, path))} from {sender} with local preference {preference}"
+    sender, path, preference, med, communities = route
+    said = " ".join(":".join(map(str, community)) for community in communities)
+    return f"{' '.join(map(str, path))} from {sender} with local preference {preference}, MED {med}, [{said}]"
 
 
-def landing(graph: Modelled, told: Prediction, site: int) -> str:
+def landing(graph: Modelled, seeds: Sequence[Seed], settled: Settled, site: int) -> str:
     """The PoP where a packet that enters at a site arrives in the model; "" for none."""
     senders = [
-        i if best is None else best.sender if best.sender >= 0 else -1 - best.seed
-        for i, best in enumerate(told.settled.best)
+        i if best is None or best.dropped else best.sender if best.sender >= 0 else -1 - best.seed
+        for i, best in enumerate(settled.best)
     ]
     seed = graph.landing(senders, site)
-    return "" if seed is None else str(told.seeds[seed].pop)
+    return "" if seed is None else str(seeds[seed].pop)
 
 
-def _arrivals(graph: Modelled, running: Running, told: list[Prediction]) -> list[str]:
+def _arrivals(graphs: Graphs, running: Running, told: Told) -> list[str]:
     found = running.landings(running.plan.vantages)
     lines = []
-    for k, prediction in enumerate(told):
-        for family, prefix in zip((4, 6), running.prefixes(k), strict=True):
-            for vantage in running.plan.vantages:
-                expected, there = landing(graph, prediction, graph.site(vantage.router)), found[vantage.name, prefix]
-                if expected != there:
-                    lines.append(
-                        f"announcement {k}, IPv{family}: vantage {vantage.name} behind {vantage.router} reaches"
-                        f" {there or 'no PoP'}, in the model {expected or 'no PoP'}"
-                    )
+    for (k, family), prediction in told.items():
+        for vantage in running.plan.vantages:
+            site = graphs[family].site(vantage.router)
+            expected = landing(graphs[family], prediction.seeds, prediction.settled, site)
+            there = found[vantage.name, running.prefix(k, family)]
+            if expected != there:
+                lines.append(
+                    f"announcement {k}, IPv{family}: vantage {vantage.name} behind {vantage.router} reaches"
+                    f" {there or 'no PoP'}, in the model {expected or 'no PoP'}"
+                )
     return lines

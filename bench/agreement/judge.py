@@ -30,12 +30,12 @@ class Judged:
     seconds: float
 
 
-def judged(world: World, *, prefix: str) -> Judged:
-    """Run `world` under a name prefix and compare."""
+def judged(world: World, *, prefix: str, several: bool = False) -> Judged:
+    """Run `world` under a name prefix and compare. `several`: by several implementations."""
     began = time.monotonic()
     for last in (False, True):
         try:
-            with running(world, prefix=prefix) as lab:
+            with running(world, prefix=prefix, several=several) as lab:
                 verdict = compare(lab)
             break
         except WorldError as error:
@@ -44,7 +44,7 @@ def judged(world: World, *, prefix: str) -> Judged:
     return Judged(world=world, verdict=verdict, seconds=time.monotonic() - began)
 
 
-def all_judged(worlds: Iterable[World]) -> Iterator[Judged]:
+def all_judged(worlds: Iterable[World], *, several: bool = False) -> Iterator[Judged]:
     """Several at a time, in the order given. Names on this machine begin with `g` and the number of this process."""
     prefixes: Queue[str] = Queue()
     for number in range(WORKERS):
@@ -53,7 +53,7 @@ def all_judged(worlds: Iterable[World]) -> Iterator[Judged]:
     def one(world: World) -> Judged:
         prefix = prefixes.get()
         try:
-            return judged(world, prefix=prefix)
+            return judged(world, prefix=prefix, several=several)
         finally:
             prefixes.put(prefix)
 

@@ -1,5 +1,5 @@
 """A world run by real routers, quickly: namespaces, one BIRD for each router with the lab's own configuration, and one
-for each PoP.
+for each PoP. Some routers of some worlds are FRR's or GoBGP's (`many`).
 
 Differs from `lab.build` in this alone: no latency (every link is a plain veth pair; costs inside ASes stay those of the
 distances), so no wire, and our PoPs announce without an agent. Goes out: what each router holds for each of our
@@ -18,13 +18,15 @@ from pathlib import Path
 
 from anypop.host import birdc, ip, netns, process
 from anypop.lab import address as addressing
-from anypop.lab import build, daemons, machine
+from anypop.lab import build, daemons, machine, routers
 from anypop.lab.address import LabPlan, PopSite, VantageHost
 from anypop.lab.settle import settle
 from anypop.lab.until import until
 from anypop.model.announce import Mode, Prefix, Scope
 from anypop.model.route import Candidate
 from anypop.routing.bird_text import parse_routes
+from bench.agreement import many
+from bench.agreement.many import Implementation
 from bench.agreement.worlds import PREFIXES, World
 
 SETTLE_TIMEOUT_S = 120.0  # two cores with other work on them; an idle machine needs 4 s
@@ -39,14 +41,20 @@ class Running:
     world: World
     plan: LabPlan
     folder: Path
+    others: Mapping[str, Implementation]
 
     def prefixes(self, k: int) -> tuple[Prefix, Prefix]:
         announced = covering(self.plan)
         return announced[4][k], announced[6][k]
 
+    def prefix(self, k: int, family: int) -> Prefix:
+        return covering(self.plan)[family][k]
+
     def held(self, router: str) -> dict[Prefix, tuple[Candidate, ...]]:
         """The routes that a router holds for each of our covering prefixes, in both families."""
         announced = covering(self.plan)
+        if router in self.others:
+            return self._held_elsewhere(router)
         asked = [
             f"show route table master{family} where net ~ [{', '.join(map(str, prefixes))}] all"
             for family, prefixes in announced.items()
@@ -55,6 +63,13 @@ class Running:
         for route in parse_routes(birdc.ask(daemons.control_socket(self.folder, router), *asked)):
             found[route.prefix].append(route)
         return {prefix: tuple(routes) for prefix, routes in found.items()}
+
+    def _held_elsewhere(self, name: str) -> dict[Prefix, tuple[Candidate, ...]]:
+        router = next(r for r in self.plan.routers if r.name == name)
+        prefixes = [prefix for prefixes in covering(self.plan).values() for prefix in prefixes]
+        known = routers.sessions(self.plan, router)
+        routes = list(self.others[name].held(router, known, prefixes, self.folder / name))
+        return {prefix: tuple(route for route in routes if route.prefix == prefix) for prefix in prefixes}
 
     def announce(self, k: int, sessions: Collection[tuple[str, str]]) -> None:
         """From now on announce the k-th prefix over these sessions alone, (PoP, upstream) each, with their scopes."""
@@ -89,23 +104,33 @@ def covering(plan: LabPlan) -> dict[int, tuple[Prefix, ...]]:
 
 
 @contextmanager
-def running(world: World, *, prefix: str) -> Iterator[Running]:
-    """`world` on this machine under a name prefix; everything of it is taken away at the end."""
+def running(world: World, *, prefix: str, several: bool = False) -> Iterator[Running]:
+    """`world` on this machine under a name prefix; everything of it is taken away at the end. `several`: networks of
+    one city are run by FRR and GoBGP in turn.
+    """
     folder = Path(tempfile.mkdtemp(prefix="anyp-", dir="/tmp"))
+    folder.chmod(0o711)  # FRR's daemons have a user of their own
     whole = addressing.plan(world.topology, prefix)
     plan = replace(whole, links=tuple(replace(link, wired=False, one_way_ms=0.0) for link in whole.links))
     try:
         machine.make(plan)
-        daemons.start_birds(plan, folder)
+        others = many.implementations(plan) if several else {}
+        daemons.start_birds(plan, folder, but=others)
+        for router in plan.routers:
+            if router.name in others:
+                habits = next(system.habits for system in world.topology.ases if system.asn == router.asn)
+                others[router.name].start(router, routers.sessions(plan, router), habits, folder / router.name)
         # sessions alone: packets of vantages go one way
-        settle(replace(plan, vantages=()), folder, timeout_s=SETTLE_TIMEOUT_S)
+        settle(replace(plan, vantages=()), folder, timeout_s=SETTLE_TIMEOUT_S, but=others)
         for site in plan.sites:
             _announce(world, plan, site, folder / f"pop-{site.pop.city.lower()}")
         for site in plan.sites:
             control = folder / f"pop-{site.pop.city.lower()}" / "bird.ctl"
             until(control.exists, timeout_s=10, what=f"the BIRD of {site.pop.city}")
-        yield Running(world=world, plan=plan, folder=folder)
+        yield Running(world=world, plan=plan, folder=folder, others=others)
     finally:
+        for pid_file in folder.glob("*/*.pid"):
+            process.end(pid_file, grace_s=0, group=True)
         build.down(prefix=prefix, state_dir=folder)
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -27,7 +27,20 @@ def shrink(world: World, disagrees: Callable[[World], bool]) -> World:
     changed = True
     while changed:
         changed = False
-        for kind in ("as", "pop", "upstream", "link", "at", "city", "internal", "vantage", "scope", "word"):
+        for kind in (
+            "as",
+            "pop",
+            "upstream",
+            "link",
+            "at",
+            "city",
+            "internal",
+            "habit",
+            "family",
+            "vantage",
+            "scope",
+            "word",
+        ):
             size = max(1, len(_parts(world, kind)) // 2)
             while size:
                 at = 0
@@ -69,6 +82,10 @@ def _parts(world: World, kind: str) -> list[Part]:
             ]
         case "internal":
             found = [(kind, system["asn"], pair) for system in document["ases"] for pair in system.get("internal", ())]
+        case "habit":
+            found = [(kind, system["asn"], h) for system in document["ases"] for h in system.get("habits", ())]
+        case "family":
+            found = [(kind, link["a"], link["b"]) for link in document["links"] if "family" in link]
         case "vantage":
             found = [(kind, vantage["name"]) for vantage in document["vantages"]]
         case "scope":
@@ -94,9 +111,13 @@ def _without(world: World, parts: Collection[Part]) -> World | None:
         ]
         if "internal" in system:
             system["internal"] = pairs
+        if "habits" in system:
+            system["habits"] = [h for h in system["habits"] if ("habit", asn, h) not in gone]
     document["ases"] = [system for system in document["ases"] if ("as", system["asn"]) not in gone]
     cities = {system["asn"]: set(system["cities"]) for system in document["ases"]}
     for link in document["links"]:
+        if ("family", link["a"], link["b"]) in gone:
+            link.pop("family", None)
         link["at"] = [
             at for at in link["at"] if ("at", link["a"], link["b"], at) not in gone and _stands(cities, link, at)
         ]

@@ -2,11 +2,13 @@
 
 Goes out: a `World`, a topology document (as in a topology file) and four announcements of ours with prepends and
 communities. Nothing in it is shaped to please the model: networks with routers on several continents, backbones that
-are not full meshes, several links between two networks, PoPs with upstreams in other cities, peers as upstreams,
-communities of networks on the way. Pure.
+are not full meshes, several links between two networks, links with IPv6 alone, siblings, exchanges with a route server,
+networks that strip communities or compare MED in their own way, PoPs with upstreams in other cities, peers as
+upstreams, communities of networks on the way. Each announcement but the first, which is plain, has a theme: a kind of
+community that one network near us understands, so that every rule of the model is tried often. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -15,17 +17,51 @@ from typing import Any
 import yaml
 
 from anypop.lab import topology_read
-from anypop.lab.topology import Topology
+from anypop.lab.topology import Habit, Topology
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
-from anypop.routing.actions import Blackhole, Informational
-from anypop.routing.dictionary import for_asn, known_asns
+from anypop.routing.actions import (
+    EVERYWHERE,
+    Blackhole,
+    ExportTo,
+    Informational,
+    KeepInRegion,
+    LocalPreference,
+    Neighbours,
+    NoExportTo,
+    Prepend,
+    SetMed,
+)
+from anypop.routing.dictionary import for_asn, known_asns, well_known
+from anypop.routing.entries import Entry
 
 OWN_ASN = 64512
 PREFIXES = 4  # as many announcements as a topology must have covering prefixes
 _CITIES = ("AMS", "LHR", "FRA", "JFK", "LAX", "ORD", "SIN", "NRT", "SYD", "GRU", "JNB")
 _MOST_UPSTREAMS = 3
 _MOST_VANTAGES = 6
+_RICH = (209, 3257, 6939)  # dictionaries with MED, large communities and every place
+_FIRST_SERVER = 65400  # AS numbers of route servers begin here
+
+
+def _place(entry: Entry) -> Any:
+    return getattr(entry.action, "where", EVERYWHERE)
+
+
+# What the communities of an announcement are about
+_THEMES: Mapping[str, Callable[[Entry], bool]] = {
+    "med": lambda entry: isinstance(entry.action, SetMed),
+    "export-to": lambda entry: isinstance(entry.action, ExportTo),
+    "local-preference": lambda entry: isinstance(entry.action, LocalPreference) and not entry.is_well_known,
+    "large": lambda entry: len(entry.value) == 3,
+    "no-export-to": lambda entry: isinstance(entry.action, NoExportTo) and not entry.is_well_known,
+    "keep-in-region": lambda entry: isinstance(entry.action, KeepInRegion),
+    "blackhole": lambda entry: isinstance(entry.action, Blackhole),
+    "announced": lambda entry: _place(entry).announced,
+    "prepend": lambda entry: isinstance(entry.action, Prepend),
+    "region": lambda entry: bool(_place(entry).regions),
+    **{f"well-known {known.text}": lambda entry, known=known: entry == known for known in well_known()},  # type: ignore[misc]
+}
 
 Session = tuple[str, str]  # PoP's city, name of its upstream
 
@@ -76,9 +112,12 @@ def world(seed: int, *, ases: int | None = None) -> World:
     asns = [64600 + i if i % 4 else 4_200_000_000 + i for i in range(count)]
     systems = [_system(dice, asn) for asn in asns]
     links = _links(dice, systems)
+    servers, peerings = _exchanges(dice, systems)
+    links += peerings
+    access = dice.sample(systems, min(len(systems), _MOST_VANTAGES))
+    systems += servers
     pops = _pops(dice, systems)
     dice.shuffle(systems)  # the order gives router ids, which decide ties
-    access = dice.sample(systems, min(len(systems), _MOST_VANTAGES))
     vantages = [
         {"name": f"v{i}", "city": dice.choice(system["cities"]), "asn": system["asn"]}
         for i, system in enumerate(access)
@@ -97,8 +136,16 @@ def world(seed: int, *, ases: int | None = None) -> World:
     }
     said = _Vocabulary(systems, links)
     return World(
-        seed=seed, document=document, scopes=tuple(_scopes(dice, pops, said, plain=k == 0) for k in range(PREFIXES))
+        seed=seed,
+        document=document,
+        scopes=({}, *(_scopes(dice, pops, said, _theme(seed, k)) for k in range(1, PREFIXES))),
     )
+
+
+def _theme(seed: int, k: int) -> str:
+    """All of them in turn over the seeds; MED often, since it decides late and has rules of its own."""
+    names = (*_THEMES, "med", "med")
+    return names[(seed * (PREFIXES - 1) + k) % len(names)]
 
 
 def _system(dice: Random, asn: int) -> dict[str, Any]:
@@ -110,14 +157,29 @@ def _system(dice: Random, asn: int) -> dict[str, Any]:
             (b, a) for a, b in joined
         }
         system["internal"] = sorted(f"{a}-{b}" for a, b in joined)
-    if dice.random() < 0.75:
-        system["communities"] = dice.choice(known_asns())
+    if dice.random() < 0.85:
+        system["communities"] = dice.choice((*known_asns(), *_RICH * 3))
+    habits = {Habit.STRIPS_COMMUNITIES: 0.1, Habit.COMPARES_MED_ALWAYS: 0.5, Habit.MISSING_MED_IS_WORST: 0.5}
+    system["habits"] = [str(habit) for habit, often in habits.items() if dice.random() < often]
     return system
+
+
+def _exchanges(dice: Random, systems: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Up to two route servers, each in a city where several networks are, and the peerings with them."""
+    members = {place: [s for s in systems if place in s["cities"]] for place in _CITIES}
+    places = [place for place in _CITIES if len(members[place]) > 1]
+    servers: list[dict[str, Any]] = []
+    peerings = []
+    for asn, place in enumerate(dice.sample(places, min(len(places), dice.choice((0, 0, 0, 1, 2)))), _FIRST_SERVER):
+        servers.append({"asn": asn, "cities": [place], "habits": [str(Habit.ROUTE_SERVER)]})
+        chosen = dice.sample(members[place], dice.randint(2, min(5, len(members[place]))))
+        peerings += [{"a": s["asn"], "b": asn, "relationship": "peer", "at": [place]} for s in chosen]
+    return servers, peerings
 
 
 def _links(dice: Random, systems: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Customers stand behind their providers, so nobody is its own provider. Every network is joined to an earlier
-    one.
+    one. Siblings stand side by side, so no customer of one is a provider of the other.
     """
     degree = dice.choice((1.5, 2.5, 4.0))
     found = []
@@ -125,14 +187,13 @@ def _links(dice: Random, systems: list[dict[str, Any]]) -> list[dict[str, Any]]:
         others = set(dice.sample(range(i), min(i, 1 + int(dice.expovariate(1 / degree)))))
         for j in sorted(others):
             kind = "customer-provider" if dice.random() < 0.7 else "peer"
-            found.append(
-                {
-                    "a": system["asn"],
-                    "b": systems[j]["asn"],
-                    "relationship": kind,
-                    "at": _meetings(dice, system, systems[j]),
-                }
-            )
+            if j == i - 1 and dice.random() < 0.3:
+                kind = "sibling"
+            at = _meetings(dice, system, systems[j])
+            link = {"a": system["asn"], "b": systems[j]["asn"], "relationship": kind, "at": at}
+            if dice.random() < 0.12:
+                link["family"] = dice.choice((6, 6, 6, 4))
+            found.append(link)
     return found
 
 
@@ -158,7 +219,9 @@ def _pops(dice: Random, systems: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "name": f"u{n}",
                 "asn": asn,
                 "city": at,
-                "kind": dice.choice(("transit", "transit", "transit", "peer", "ixp")),
+                "kind": "ixp"
+                if _FIRST_SERVER <= asn < _FIRST_SERVER + 2
+                else dice.choice(("transit", "transit", "transit", "peer", "ixp")),
             }
             for n, (asn, at) in enumerate(chosen)
         ]
@@ -169,43 +232,80 @@ def _pops(dice: Random, systems: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class _Vocabulary:
-    """The communities that somebody acts on, by who it is and by the kind of action; none that drop traffic."""
+    """The communities that somebody acts on, by who it is and by the kind of action."""
 
     def __init__(self, systems: list[dict[str, Any]], links: list[dict[str, Any]]) -> None:
         self.neighbours: dict[int, set[int]] = {system["asn"]: set() for system in systems}
         for link in links:
             self.neighbours[link["a"]].add(link["b"])
             self.neighbours[link["b"]].add(link["a"])
-        self.entries: dict[int, dict[str, list[tuple[int, ...]]]] = {}
-        for system in systems:
-            kinds: dict[str, list[tuple[int, ...]]] = {}
-            for entry in for_asn(system.get("communities", 0)).concrete(sorted(self.neighbours[system["asn"]])):
-                if not isinstance(entry.action, Blackhole | Informational):
-                    kinds.setdefault(type(entry.action).__name__, []).append(entry.value)
-            self.entries[system["asn"]] = kinds
+        self.entries: dict[int, list[Entry]] = {
+            system["asn"]: [
+                entry
+                for entry in for_asn(system.get("communities", 0)).concrete(sorted(self.neighbours[system["asn"]]))
+                if not isinstance(entry.action, Informational)
+            ]
+            for system in systems
+        }
 
     def choose(self, dice: Random, upstream: int) -> tuple[int, ...]:
         """A community that the upstream understands, or mostly a network behind it: most others would never have an
-        effect.
+        effect. None that drops traffic, after which there is little to see.
         """
         near = sorted(self.neighbours[upstream])
         reached = dice.choice([upstream, upstream, *near, dice.choice(sorted(self.entries))])
-        kinds = self.entries[reached]
+        kinds: dict[str, list[tuple[int, ...]]] = {}
+        for entry in self.entries[reached]:
+            if not isinstance(entry.action, Blackhole):
+                kinds.setdefault(type(entry.action).__name__, []).append(entry.value)
         return dice.choice(kinds[dice.choice(sorted(kinds))])
 
+    def about(self, dice: Random, upstreams: set[int], theme: str) -> list[list[tuple[tuple[int, ...], ...]]]:
+        """What fits the theme in the dictionaries of our upstreams and of networks next to one, a list for each; every
+        community with what it needs beside it. Of one network alone, but for MED, which is compared among several.
+        """
+        fits = _THEMES[theme]
+        near = upstreams | {other for asn in upstreams for other in self.neighbours[asn]}
+        knowing = [asn for asn in sorted(near) if any(map(fits, self.entries[asn]))]
+        if theme != "med":
+            knowing = dice.sample(knowing, min(len(knowing), 1))
+        return [
+            [(entry.value, *_beside(dice, self.entries[asn], entry)) for entry in self.entries[asn] if fits(entry)]
+            for asn in knowing
+        ]
 
-def _scopes(dice: Random, pops: list[dict[str, Any]], said: _Vocabulary, *, plain: bool) -> dict[Session, Scope]:
+
+def _beside(dice: Random, known: list[Entry], entry: Entry) -> list[tuple[int, ...]]:
+    """Sending in spite of something shows only where there is something: not to anybody, not to peers, not there."""
+    if not isinstance(entry.action, ExportTo):
+        return []
+    sets = (Neighbours.ALL, Neighbours.PEERS, Neighbours.CUSTOMERS, Neighbours.PROVIDERS, entry.action.neighbour)
+    against = [
+        other.value
+        for other in known
+        if isinstance(other.action, NoExportTo) and other.action.neighbour in sets and not other.is_well_known
+    ]
+    return [dice.choice(against)] if against else []
+
+
+def _scopes(dice: Random, pops: list[dict[str, Any]], said: _Vocabulary, theme: str) -> dict[Session, Scope]:
     """How one prefix is announced. At least one session is not withheld."""
     sessions = {(pop["city"], upstream["name"]): upstream["asn"] for pop in pops for upstream in pop["upstreams"]}
     kept = dice.choice(sorted(sessions))
+    fitting = said.about(dice, set(sessions.values()), theme)
     found = {}
-    for session, upstream in sessions.items() if not plain else []:
+    for session, upstream in sessions.items():
         if session != kept and dice.random() < 0.15:
             found[session] = Scope(mode=Mode.WITHHOLD)
             continue
-        chosen = {said.choose(dice, upstream) for _ in range(dice.choice((0, 1, 1, 2, 4)))}
+        # paths of one length, so that what decides after it shows
+        quiet = theme == "med"
+        chosen = {said.choose(dice, upstream) for _ in range(0 if quiet else dice.choice((0, 0, 0, 1, 2, 3)))}
+        for words in fitting:
+            if dice.random() < 0.7:
+                chosen |= set(dice.choice(words))
         found[session] = Scope(
-            prepend=dice.choice((0, 0, 1, 2, 3)),
+            prepend=0 if quiet else dice.choice((0, 0, 1, 2, 3)),
             communities=tuple(sorted((c[0], c[1]) for c in chosen if len(c) == 2)),
             large_communities=tuple(sorted((c[0], c[1], c[2]) for c in chosen if len(c) == 3)),
         )

@@ -1,0 +1,77 @@
+"""Worlds for several implementations at once: who runs which router, and what a world must be for that.
+
+Networks of one city are FRR's and GoBGP's in turn, all others BIRD's. What these two have no words for here (a
+dictionary, siblings, a route server) stays with BIRD. Pure, but for the two modules that it hands on.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+
+from anypop.lab.address import LabPlan, Router
+from anypop.lab.routers import RouterSession
+from anypop.lab.topology import Habit, LinkKind
+from anypop.model.announce import Prefix, Scope
+from anypop.model.route import Candidate
+from bench.agreement import frr, gobgp
+from bench.agreement.worlds import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Implementation:
+    """How a router is started in its namespace, with a folder of its own, and asked what it holds."""
+
+    name: str
+    start: Callable[[Router, Sequence[RouterSession], frozenset[Habit], Path], None]
+    held: Callable[[Router, Sequence[RouterSession], Sequence[Prefix], Path], Iterator[Candidate]]
+
+
+FRR = Implementation(name="FRR", start=frr.start, held=frr.held)
+GOBGP = Implementation(name="GoBGP", start=gobgp.start, held=gobgp.held)
+
+# Graceful shutdown: FRR gives 0 by itself, the lab's networks 50, the lowest of their scale. Blackhole: of hosts alone,
+# in FRR and in GoBGP a matter of their kernels.
+_LEFT_OUT = ((65535, 0), (65535, 666))
+
+
+def implementations(plan: LabPlan) -> dict[str, Implementation]:
+    """The routers that are not BIRD's, by name."""
+    turns = cycle((FRR, GOBGP))
+    fit = [router for router in plan.routers if _fits(plan, router.asn)]
+    return {router.name: next(turns) for router in sorted(fit, key=lambda router: router.asn)}
+
+
+def _fits(plan: LabPlan, asn: int) -> bool:
+    system = plan.topology.find(asn)
+    kinds = {link.kind for link in plan.topology.links if asn in (link.a, link.b)}
+    return (
+        system is not None
+        and len(system.cities) == 1
+        and Habit.ROUTE_SERVER not in system.habits
+        and LinkKind.SIBLING not in kinds
+        and system.communities == asn
+    )
+
+
+def fitted(world: World) -> World:
+    """The world with networks of one city that know no communities but the well-known ones, and no packets, which
+    GoBGP does not forward.
+    """
+    document = copy.deepcopy(dict(world.document))
+    document["vantages"] = []
+    others = [s for s in document["ases"] if len(s["cities"]) == 1 and str(Habit.ROUTE_SERVER) not in s["habits"]]
+    for turn, system in enumerate(sorted(others, key=lambda system: int(system["asn"]))):
+        system.pop("communities", None)
+        if turn % 2:  # GoBGP's, which has no word for a missing MED, nor for taking all communities away
+            system["habits"] = [str(Habit.COMPARES_MED_ALWAYS)]
+    for link in document["links"]:
+        if link["relationship"] == str(LinkKind.SIBLING) and {link["a"], link["b"]} & {s["asn"] for s in others}:
+            link["relationship"] = str(LinkKind.PEER)
+    scopes = tuple({session: _fitted(scope) for session, scope in told.items()} for told in world.scopes)
+    return World(seed=world.seed, document=document, scopes=scopes)
+
+
+def _fitted(scope: Scope) -> Scope:
+    return replace(scope, communities=tuple(c for c in scope.communities if c not in _LEFT_OUT))
