@@ -62,3 +62,47 @@ def test_a_glance_has_so_many_lines_and_says_where_more_are(tmp_path: Path, most
     with daemon(tmp_path, TOLD, 3, questions=2) as place:
         told = birdc.glance(place, "show route", most_lines=most, timeout_s=5)
     assert told == (PLAIN if whole else f"{PLAIN.rstrip()}\n... cut after 4 lines")
+
+
+def test_a_line_that_stays_is_opened_anew_where_the_daemon_was(tmp_path: Path) -> None:
+    """Whoever asks gets an answer, and where nobody is there any more an error, after which he may ask again."""
+    line = birdc.Line(tmp_path / "bird.ctl")
+    for life in range(2):
+        with daemon(tmp_path, TOLD, 100, questions=3):
+            assert [line.ask("show protocols", timeout_s=5) for _ in range(3)] == [PLAIN] * 3, life
+        (tmp_path / "bird.ctl").unlink()
+        if life:
+            with pytest.raises(WorldError):
+                line.ask("show protocols", timeout_s=5)
+    with daemon(tmp_path, b"8003 No protocols match\n", 5, questions=2):
+        for _ in range(2):
+            with pytest.raises(WorldError, match="No protocols"):
+                line.ask("show protocols x", timeout_s=5)
+
+
+def test_what_comes_too_late_is_no_answer_to_the_next_question(tmp_path: Path) -> None:
+    """A daemon that was silent for too long is asked over another connection."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(str(tmp_path / "bird.ctl"))
+        door.listen()
+        line, links = birdc.Line(tmp_path / "bird.ctl"), []
+
+        def answer() -> None:
+            for number in range(2):
+                links.append(door.accept()[0])
+                links[-1].sendall(HELLO)
+                if number:
+                    with suppress(OSError):
+                        links[0].sendall(b"0000 late\n")
+                    links[1].recv(100)
+                    links[1].sendall(b"0000 in time\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with pytest.raises(WorldError, match="timed out"):
+            line.ask("show status", timeout_s=0.05)
+        assert line.ask("show status", timeout_s=5) == "in time"
+        answering.join(timeout=10)
+        line.close()
+        for link in links:
+            link.close()

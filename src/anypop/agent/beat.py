@@ -25,7 +25,7 @@ def until_beat(now: float, wait_s: float, slot: int = 0) -> float:
 
 
 def slot_of(number: int) -> int:
-    """A slot for the piece of work that comes after `number` others of its kind; never the first, where the agent's own
-    is done.
+    """A slot for the piece of work that comes after `number` others of its kind. The first few go with the agent's own
+    work, which takes a moment: to wake up for them alone would cost as much as they do.
     """
-    return 1 + number // _TOGETHER % (SLOTS - 1)
+    return number // _TOGETHER % SLOTS

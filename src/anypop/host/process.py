@@ -59,6 +59,13 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
+def line_of(pid: int) -> str:
+    """Where the kernel says how a process is: the line of its first thread, since for that of the whole process it adds
+    up the times of all threads, which takes twice as long.
+    """
+    return f"/proc/{pid}/task/{pid}/stat"
+
+
 def words(pid: int) -> list[str]:
     """The words that a process was started with; none when it is gone."""
     try:
@@ -90,7 +97,7 @@ class StoppedOrNot:
 
     def __init__(self, pid: int) -> None:
         try:
-            self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+            self._stat = os.open(line_of(pid), os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, ProcessLookupError):
             self._stat = -1
 

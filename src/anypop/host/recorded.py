@@ -18,7 +18,7 @@ class Recorded:
     """See the module."""
 
     def __init__(self, pid_file: Path) -> None:
-        self._path = pid_file
+        self._path, self._name = pid_file, str(pid_file)
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._pid: int | None = None
@@ -30,14 +30,14 @@ class Recorded:
             return self._pid if self._state() not in (b"", b"Z") else None
 
     def stopped_pid(self) -> int | None:
-        """The same while it is stopped by a signal."""
+        """The same while it is stopped by a signal; of one that was started since `pid` was last asked for not yet."""
         with self._lock:
-            return self._pid if self._state() == b"T" else None
+            return self._pid if (self._letter() if self._stat >= 0 else self._state()) == b"T" else None
 
     def _state(self) -> bytes:
         """The kernel's letter; empty: it is gone."""
         try:
-            found = self._path.stat()
+            found = os.stat(self._name)  # noqa: PTH116 - asked some times a second, and half as dear
         except OSError:
             self._let_go()
             return b""
@@ -45,8 +45,9 @@ class Recorded:
         if seen != self._seen:
             self._let_go()
             self._open(seen)
-        if self._stat < 0:
-            return b""
+        return self._letter() if self._stat >= 0 else b""
+
+    def _letter(self) -> bytes:
         try:
             return os.pread(self._stat, _LONGEST_STAT, 0).rpartition(b") ")[2][:1]
         except ProcessLookupError:
@@ -57,7 +58,7 @@ class Recorded:
         if pid is None:
             return  # looked at again: it may be written at this moment
         try:
-            self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+            self._stat = os.open(process.line_of(pid), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return
         if process.alive(self._path) != pid:  # what was opened may be somebody else's

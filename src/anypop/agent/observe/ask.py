@@ -63,9 +63,9 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str =
 
 
 def _socket(address: Address, kind: socket.SocketKind, link: str, protocol: int = 0) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, kind, protocol)
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
     try:
-        sock.setblocking(False)
         if link:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROBE_MARK)

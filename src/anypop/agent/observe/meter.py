@@ -2,13 +2,14 @@
 
 In: what the agent knows, asked anew each time, and the kernel's counters. Out: `latest`, the newest row with its
 series; and of the rows before it what the tiers have kept. Counting runs beside the event loop, in a thread, since the
-kernel and the disk may take their time; nobody waits for it, and what cannot be counted is left out.
+kernel and the disk may take their time; nobody waits for it, and what cannot be counted is left out. Where little is to
+be counted and nothing to be written the loop does it by itself: to have a thread do it costs as much as that.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -29,6 +30,7 @@ from anypop.model.streams import SamplesRequest
 log = logging.getLogger("anypop.agent")
 PERIOD_S = 1.0
 STALE_S = 10.0
+FEW = 8  # instances: a reading of some hundred microseconds
 TABLE_S = 30.0  # whether the table that counts is there still; and how large the tiers are
 _PASSES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 _LIVES = "lives.json"
@@ -80,12 +82,23 @@ class Meter:
                 with contextlib.suppress(WorldError, OSError):  # a kernel that does not count: nothing is told of it
                     await traffic.keep(self._prefix)
                 await self._beside(self._look_at_disk)
-            await self._beside(self._count_and_keep, self._known())
+            known = self._known()
+            if len(known.instances) <= FEW and self.tiers is not None and not self.tiers.write_next:
+                with self._telling():
+                    self._count_and_keep(known)
+            else:
+                await self._beside(self._count_and_keep, known)
 
     async def _beside(self, what: Callable[..., None], *given: Known) -> None:
-        """In a thread. What goes wrong there is told once, not each second."""
-        try:
+        """In a thread."""
+        with self._telling():
             await asyncio.to_thread(what, *given)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What goes wrong is told once, not each second."""
+        try:
+            yield
         except Exception as error:
             if self._said != (said := repr(error)):
                 self._said = said

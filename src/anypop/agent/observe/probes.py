@@ -30,6 +30,7 @@ DEFAULT = Probe(kind=ProbeKind.TCP, period_s=0.5, timeout_s=0.4, success_thresho
 # A virtual machine without a port: whether its guest's network answers. One that is translated is slower to do so.
 PING = Probe(kind=ProbeKind.PING, period_s=1, timeout_s=1, success_threshold=1, failure_threshold=3)
 STOPPED = "the process is stopped"
+TOGETHER_S = 0.05
 
 RunInside = Callable[[Key, tuple[str, ...], float], Awaitable[int]]
 """Runs a command in a container, for so many seconds at most; gives its exit code."""
@@ -121,6 +122,7 @@ class Probes:
         self._targets: dict[Key, Target] = {}
         self._begun: dict[Key, float] = {}
         self._slots: dict[Key, int] = {}
+        self._stopped: dict[Key, tuple[float, bool]] = {}
         self._asked: dict[Key, tuple[int, ...]] = {}
         self._unasked: set[Key] = set()
         self._readiness: dict[Place, asyncio.Task[None]] = {}
@@ -311,7 +313,7 @@ class Probes:
         while True:
             asked_at = clock()
             # the kernel takes connections for a process that is stopped, until its queue is full
-            trouble = STOPPED if not declared and looked_at.is_stopped() else None
+            trouble = STOPPED if not declared and self._is_stopped(place[0], looked_at) else None
             for question in questions:
                 trouble = trouble or await self._ask(place[0], target, question, address)
             self._said[place] = trouble or ""
@@ -323,6 +325,15 @@ class Probes:
             else:  # a question that nobody answers puts off the next one no further
                 pause_s = max(QUICK_S, until_beat(now - took_s, pause_s, self._slots[place[0]]) - took_s)
             await asyncio.sleep(pause_s)
+
+    def _is_stopped(self, key: Key, process_of_it: process.StoppedOrNot) -> bool:
+        """Looked at once for all families, which are asked at one moment."""
+        now = time.perf_counter()
+        at, found = self._stopped.get(key, (0.0, False))
+        if now - at > TOGETHER_S:
+            found = process_of_it.is_stopped()
+            self._stopped[key] = now, found
+        return found
 
     async def _ask(self, key: Key, target: Target, probe: Probe, address: Address) -> str | None:
         """One question at one address, over the instance's own link."""

@@ -76,6 +76,11 @@ class Segments:
                 if at_ms is not None and at_ms >= since_ms:
                     yield layout, Row(at_ms, values)
 
+    @property
+    def is_almost_full(self) -> bool:
+        """Whether one more row is a block."""
+        return len(self._waiting) >= self.shape.together - 1
+
     def add(self, layout: Layout, row: Row) -> None:
         """Keep a row. It is on disk with the others of its block."""
         with self._lock:

@@ -94,6 +94,11 @@ class Tiers:
         self._windows = [_Window(tier) for tier in self._tiers[1:]]
         self._make_up()
 
+    @property
+    def write_next(self) -> bool:
+        """Whether the next row may be written down with those that wait, in whatever tier."""
+        return any(tier.is_almost_full for tier in self._tiers)
+
     def add(self, layout: Layout, row: Row) -> None:
         """The layout of rows of the same series is the same object."""
         self._tiers[0].add(layout, row)

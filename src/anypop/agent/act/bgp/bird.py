@@ -83,6 +83,7 @@ class Bird:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._control = self.control = folder / "bird.ctl"
+        self._line = birdc.Line(self._control)
         self._pid = folder / "bird.pid"
         self._daemon = Recorded(self._pid)
         self._log = folder / "bird.log"
@@ -176,7 +177,7 @@ class Bird:
             return SpeakerSeen(config=None, fallen=self._last, error=self._lately())
         begun = time.monotonic()
         try:
-            told = birdc.ask(self._control, "eval anypop_digest", "show protocols all", timeout_s=_ASK_S)
+            told = self._line.ask("eval anypop_digest", "show protocols all", timeout_s=_ASK_S)
         except WorldError as error:
             self._silent_since = begun if self._silent_since is None else self._silent_since
             if time.monotonic() - self._silent_since >= HUNG_S:
