@@ -19,7 +19,7 @@ _LIMIT = "Route limit exceeded"
 _ERROR = re.compile(r"^\s+Last error:\s+(.*\S)")
 
 
-_TIMERS = re.compile(r"^ +[A-Z][a-z ]* timer *:.*\n?", re.MULTILINE)
+_TIMERS = re.compile(r" timer *:.*")
 REFUSED = "refused"  # the state of a session that was left out of BIRD's configuration
 
 
