@@ -5,7 +5,7 @@ AS's own entries and the well-known ones; an AS without a file has the well-know
 package data; a user's own file goes through `dictionary_file.read_dictionary`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -16,7 +16,7 @@ from anypop.routing.actions import Where
 from anypop.routing.dictionary_file import entry_of, read_dictionary
 from anypop.routing.entries import Dictionary, Entry
 
-__all__ = ["Dictionary", "Entry", "as_data", "for_asn", "known_asns", "of_data", "well_known"]
+__all__ = ["Dictionary", "Entry", "Shipped", "as_data", "for_asn", "known_asns", "of_data", "well_known"]
 
 _DATA = files("anypop.routing") / "communities"
 
@@ -41,6 +41,21 @@ def known_asns() -> tuple[int, ...]:
     """The ASes that have a file here, in order."""
     names = (item.name for item in _DATA.iterdir())
     return tuple(sorted(int(name.removesuffix(".yaml")) for name in names if name.removesuffix(".yaml").isdigit()))
+
+
+class Shipped(Mapping[int, Dictionary]):
+    """The dictionaries of all ASes that have one here, each read when it is asked for: most questions need none."""
+
+    def __getitem__(self, asn: int) -> Dictionary:
+        if asn not in known_asns():
+            raise KeyError(asn)
+        return for_asn(asn)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(known_asns())
+
+    def __len__(self) -> int:
+        return len(known_asns())
 
 
 def as_data(found: Dictionary) -> dict[str, Any]:

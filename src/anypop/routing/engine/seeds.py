@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from anypop.model.names import CityCode
-from anypop.routing.dictionary import for_asn, known_asns, well_known
+from anypop.routing.dictionary import Shipped, well_known
 from anypop.routing.entries import Dictionary
 
 
@@ -40,7 +40,7 @@ class Policies:
     it is (RFC 7947).
     """
 
-    books: Mapping[int, Dictionary] = field(default_factory=lambda: {asn: for_asn(asn) for asn in known_asns()})
+    books: Mapping[int, Dictionary] = field(default_factory=Shipped)
     common: Dictionary = field(default_factory=lambda: Dictionary(asn=0, name="", entries=well_known()))
     strips: frozenset[int] = field(default_factory=frozenset)
     always_med: frozenset[int] = field(default_factory=frozenset)

@@ -98,12 +98,14 @@ def candidate(
         return nothing
     relation = 4 if source == 0 else 2 if source == 1 else 1 if source == 2 else 8
     extra = 0
-    med = -1
+    med = s.med[u] if serves else -1
     if here.bare == 0:
         extra = toll(g, t, u, g.group[v], relation, seed, seeds, here.entered)
         if extra < 0:
             return nothing
-        med = med_of(g, t, u, g.group[v], relation, seed, seeds)
+        asked = med_of(g, t, u, g.group[v], relation, seed, seeds)
+        if asked >= 0:
+            med = asked
     kind = here.kind if source == 3 else source
     length = here.length + extra + (0 if serves else 1)
     first = s.first[u] if serves and extra == 0 else g.group[u]

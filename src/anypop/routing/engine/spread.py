@@ -316,6 +316,19 @@ def phase(g: Graph, a: Sown, t: Actions, s: State, kind: int, climbed: int, tail
 
 
 @kernel
+def lonely(s: State, v: int) -> None:
+    """Site v has no route."""
+    here = s.site[v]
+    here.done = 0
+    here.kind = NONE
+    here.length = 0
+    here.sender = -1
+    s.rest[v].seed = -1
+    s.rest[v].preference = 0
+    s.mask[v] = 0
+
+
+@kernel
 def ask(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
     """Leaves without a route so far ask their providers, who all have chosen: in the order in which they lie in memory,
     since they are most of the Internet.
@@ -356,6 +369,7 @@ def ask(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
                 best = bound
                 sender = u
         if sender < 0:
+            lonely(s, v)
             continue
         mask[v] = some
         here.done = 2
@@ -375,12 +389,10 @@ def ask(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
 @kernel
 def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
     """Propagate all seeds that are on; `s` holds the result. `ties`: also all equally good PoPs."""
-    site, mask = s.site, s.mask
+    site = s.site
     for v in range(len(site)):
         site[v].done = 0
         site[v].bound = FREE
-        site[v].sender = -1
-        mask[v] = 0
     s.head[:] = -1
     climbed = 0
     total = 0
@@ -390,12 +402,6 @@ def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
         if kind == 0:
             climbed = total
     ask(g, a, t, s, ties)
-    rest = s.rest
-    for v in range(len(site)):
-        here = site[v]
-        if here.done != 2:
-            here.done = 0
-            here.kind = NONE
-            here.length = 0
-            rest[v].seed = -1
-            rest[v].preference = 0
+    for v in g.teller:
+        if site[v].done != 2:
+            lonely(s, v)
