@@ -13,8 +13,10 @@ from typing import Any
 from websockets.exceptions import WebSocketException
 from websockets.sync.connection import Connection
 
+from anypop.control.metrics.filling import PULSE
 from anypop.control.metrics.lives import labels_of
 from anypop.model.codec import from_json, to_json
+from anypop.model.metrics import CPU
 from anypop.model.streams import (
     POINTS_IN_FRAME,
     MetricsRequest,
@@ -91,6 +93,24 @@ def measuring(there: Served, host: str, **more: Any) -> Iterator[MeasuringHost]:
         yield made
     finally:
         made.close()
+
+
+def all_the_time(labels: Iterable[Mapping[str, str]], *, began: float, per_s: float = 0.5) -> Kept:
+    """What an agent has that went on since `began`: processor time of each incarnation, and of the host itself, where
+    there is none in the labels.
+    """
+    there = [dict(one) for one in labels]
+
+    def answer(wanted: SamplesRequest) -> Iterator[Series]:
+        first = -(-wanted.since // wanted.step_s) * wanted.step_s
+        moments = [first + n * wanted.step_s for n in range(int((wanted.until - first) / wanted.step_s) + 1)]
+        for one in there:
+            name, uid = CPU if "incarnation" in one else PULSE, one.get("incarnation")
+            if name in (wanted.names or (name,)) and uid in (wanted.uids or (uid,)):
+                points = tuple((at, per_s * (at - began)) for at in moments if at >= began)
+                yield Series(name=name, labels=tuple(sorted(one.items())), points=points)
+
+    return answer
 
 
 def labels_on(world: World, host: str) -> list[Mapping[str, str]]:

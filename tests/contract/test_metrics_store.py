@@ -5,6 +5,7 @@ real one would.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,9 +24,8 @@ from anypop.control.metrics.store import MetricsStore
 from anypop.control.roles import Role
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
-from anypop.model.streams import SamplesRequest, Series
 from tests.control_world import World
-from tests.measured import labels_on, measuring
+from tests.measured import all_the_time, labels_on, measuring
 from tests.metric_stores import PASSWORD, prometheus, victoria_metrics
 from tests.people import somebody
 from tests.served import Served, served
@@ -34,6 +34,9 @@ from tests.wait import wait_until
 QUERY = "/anypop/v1/metrics/query"
 STORES = {"prometheus": prometheus, "victoria-metrics": victoria_metrics}
 CPU = CHARTS["cpu"].name
+# Some hours ago, and no more: a store writes what its rules say of this very moment, and takes nothing that is older
+# than its window before that.
+BEGIN = float(int(time.time()) // 3600 * 3600 - 6 * 3600)
 AMS, JFK = HostName("AMS"), HostName("JFK")
 
 
@@ -108,7 +111,7 @@ def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     (folder / "world").mkdir()
     with (
         STORES[request.param](folder / "store") as settings,
-        World(folder / "world") as world,
+        World(folder / "world", now=BEGIN) as world,
         served(world) as there,
     ):
         made = Stored(there, settings, request.param)
@@ -195,26 +198,6 @@ def test_what_is_asked_too_finely_too_long_or_too_early_is_refused_by_field(fill
     assert filled.asked(since="yesterday").status_code == 400
 
 
-def kept(labels: Iterable[Mapping[str, str]], stored: Stored, *, per_s: float = 0.5) -> Any:
-    """What an agent has that went on all the time; it notes what it was asked."""
-
-    def answer(wanted: SamplesRequest) -> Iterator[Series]:
-        first = -(-wanted.since // wanted.step_s) * wanted.step_s
-        moments = [first + n * wanted.step_s for n in range(int((wanted.until - first) / wanted.step_s) + 1)]
-        for one in labels:
-            name = CPU if "incarnation" in one else PULSE
-            if name in (wanted.names or (name,)) and one.get("incarnation") in (
-                wanted.uids or (one.get("incarnation"),)
-            ):
-                yield Series(
-                    name=name,
-                    labels=tuple(sorted(one.items())),
-                    points=tuple((at, per_s * (at - stored.begin)) for at in moments if at >= stored.begin),
-                )
-
-    return answer
-
-
 def gaps(times: list[float]) -> float:
     return max(b - a for a, b in pairwise(times))
 
@@ -244,7 +227,7 @@ def test_after_an_hours_partition_there_is_no_hole(stored: Stored) -> None:
     assert gaps(stored.times(f'{CPU}{{host="JFK"}}', 4500)) == 3600
     filling = Filling(world.platform.measured, stored.store, world.clock)
     foreign = {**labels_on(world, "AMS")[0]}
-    with measuring(stored.there, "JFK", kept=kept([labels, pulse, foreign], stored)) as host:
+    with measuring(stored.there, "JFK", kept=all_the_time([labels, pulse, foreign], began=stored.begin)) as host:
         written = world.run(filling.fill(place))
         assert written >= 2 * 3600 / interval
         wait_until(
@@ -300,7 +283,11 @@ def test_a_host_that_returns_is_filled_by_itself_and_one_without_samples_leaves_
 
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr("anypop.control.metrics.filling.AGAIN_S", 0.05)
-    with monkeypatch.context(), filling() as made, measuring(stored.there, "LAX", kept=kept([labels], stored)):
+    with (
+        monkeypatch.context(),
+        filling() as made,
+        measuring(stored.there, "LAX", kept=all_the_time([labels], began=stored.begin)),
+    ):
         wait_until(lambda: made.samples, timeout_s=20, reason="what LAX kept is written")
         wait_until(lambda: stored.times(f'{PULSE}{{host="LAX"}}', 900), timeout_s=20, reason="and can be seen")
     monkeypatch.undo()
@@ -336,7 +323,7 @@ def test_while_the_store_is_away_the_hosts_themselves_are_asked(stored: Stored) 
     world = stored.world
     names = [labels for labels in labels_on(world, "AMS") if labels["instance"].startswith("fun-")]
     since = str(world.clock() - 600)
-    with measuring(stored.there, "AMS", kept=kept(labels_on(world, "AMS"), stored, per_s=0.25)):
+    with measuring(stored.there, "AMS", kept=all_the_time(labels_on(world, "AMS"), began=stored.begin, per_s=0.25)):
         live = stored.chart(workload="fun", step="1", since=since)
         assert live["source"] == "agents" and live["age"] <= 1
         assert values(live) == {(("stack", "default"), ("workload", "fun")): {round(0.25 * len(names), 2)}}
