@@ -101,19 +101,16 @@ class Bfd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # the next one ends its worker
 
-    def troubles(self) -> str:
-        """Why neighbours may not be watched; empty where nothing is wrong."""
-        if not self._told.wanted():
-            return ""
+    def look(self) -> tuple[dict[str, bool], str]:
+        """Whether each session is up, by its name in BIRD, none while the process does not run; and why neighbours may
+        not be watched, empty where nothing is wrong.
+        """
+        wanted = self._told.wanted()
         if self.pid() is None:
-            return "BFD does not run"
-        return "; ".join(f"BFD: {each}" for each in self._told.told().troubles)
-
-    def states(self) -> dict[str, bool]:
-        """Whether each session is up, by its name in BIRD; none while the process does not run."""
-        if self.pid() is None:
-            return {}
-        return {name: state == "up" for name, state in self._told.told().states.items()}
+            return {}, "BFD does not run" if wanted else ""
+        told = self._told.told()
+        troubles = "; ".join(f"BFD: {each}" for each in told.troubles) if wanted else ""
+        return {name: state == "up" for name, state in told.states.items()}, troubles
 
     def pid(self) -> int | None:
         return self._process.pid()

@@ -96,6 +96,7 @@ class Bird:
         self._ended: tuple[float, str] = (0.0, "")
         self._shut: dict[str, float] = {}  # sessions that BIRD has shut, and since when we know
         self._known: tuple[SpeakerConfig, dict[str, str], str, Heard] | None = None
+        self._settled: tuple[Heard, frozenset[tuple[Prefix, str]]] | None = None
         self._bfd = Bfd(folder / "bfd", self._control)
 
     def set(self, config: SpeakerConfig) -> None:
@@ -191,17 +192,18 @@ class Bird:
         if config is None:
             return SpeakerSeen(config=_FOREIGN, error="BIRD runs a configuration that is not ours")
         self._last = config
-        names, sessions, tunnels, shut = self._heard(config, told)
-        self._admit_again(config, shut)
-        exported = self._exported(config, sessions)
+        heard = self._heard(config, told)
+        self._admit_again(config, heard.shut)
+        exported = self._exported(config, heard)
+        states, troubles = self._bfd.look()
         return SpeakerSeen(
             config=config,
-            sessions=sessions,
+            sessions=heard.sessions,
             exported=exported,
             told=self._told(config, exported),
-            tunnels=tunnels,
-            bfd=tuple((way, up) for name, up in self._bfd.states().items() if (way := names.get(name)) is not None),
-            error="; ".join(filter(None, (own_origin.troubles(config, told, self._control), self._bfd.troubles())))
+            tunnels=heard.tunnels,
+            bfd=tuple((way, up) for name, up in states.items() if (way := heard.names.get(name)) is not None),
+            error="; ".join(filter(None, (own_origin.troubles(config, told, self._control), troubles)))
             or self._lately(),
         )
 
@@ -311,13 +313,15 @@ class Bird:
             known = self._digested = config, passwords, digest(config, log=self._log, passwords=passwords)
         return known[2]
 
-    def _exported(self, config: SpeakerConfig, sessions: tuple[SessionReport, ...]) -> frozenset[tuple[Prefix, str]]:
-        """What is really sent. The daemon's own count settles the usual case; where it differs, each prefix is asked
-        for.
+    def _exported(self, config: SpeakerConfig, heard: Heard) -> frozenset[tuple[Prefix, str]]:
+        """What is really sent. The daemon's own count settles the usual case, which stands as long as it says the same;
+        where it differs, each prefix is asked for.
         """
+        if self._settled is not None and self._settled[0] is heard:
+            return self._settled[1]
         found: set[tuple[Prefix, str]] = set()
-        upstreams = {u.name: u for u in config.upstreams}
-        for session in sessions:
+        upstreams, asked = {u.name: u for u in config.upstreams}, False
+        for session in heard.sessions:
             if session.state != "established":
                 continue
             listed = [
@@ -326,10 +330,12 @@ class Bird:
                 if e.upstream == session.upstream and e.prefix.version == session.family
             ]
             if session.exported != len(listed):
-                name = session_name(upstreams[session.upstream], session.family)
+                name, asked = session_name(upstreams[session.upstream], session.family), True
                 listed = [p for p in listed if self._sends(p, name)]
             found |= {(prefix, session.upstream) for prefix in listed}
-        return frozenset(found)
+        exported = frozenset(found)
+        self._settled = (heard, exported) if not asked else None
+        return exported
 
     def _told(
         self, config: SpeakerConfig, exported: frozenset[tuple[Prefix, str]]

@@ -18,6 +18,8 @@ def read_passwords(config: SpeakerConfig) -> tuple[dict[str, str], dict[str, str
     """(password by session, reason by session that has none and should). Sessions by their name in BIRD."""
     found: dict[str, str] = {}
     missing: dict[str, str] = {}
+    if all(upstream.password_file is None for upstream in config.upstreams):  # asked with each look at the daemon
+        return found, missing
     for name, (upstream, _) in sessions_of(config).items():
         if upstream.password_file is None:
             continue
