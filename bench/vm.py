@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,23 @@ from bench.harness import Row, row
 from bench.vm_floor import boot_by_hand
 
 TOPOLOGY = Path(__file__).parents[1] / "topologies" / "article.yaml"
-RUNS, SLUG, FAMILY, TAG = 3, "bench", "guest", "1"
+RUNS, SLUG, FAMILY, TAG = 2, "bench", "guest", "1"
 MEMORY_MB = 128
 _PIECE, _LONGEST_S = 4 << 20, 180.0
+# of the guest that was the last to serve: what its console said at the end of each part, but for the first and the last
+PARTS = {
+    "host": "",
+    "firmware_and_kernel": "kernel ready",
+    "seed": "vendor data done",
+    "service": "serving as",
+    "led": "",
+}
 
 
 def rows() -> Iterable[Row]:
     """Rows `create_to_running`, `create_to_serving` (own and anycast addresses, each from one vantage), in seconds;
-    `memory_beside_qemu_mb`, of one host with one guest; `qemu_death_known_ms`, until its routes have changed.
+    `memory_beside_qemu_mb`, of one host with one guest; `qemu_death_known_ms`, until its routes have changed; and where
+    the time until all serve went.
     """
     prefix = f"b{os.getpid() % 46656:x}"
     image, files = guest_image()
@@ -60,13 +70,15 @@ def _measure(place: platform.Platform, image: MachineImage, files: dict[str, Pat
     vantages = build.attach(place.state / "lab").plan.vantages
     reference = _upload(call, image, files)
     running, serving, floor_run, floor, memory, deaths = [], [], [], [], [], []
+    splits: list[dict[str, float]] = []
     for number in range(RUNS + 1):
-        began = time.monotonic()
+        began, posted = time.monotonic(), time.time()
         made, found = _create(call, reference)
         ran = time.monotonic() - began
         addresses = [str(one["externalIpAddress"]) for one in found] + [views.anycast_of(made)[0].split("/")[0]]
         _until_serving(vantages, addresses)
         served = time.monotonic() - began
+        split = _split(call, [str(one["name"]) for one in found], posted, served)
         host, home = next((h, p) for h in place.hosts for p in places(place.home(h) / "machines").values() if p.pid())
         memory.append(_beside(place, host, home))
         deaths.append(_death_ms(place, host, home))
@@ -82,11 +94,13 @@ def _measure(place: platform.Platform, image: MachineImage, files: dict[str, Pat
             serving.append(served)
             floor_run.append(hand_ran)
             floor.append(hand_served)
+            splits.append(split)
     against = "the same guests by hand, no platform"
     return [
         row("create_to_running", running, unit="s", against=against, floor=floor),
         row("create_to_serving", serving, unit="s", against=against, floor=floor, ratio_below=1.2),
         row("by_hand_started", floor_run, unit="s"),
+        *(row(f"split_{part}", [split[part] for split in splits], unit="s") for part in PARTS),
         row("memory_beside_qemu_mb", memory, unit="MB", below=30),
         row("qemu_death_known_ms", deaths, unit="ms", below=10),
     ]
@@ -131,6 +145,32 @@ def _create(call: Call, reference: str) -> tuple[dict[str, Any], watch.Instances
     path = f"{call.stack_path('workload')}/workloads"
     made = call.client.call("POST", path, what=SLUG, body={"workload": workload})["workload"]
     return made, watch.until_running(call, SLUG, 4, timeout_s=240)
+
+
+def _split(call: Call, names: Sequence[str], posted: float, served: float) -> dict[str, float]:
+    """Where the time of the slowest guest went, in seconds: until its QEMU was started, by its host's timeline; then as
+    its console said it, which a line reaches within a tenth of a second; and until all were answered.
+    """
+    told = call.client.get(f"{call.workload_path(SLUG, 'anypop')}/timeline", what="timeline")
+    starts = {one["name"]: _started(one) for one in told["instances"]}
+    found = []
+    for name in names:
+        query = {"timestamps": "true"}
+        with call.client.stream(f"{call.workload_path(SLUG)}/instances/{name}/logs", what=name, **query) as pieces:
+            text = b"".join(pieces).decode(errors="replace")
+        at = [starts[name]]
+        for words in filter(None, PARTS.values()):
+            line = next(line for line in text.splitlines() if words in line)
+            at.append(datetime.fromisoformat(line.split()[0].replace("Z", "+00:00")).timestamp() - posted)
+        found.append(at)
+    slowest = max(found, key=lambda at: at[-1])
+    moments = [0.0, *slowest, served]
+    return {part: max(0.0, moments[n + 1] - moments[n]) for n, part in enumerate(PARTS)}
+
+
+def _started(told: dict[str, Any]) -> float:
+    """When its host had started its QEMU, in seconds since the declaration was accepted."""
+    return next(float(one["after_ms"]) / 1000 for one in told["steps"] if one["step"] == "started")
 
 
 def _until_serving(vantages: Sequence[VantageHost], addresses: Sequence[str]) -> None:
