@@ -282,7 +282,9 @@ def test_one_that_was_off_or_mended_has_its_own_disk_again(empty: EmptyGuests) -
     the image that mends has its own disk beside it, and leaves no file behind.
     """
     off = PowerOff(uid=UID, container="web", grace_s=0, lane="")
-    mended = replace(empty.order, rescue=replace(empty.order.containers[0].machine.image, id="e" * 64))  # type: ignore[union-attr]
+    machine = empty.order.machine
+    assert machine is not None and machine.image is not None
+    mended = replace(empty.order, rescue=replace(machine.image, id="e" * 64))
 
     async def disks(place: Place) -> dict[str, str]:
         found = await monitor.ask(place, "query-named-block-nodes")
