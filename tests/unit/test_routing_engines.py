@@ -9,8 +9,9 @@ from hypothesis import given, settings
 
 from anypop.model.names import CityCode
 from anypop.routing.engine.propagate import KINDS, Engine, Outcome
-from anypop.routing.engine.reference import Held, Settled, at_rest, settle
+from anypop.routing.engine.reference import Rules, Settled, at_rest, settle
 from anypop.routing.engine.seeds import Seed
+from anypop.routing.engine.small import as_good
 from anypop.routing.internet.places import Places
 from anypop.routing.internet.relationships import read_relationships
 from anypop.routing.internet.world import build_internet
@@ -22,22 +23,18 @@ EXAMPLES = int(os.environ.get("ANYPOP_EXAMPLES", examples(60)))
 
 def tie_masks(world: World, settled: Settled) -> list[set[str]]:
     """Per site, the PoPs that its equally good routes lead to, worked out the slow way."""
+    rules = Rules(world.internet, world.policies)
+    equals = [as_good(rules, site, held) for site, held in enumerate(settled.holds)]
     masks: list[set[str]] = [set() for _ in settled.best]
     growing = True
     while growing:
         growing = False
-        for site, (best, held) in enumerate(zip(settled.best, settled.holds, strict=True)):
-            for route in held:
-                equal = best is not None and _rank(route) == _rank(best)
+        for site, routes in enumerate(equals):
+            for route in routes:
                 found = {world.seeds[route.seed].pop} if route.sender < 0 else masks[route.sender]
-                if equal and not found <= masks[site]:
-                    masks[site] |= found
-                    growing = True
+                growing |= not found <= masks[site]
+                masks[site] |= found
     return masks
-
-
-def _rank(route: Held) -> tuple[int, int, bool, int]:
-    return route.local_pref, len(route.path), route.external, route.metric
 
 
 def differences(world: World) -> list[str]:

@@ -76,15 +76,16 @@ def settle(
     return settled((rules or Rules)(internet, policies), seeds)
 
 
-def settled(rules: "Rules", seeds: Sequence[Seed]) -> Settled:
-    """The same with rules that are at hand already."""
+def settled(rules: "Rules", seeds: Sequence[Seed], *, backwards: bool = False) -> Settled:
+    """The same with rules that are at hand already. `backwards`: the last site chooses first."""
     internet = rules.internet
+    order = range(len(internet))[:: -1 if backwards else 1]
     best: list[Held | None] = [None] * len(internet)
     holds: list[tuple[Held, ...]] = [()] * len(internet)
     # A stable set of policies needs as many rounds as the longest way is long; twice the sites is more than any way.
     for rounds in range(1, 2 * len(internet) + 10):
         changed = False
-        for site in range(len(internet)):
+        for site in order:
             holds[site] = tuple(rules.offers(site, best, seeds))
             chosen = rules.choose(site, holds[site])
             changed |= chosen != best[site]
