@@ -192,8 +192,13 @@ class Distances:
 def distances(internet: Internet, pops: tuple[CityCode, ...]) -> Distances:
     """A row per site, a column per PoP."""
     places = [find_city(pop) for pop in pops]
+    # Most networks are in one of some hundred cities: each place once.
+    (_, row), (east, column) = (
+        np.unique(degrees, return_inverse=True) for degrees in (internet.latitude, internet.longitude)
+    )
+    _, one, which = np.unique(row * len(east) + column, return_index=True, return_inverse=True)
     columns = [
-        kilometres(internet.latitude, internet.longitude, place.latitude, place.longitude)
+        kilometres(internet.latitude[one], internet.longitude[one], place.latitude, place.longitude)[which]
         if place
         else np.full(len(internet), np.nan)
         for place in places

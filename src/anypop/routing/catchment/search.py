@@ -74,11 +74,14 @@ def _scope(now: Scope, count: int) -> Scope:
 
 def _costs(prediction: Prediction, prepared: Prepared) -> tuple[Float, Float]:
     """What it costs that a site lands at a PoP (column) or nowhere."""
-    weight = prediction.weight
-    table = distances(prediction.internet, tuple(prepared.pops))
-    placed = ~np.isnan(table.km).any(axis=1) & (prediction.nearest >= 0)
+    weight, internet, pops = prediction.weight, prediction.internet, tuple(prepared.pops)
+    placed = ~np.isnan(internet.latitude) & (prediction.nearest >= 0)
+    if placed.any():  # else there is nothing to work out: thirty PoPs' distances take longer than all the changes
+        table = distances(internet, pops)
+        placed &= ~np.isnan(table.km).any(axis=1)
     if placed.any():
-        home = distances(prediction.internet, prediction.pops).km[np.arange(len(weight)), prediction.nearest]
+        every = table if prediction.pops == pops else distances(internet, prediction.pops)
+        home = every.km[np.arange(len(weight)), prediction.nearest]
         km = np.where(placed[:, None], np.maximum(table.km - home[:, None], 0.0), 0.0)
         return km * weight[:, None], np.where(placed, _NOWHERE_KM, 0.0) * weight
     elsewhere = np.ones((len(weight), len(prepared.pops)))
