@@ -4,10 +4,14 @@ answered, and what was declared is true inside. One workload for all of it, sinc
 
 import http.client
 import json
+import os
 import ssl
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +117,51 @@ def told(shell: Shell, path: str) -> list[str]:
     return [page(shell, name, path) for name in NAMES]
 
 
+class Console:
+    """`anypop console NAME`, with what is typed and shown in pipes; ended with the block."""
+
+    def __init__(self, shell: Shell, name: str) -> None:
+        program = Path(sys.executable).with_name("anypop")
+        argv = [str(program), "--state", str(shell.place.state), "console", name]
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.shown = b""
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+
+    def __enter__(self) -> "Console":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=20)
+
+    def types(self, text: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
+
+    def shows(self, text: bytes) -> bool:
+        assert self._process.poll() is None and self._process.stdout is not None, self.shown
+        self.shown += self._process.stdout.read() or b""
+        return text in self.shown
+
+
+def answers(console: Console) -> bool:
+    """Whether its guest shows a prompt to who presses Enter."""
+    console.types(b"\n")
+    return console.shows(b"# ")
+
+
 def machines(place: platform.Platform) -> list[Path]:
     """Folders of virtual machines on all hosts."""
     return [one for one in place.state.glob("**/machines/*") if one.is_dir()]
 
 
+@pytest.mark.timeout(600)  # four boots, each instruction translated, perhaps beside much else
 def test_a_workload_of_virtual_machines_lives_as_one_of_containers_does(shell: Shell, tmp_path: Path) -> None:
-    """It boots in two PoPs, each vantage is answered over the anycast address, user data was run, its console is its
-    log; a restart and an update give it a new root, and its volume stays; nothing is left when it is deleted.
+    """It boots in two PoPs, each vantage is answered over the anycast address, user data was run, its console goes
+    both ways and is its log; a restart and an update give it a new root, and its volume stays; nothing is left when it
+    is deleted.
     """
     image, file = bring_image(shell.place), tmp_path / "guests.json"
     file.write_text(json.dumps(document(image, "first")))
@@ -134,6 +175,16 @@ def test_a_workload_of_virtual_machines_lives_as_one_of_containers_does(shell: S
     wait_until(lambda: is_answered_everywhere(shell), timeout_s=30, reason="all vantages are answered")
     wait_until(lambda: told(shell, "/told") == ["first"] * 2, timeout_s=30, reason="user data was run")
     assert "anypop-guest" in shell.try_("logs", NAMES[0]).out
+
+    with Console(shell, NAMES[0]) as first, Console(shell, NAMES[0]) as second:
+        for console in (first, second):
+            wait_until(partial(answers, console), timeout_s=60, reason="the guest's shell is there", every_s=1)
+        first.types(b"echo $((6*7)) for both\n")
+        wait_until(
+            lambda: first.shows(b"42 for both") and second.shows(b"42 for both"), timeout_s=60,
+            reason="both see what either typed",
+        )  # fmt: skip
+    wait_until(lambda: "42 for both" in shell.try_("logs", NAMES[0]).out, timeout_s=20, reason="its console is its log")
 
     assert shell.try_("restart", NAMES[0], "--yes", "--timeout", BOOT_S).code == 0
     wait_until(lambda: page(shell, NAMES[0], "/lives") == "2", timeout_s=120, reason="it has begun again")
