@@ -27,6 +27,7 @@ NOT_SIMULATED = {
     Reason.WAITS_FOR_VOLUME: "no workload declares volumes here",
     Reason.DARK: "said by faces alone, of an announcement that others of its prefix keep out",
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
+    Reason.MOVING: "no workload is of virtual machines here",
     Reason.NO_MACHINES: "no workload is of virtual machines here",
     Reason.POWERED_OFF: "no workload is of virtual machines here",
     Reason.RESCUED: "no workload is of virtual machines here",

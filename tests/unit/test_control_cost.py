@@ -74,7 +74,7 @@ def test_what_instances_are_made_from_is_asked_once_for_all_of_a_workload() -> N
     lives = list(ground.incarnations_of(workload))
     assert len(lives) == scale.CITIES * scale.PER_CITY
     for life in lives:
-        assert makes.order(life, ground.sites.hosts[life.host].numbers, None)
+        assert makes.order(life, ground.sites.hosts[life.host].numbers, None, None)
         assert makes.outside([life]) == ([(4, life.index), (6, life.index)], [])
     assert set(asked.values()) == {1}
 

@@ -96,6 +96,17 @@ Payload = Containers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A virtual machine that runs is to go on as another incarnation of its slot, on another host of its PoP. `uid` and
+    `host` are the other one's. `arrives`: it comes from there; otherwise it goes there.
+    """
+
+    uid: str
+    host: HostName
+    arrives: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceOrder:
     """One incarnation to run. Two incarnations of one slot share `name`, external and anycast addresses; each has its
     own `uid` and private addresses, and the one with the higher `life` is the newer.
@@ -105,6 +116,8 @@ class InstanceOrder:
     that it be started anew; containers that were made before the last time are. `links`: at least one. `beside`: public
     addresses that it has beside its own. `power`: of a virtual machine, whether it is to run; `rescue`: the image that
     it is to run with in place of its own, which is then a further disk. One that is off or is mended gets no traffic.
+    `move`: its virtual machine is to change hosts while it runs; where that does not come about, the newer one begins
+    anew.
     """
 
     name: InstanceName
@@ -122,6 +135,7 @@ class InstanceOrder:
     hosts_domain: str = ""
     power: Power = Power.ON
     rescue: MachineImage | None = None
+    move: Move | None = None
 
     @property
     def rescued_by(self) -> str:

@@ -17,7 +17,7 @@ from anypop.model import codec
 from anypop.model.announce import Address
 from anypop.model.machine import MachineImage, Power
 from anypop.model.names import WorkloadId
-from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order
+from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Move, Order
 from anypop.model.order_delta import OrderDelta
 from anypop.model.sealing import Conceal, with_secrets
 from anypop.model.stack_names import NamedWorkload
@@ -25,7 +25,7 @@ from anypop.model.stack_names import NamedWorkload
 # What `_quickly` reads. A field that is new in the type makes it leave all instances to the codec.
 INSTANCE = frozenset({
     "name", "uid", "workload_id", "stack_id", "life", "template", "revision", "restarts", "links", "anycast", "beside",
-    "payload", "hosts_domain", "power", "rescue",
+    "payload", "hosts_domain", "power", "rescue", "move",
 })  # fmt: skip
 _IS_KNOWN = {f.name for f in fields(InstanceOrder)} == INSTANCE
 _LINK = {f.name for f in fields(InstanceLink)}
@@ -113,6 +113,7 @@ class OrderReader:
             hosts_domain=data["hosts_domain"],
             power=Power(data["power"]),
             rescue=None if data["rescue"] is None else codec.from_data(MachineImage, data["rescue"]),
+            move=None if data["move"] is None else codec.from_data(Move, data["move"]),
         )
 
     def _named(self, data: Any) -> NamedWorkload:

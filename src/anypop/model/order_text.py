@@ -74,7 +74,8 @@ class OrderWriter:
             f'"template":{text_of(one.template)},"revision":{one.revision},"restarts":{one.restarts},"links":[{links}],"anycast":[{_list_of(one.anycast)}],'
             f'"beside":[{_list_of(one.beside)}],'
             f'"payload":{self._payload(one)},"hosts_domain":{text_of(one.hosts_domain)},'
-            f'"power":"{one.power}","rescue":{codec.to_json(one.rescue).decode()}}}'
+            f'"power":"{one.power}","rescue":{codec.to_json(one.rescue).decode()},'
+            f'"move":{codec.to_json(one.move).decode()}}}'
         )
 
     def named(self, one: NamedWorkload) -> str:

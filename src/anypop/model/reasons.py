@@ -82,6 +82,7 @@ class Reason(StrEnum):
     PROBE_PENDING = "probe-pending"
     PROBE_FAILED = "probe-failed"
     RESTART_ASKED = "restart-asked"
+    MOVING = "moving"
     HOOK_FAILED = "hook-failed"
     INITIALIZING = "initializing"
     COMPLETED = "completed"
@@ -190,6 +191,7 @@ _SAYS: dict[Reason, str] = {
     Reason.PULL_FAILED: "its image cannot be pulled",
     Reason.CREATE_FAILED: "its container cannot be created",
     Reason.STARTING: "its process has been started",
+    Reason.MOVING: "its virtual machine changes hosts while it runs",
     Reason.PROBE_PENDING: "has not answered its first probe yet",
     Reason.PROBE_FAILED: "does not answer its probe",
     Reason.RESTART_ASKED: "somebody asked that it be started anew",

@@ -7,12 +7,13 @@ same plan, in time linear in its instances.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from anypop.model.allocation import Pin
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.names import HostName, InstanceName, WorkloadId
-from anypop.model.order import Containers, InstanceLink, InstanceOrder, Removal
+from anypop.model.order import Containers, InstanceLink, InstanceOrder, Move, Removal
 from anypop.model.plan import AnycastAddress, HostPlan, Incarnation, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.stack_names import DOMAIN
@@ -24,6 +25,7 @@ from anypop.plan.anycast import allocate
 from anypop.plan.dials import dialled
 from anypop.plan.fields import filled
 from anypop.plan.ground import Ground, WorldGround
+from anypop.plan.moves import moves_of
 from anypop.plan.placement import settle
 from anypop.plan.policies import whole
 from anypop.plan.rooms import Rooms
@@ -64,6 +66,7 @@ def plan(world: World) -> Plan:
         for name, announcements in of_prefix.hosts.items():
             announced[name] += announcements
     held_back, makes = _held(removals), Instances(ground)
+    moves = {uid: move for settled in placed.values() for uid, move in moves_of(ground, settled.kept).items()}
     carried = frozenset(prefix for prefix, of_prefix in told.items() if of_prefix.carried)
     in_order = tuple(sorted(carried, key=order_of))
     hosts = {}
@@ -72,7 +75,7 @@ def plan(world: World) -> Plan:
             pop=site.pop.city,
             host=name,
             instances=tuple(
-                makes.order(incarnation, site.numbers, table.get(incarnation.workload_id))
+                makes.order(incarnation, site.numbers, table.get(incarnation.workload_id), moves.get(incarnation.uid))
                 for incarnation in standing[name]
                 if (name, *incarnation.slot) not in held_back
             ),
@@ -141,14 +144,18 @@ class Instances:
         self._payloads: dict[int, tuple[Workload, Containers]] = {}
         self._pins: dict[WorkloadId, Mapping[InstanceName, Pin]] = {}
 
-    def order(self, incarnation: Incarnation, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
+    def order(
+        self, incarnation: Incarnation, numbers: Numbering, anycast: AnycastAddress | None, move: Move | None
+    ) -> InstanceOrder:
         """What nobody knows any more is made from the newest revision: it runs already, and is told so by its own
-        template.
+        template. `move`: see `moves`.
         """
         made_from = self._made_from(incarnation)
         assert made_from is not None  # what is kept belongs to a workload that is there
         pin = self._pin(incarnation)
-        return instance_order(incarnation, made_from, numbers, anycast, pin=pin, payload=self._payload(made_from))
+        payload = self._payload(made_from)
+        found = instance_order(incarnation, made_from, numbers, anycast, pin=pin, payload=payload)
+        return found if move is None else replace(found, move=move)
 
     def outside(self, incarnations: Iterable[Incarnation]) -> Outside:
         """The public addresses that these have of their own, which somebody has to be told."""

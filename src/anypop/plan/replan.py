@@ -12,12 +12,13 @@ from ipaddress import IPv4Address, IPv4Network
 
 from anypop.model.announce import Announcement, Prefix
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
-from anypop.model.order import Removal
+from anypop.model.order import Move, Removal
 from anypop.model.plan import AnycastAddress, Homes, HostPlan, Incarnation, PlanNote
 from anypop.model.reasons import Reason
 from anypop.plan.announcements import Told, order_of, own, told_of
 from anypop.plan.anycast import Tenancy, footprint, give, is_needed, wants
 from anypop.plan.ground import Ground
+from anypop.plan.moves import moves_of
 from anypop.plan.placement import Settled, settle
 from anypop.plan.planned import NOWHERE, Planned, Row, Touched
 from anypop.plan.planner import Instances, turn_of
@@ -259,7 +260,8 @@ class _Replanning:
             for host, removal in (*self.ground.removals_of(workload), *settled.removals)
             if removal.reason is Reason.REPLACED
         }
-        rows = {host: self._rows(host, again, incarnations, held_back) for host, incarnations in coming.items()}
+        moves = {u: move for settled in again.values() for u, move in moves_of(self.ground, settled.kept).items()}
+        rows = {host: self._rows(host, again, incarnations, held_back, moves) for host, incarnations in coming.items()}
         self.rows = self.before.rows.put(rows).drop([host for host, found in rows.items() if not found])
         cleared = {*going, *self.touched.hosts}
         removed = {
@@ -285,6 +287,7 @@ class _Replanning:
         again: Mapping[WorkloadId, Settled],
         incarnations: list[Incarnation],
         held_back: Collection[tuple[HostName, WorkloadId, InstanceName]],
+        moves: Mapping[str, Move],
     ) -> tuple[Row, ...]:
         """`held_back`: slots whose next incarnation waits until the one before it has made room there."""
         site, old = self.sites.hosts.get(host), self.before.rows.get(host, ())
@@ -293,7 +296,9 @@ class _Replanning:
         for incarnation in incarnations:
             order = None
             if site is not None and (not held_back or (host, *incarnation.slot) not in held_back):
-                order = self.makes.order(incarnation, site.numbers, self.anycast.get(incarnation.workload_id))
+                order = self.makes.order(
+                    incarnation, site.numbers, self.anycast.get(incarnation.workload_id), moves.get(incarnation.uid)
+                )
                 if (was := known.get(incarnation.uid)) is not None and was == order:
                     order = was  # the very same object tells everyone later that nothing changed
             stay.append(Row(incarnation, order))
