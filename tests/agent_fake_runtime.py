@@ -19,6 +19,7 @@ from anypop.agent.decide.steps import (
     PowerOff,
     PullImage,
     RemoveContainer,
+    SendMachine,
     StartContainer,
 )
 from anypop.model.confinement import Confinement
@@ -74,6 +75,8 @@ class FakeRuntime:
                 await self.stop((step.uid, step.container), step.grace_s)
                 if (seen := self._all.get((step.uid, step.container))) is not None:
                     self._all[seen.key] = replace(seen, state=ContainerState.CREATED, exit_code=None, finished_at=None)
+            case SendMachine():
+                raise WorldError(f"move {step.instance.name}", "it is no virtual machine")
             case _:
                 assert_never(step)
 

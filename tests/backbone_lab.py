@@ -31,6 +31,7 @@ from anypop.model.network import Upstream
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.report import CarriedReport, Report, TunnelReport
 from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, TOKEN, Control, instance
+from tests.moving_hosts import joined
 from tests.podman_service import PodmanService
 from tests.wait import wait_until
 
@@ -74,15 +75,18 @@ class Host:
              f"route add {self.external4} via 10.77.{n}.2", f"route add {self.external6} via fd00:77:{n}::2"],
             netns=core,
         )  # fmt: skip
-        self.control = Control(self.router)
+        self.control = Control(self.router, by_token=self.lab.authority is None)
+        if self.lab.authority is not None:
+            joined(self.state, self.name, self.lab.authority)
         (self.folder / "token").write_text(TOKEN + "\n")
 
     def start_agent(self) -> None:
+        trusts = ["--ca", str(self.lab.authority / "ca.pem")] if self.lab.authority is not None else []
         process.spawn(
             netns.command(
                 self.router, sys.executable, "-m", "anypop.agent", "--pop", self.pop, "--host", self.name,
                 "--control", self.control.url, "--token-file", str(self.folder / "token"), "--state", str(self.state),
-                "--podman", str(self.lab.podman.socket), "--prefix", self.prefix,
+                "--podman", str(self.lab.podman.socket), "--prefix", self.prefix, *trusts,
             ),
             pid_file=self._pid, log=self.folder / "agent.log",
         )  # fmt: skip
@@ -220,12 +224,15 @@ class Host:
 
 
 class BackboneLab:
-    """`sites`: the PoP of each host and where it lies on one line, in kilometres."""
+    """`sites`: the PoP of each host and where it lies on one line, in kilometres. `joined`: hosts have certificates."""
 
-    def __init__(self, prefix: str, sites: Sequence[tuple[str, int]], *, rules: BackboneRules = RULES) -> None:
+    def __init__(
+        self, prefix: str, sites: Sequence[tuple[str, int]], *, rules: BackboneRules = RULES, joined: bool = False
+    ) -> None:
         self.prefix, self.core, self.rules = prefix, f"{prefix}-core", rules
         self.small = f"{prefix}-small"  # a client behind a line that takes packets of 1,300 bytes, and does not know it
         self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp"))
+        self.authority = self.folder / "authority" if joined else None
         self.hosts = [Host(self, n, pop, far) for n, (pop, far) in enumerate(sites)]
         self.podman = PodmanService(self.folder / "podman")
         try:

@@ -35,6 +35,14 @@ from tests.wait import wait_until
 HERE = "127.0.0.1"
 
 
+def joined(state: Path, host: HostName, authority: Path) -> None:
+    """Its agent has a certificate, signed by the authority in that folder."""
+    asked = identity.ask(host)
+    now = datetime.now(UTC)
+    signed = agent_certificates.sign(authority, asked.request, host, issued_at=now, life=timedelta(hours=1))
+    identity.keep(state, asked, signed)
+
+
 class Host:
     """One of them. `images`: where files of images are; `authority`: who signs certificates; `router`: the namespace of
     its agent, and `address` in it by which the other one reaches it.
@@ -47,10 +55,7 @@ class Host:
         self.router, self.address = router, address
         self.name, self.prefix, self.order = HostName(name), prefix, order
         self.folder, self._images, self._authority = top / name, images, authority
-        asked = identity.ask(self.name)
-        now = datetime.now(UTC)
-        signed = agent_certificates.sign(authority, asked.request, self.name, issued_at=now, life=timedelta(hours=1))
-        identity.keep(self.folder, asked, signed)
+        joined(self.folder, self.name, authority)
 
     @property
     def ca(self) -> Path:

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from anypop.agent.act.instances.gate import written_addresses
@@ -18,7 +19,9 @@ from anypop.agent.act.instances.machines.machines import Machines
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtimes import Runtimes
 from anypop.agent.act.volumes.keeper import Keeper
+from anypop.agent.between_hosts import reach
 from anypop.agent.control_client import ControlClient
+from anypop.agent.moving import Moving
 from anypop.agent.run import KEPT_LOGS, MACHINE_IMAGES, MACHINES, Agent
 from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import WorldError
@@ -69,6 +72,10 @@ async def _live(
     client = ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state)
     clock = SteadyClock(time.time, time.monotonic)
     images = ImageCache(whole / MACHINE_IMAGES, client.image_file, wall=clock)
+    machines = Machines(
+        whole / MACHINES, prefix=prefix, pop=pop, images=images, volumes=volumes,
+        ways=partial(reach, state, ca) if ca is not None else None,
+    )  # fmt: skip
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,
         runtime=Runtimes(
@@ -76,10 +83,9 @@ async def _live(
                 podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others), kept=state / KEPT_LOGS,
                 volumes=volumes,
             ),
-            Machines(
-                whole / MACHINES, prefix=prefix, pop=pop, images=images, volumes=volumes,
-            ),
+            machines,
         ),
+        moving=Moving(state, ca, machines) if ca is not None else None,
         keeper=Keeper(whole, podman),
         control=client,
         clock=clock,

@@ -44,6 +44,7 @@ from anypop.agent.decide.steps import (
     NEWCOMERS,
     CreateContainer,
     RemoveContainer,
+    SendMachine,
     StartContainer,
     Step,
     lanes_changed,
@@ -54,6 +55,7 @@ from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
 from anypop.agent.log_shipping import LogShipping
+from anypop.agent.moving import Moving
 from anypop.agent.naming import short
 from anypop.agent.observe.ask import ask
 from anypop.agent.observe.deaths import DeathWatch
@@ -101,7 +103,7 @@ class Agent:
 
     def __init__(
         self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: InstanceRuntime,
-        control: ControlClient, keeper: Keeper,
+        control: ControlClient, keeper: Keeper, moving: Moving | None = None,
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
@@ -137,6 +139,7 @@ class Agent:
         self._guesting = Guesting(
             state / GUESTS, prefix=prefix, machines=state / MACHINES, kept=state / KEPT_LOGS
         )  # fmt: skip
+        self._moving = moving
         self._observer.machine_log = self._guesting.log_of
         self._streams = Streams(
             control,
@@ -200,6 +203,8 @@ class Agent:
                 group.create_task(self._resolving.run(self._wake.set))
                 group.create_task(self._shipping.run())
                 group.create_task(self._guesting.run(self._wake.set))
+                if self._moving is not None:
+                    group.create_task(self._moving.run())
                 group.create_task(self._observer.arrivals.follow(self._standing_order))
                 group.create_task(self._measured.follow(self._standing_order))
         finally:
@@ -273,6 +278,8 @@ class Agent:
         self._resolving.set(turn.facts)
         self._shipping.set(page.order, self._observer.containers or ())
         self._guesting.set(turn.facts)
+        if self._moving is not None:
+            self._moving.set(turn.facts)
         for uid in turn.gone:
             self._guesting.forget(uid)
             self._observer.probes.forget(uid)
@@ -307,7 +314,7 @@ class Agent:
         """The kernel is read in every pass and the speaker right after it was told; containers have to be looked at
         anew. A start need not wait for a look at what was just created.
         """
-        touched = [s for s in steps if isinstance(s, CreateContainer | RemoveContainer | StartContainer)]
+        touched = [s for s in steps if isinstance(s, CreateContainer | RemoveContainer | StartContainer | SendMachine)]
         if any(not isinstance(step, CreateContainer) or not self._observer.knows(step) for step in touched):
             await self._observer.containers_seen()
 
@@ -554,6 +561,7 @@ class Agent:
             self._observer.disk_error,
             self._resolving.troubles(),
             self._guesting.troubles(),
+            self._moving.error if self._moving is not None else "",
             speaker.error if speaker else "",
         )
         report = report_of(

@@ -59,6 +59,7 @@ from anypop.agent.decide.steps import (
     RemoveRoute,
     RestoreVolume,
     RunHook,
+    SendMachine,
     SetCover,
     SetErrorWays,
     SetExternal,
@@ -153,7 +154,7 @@ class Executor:
             case CreateContainer():
                 namespaces.settle_sysctls(self._prefix, step.instance.uid, step.container.security.sysctls)
                 await self._runtime.carry_out(step)
-            case PullImage() | DropImage() | StartContainer() | PowerOff() | RemoveContainer():
+            case PullImage() | DropImage() | StartContainer() | PowerOff() | SendMachine() | RemoveContainer():
                 await self._runtime.carry_out(step)
             case RunHook():
                 await self._hooks.run(step)

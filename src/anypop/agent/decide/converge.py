@@ -10,7 +10,7 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
-from anypop.agent.decide import dials, lives, newcomers, restarts, returning, volumes
+from anypop.agent.decide import dials, lives, moves, newcomers, restarts, returning, volumes
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.covers import covers_for
@@ -137,6 +137,7 @@ def next_due(facts: Facts, now: float) -> float | None:
     times += [since + _kept_s(facts) for since in memory.idle_images.values()]
     times += newcomers.due(facts, now)
     times += restarts.due(facts)
+    times += moves.due(facts)
     times += [since + dials.LEARN_S for since in memory.steered_since.values()]
     if any(facts.observed.live.values()):
         times.append(now + LOOK_S)
@@ -285,6 +286,9 @@ def _lives_unnamed(instance: InstanceOrder, facts: Facts) -> int | None:
 def _container_steps(
     instance: InstanceOrder, container: Container, there: ContainerSeen | None, facts: Facts, now: float
 ) -> list[Step]:
+    moving = moves.step_of(instance, container, there, facts, now)
+    if moving is not None:
+        return moving
     if there is not None and there.state is ContainerState.RUNNING:
         return lives.hook_of(instance, container, there, facts)
     memory, key, lane = (
@@ -307,6 +311,8 @@ def _container_steps(
     )
     if there is None:
         return [create, *start]
+    if there.moves:  # what is left of it: another one begins
+        return [remove, create, *start]
     if there.state is ContainerState.CREATED:
         return [*start]
     # it ended: its disk is ephemeral, so a fresh one takes its place

@@ -68,7 +68,9 @@ class ContainerSeen:
     `image` is the id of the image that it was made from, `asked` how often somebody had asked for a restart by then. A
     container lives once: when it has ended, a fresh one takes its place. `init`: it is to end before others begin;
     `message`: what one that has ended said of why; `rescue`: the id of the image with which a virtual machine runs in
-    place of its own. One that was powered off is CREATED again: its disks are as it left them.
+    place of its own. One that was powered off is CREATED again: its disks are as it left them. `moves`: a virtual
+    machine that is not this host's to run: it has not come yet, or is another host's by now, which may not be settled
+    while it is CREATED.
     """
 
     id: str
@@ -90,6 +92,7 @@ class ContainerSeen:
     init: bool = False
     message: str = ""
     rescue: str = ""
+    moves: bool = False
 
     @property
     def key(self) -> Key:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from math import gcd
 from typing import TypedDict
 
-from anypop.agent.decide import milestones, restarts, volumes
+from anypop.agent.decide import milestones, moves, restarts, volumes
 from anypop.agent.decide.announcements import is_vacant, reason_for
 from anypop.agent.decide.backbone import FULL
 from anypop.agent.decide.elements import (
@@ -176,8 +176,11 @@ def _phase(
         if trouble is not None:
             wait = f"; next try in {max(trouble.until - at, 0):.0f} s" if trouble.until > at else ""
             return Phase.FAILED, Reason.PULL_FAILED, trouble.message + wait
+    if (moving := moves.told(instance, facts, at)) is not None:
+        return moving[0], Reason.MOVING, moving[1]
+    goes = moves.note(instance, facts)
     trouble = troubles.get(instance_lane(instance.name, instance.uid)) if troubles else None
-    if trouble is not None:
+    if trouble is not None and goes is None:
         return Phase.FAILED, trouble.reason, trouble.message
     ended = next((c for c in containers if c.phase is Phase.FAILED), None)
     if ended is not None:
@@ -200,6 +203,8 @@ def _phase(
         return Phase.STARTING, Reason.PROBE_PENDING, ""
     if verdict.healthy and facts.loses_family(instance):
         return Phase.RUNNING, Reason.FAMILY_SILENT, verdict.message
+    if verdict.healthy and goes is not None:
+        return Phase.RUNNING, Reason.MOVING, goes
     if verdict.healthy:
         drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
         runs = Reason.NOT_ASKED if verdict.reason is Reason.NOT_ASKED else Reason.RUNNING
@@ -316,6 +321,8 @@ def _last(past: Past) -> _Last:
 
 
 def _container_phase(seen: ContainerSeen, past: Past) -> tuple[Phase, Reason, str]:
+    if seen.moves:
+        return Phase.STOPPED if seen.state is ContainerState.EXITED else Phase.STARTING, Reason.MOVING, ""
     match seen.state:
         case ContainerState.RUNNING:
             return Phase.RUNNING, Reason.RUNNING, ""

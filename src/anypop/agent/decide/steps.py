@@ -27,7 +27,7 @@ from anypop.model.announce import Address, Prefix
 from anypop.model.confinement import PLAIN_RULES, Confinement, InstanceRules
 from anypop.model.machine import MachineImage
 from anypop.model.names import InstanceName
-from anypop.model.order import InstanceOrder, Order
+from anypop.model.order import InstanceOrder, Move, Order
 from anypop.model.surroundings import Login, login_for
 from anypop.model.volume import VolumeOrder
 from anypop.model.workload import Container, Probe
@@ -381,6 +381,24 @@ class PowerOff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendMachine:
+    """Let a virtual machine that runs go on as the other instance of `move`, at its host, which is reached at `address`
+    and `port`; or find out what has become of such a move.
+    """
+
+    instance: InstanceOrder
+    container: str
+    move: Move
+    address: IPv4Address
+    port: int
+    lane: str
+
+    @property
+    def uid(self) -> str:
+        return self.instance.uid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveContainer:
     """End its process, after a moment of grace, and remove it with its disk. `again`: its id, where another life of it
     follows: its log is kept.
@@ -510,7 +528,7 @@ class DeleteNamespace:
     lane: str
 
 
-PayloadStep = PullImage | DropImage | CreateContainer | StartContainer | PowerOff | RemoveContainer
+PayloadStep = PullImage | DropImage | CreateContainer | StartContainer | PowerOff | SendMachine | RemoveContainer
 """What an instance is made from comes and goes by these; the rest of the steps is the same for every kind of
 payload.
 """

@@ -34,6 +34,7 @@ from anypop.agent.decide.steps import (
     PowerOff,
     PullImage,
     RemoveContainer,
+    SendMachine,
     StartContainer,
 )
 from anypop.agent.log_names import log_folder
@@ -141,6 +142,8 @@ class Podman:
                 await self._remove(step)
             case PowerOff():
                 raise WorldError(f"power {step.container} off", "a container has no disks that it could go on with")
+            case SendMachine():
+                raise WorldError(f"move {step.instance.name}", "it is no virtual machine")
             case _:
                 assert_never(step)
 

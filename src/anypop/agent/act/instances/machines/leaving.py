@@ -24,6 +24,8 @@ from anypop.agent.act.network.guests import abstract_socket
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
 
+WITHIN_S = 60.0
+"""Memory and disk of a guest that writes faster than they are sent are never whole on the other side."""
 Reach = Callable[[], Awaitable[Stream]]
 """A new connection to the other host. Raises `WorldError`."""
 

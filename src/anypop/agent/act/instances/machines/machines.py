@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, assert_never
 from uuid import uuid4
 
 from anypop.agent.act.instances.labels import asked_in, confinement_in, labels_for, past_in, template_in
-from anypop.agent.act.instances.machines import launch, monitor
+from anypop.agent.act.instances.machines import launch, leaving, monitor
 from anypop.agent.act.instances.machines.ability import Ability, can
 from anypop.agent.act.instances.machines.arguments import (
     TRANSLATED_MB,
@@ -25,6 +25,7 @@ from anypop.agent.act.instances.machines.arguments import (
     volume_node,
 )
 from anypop.agent.act.instances.machines.furnish import forget_rescue, furnish, furnish_rescue
+from anypop.agent.act.instances.machines.move_words import Stream
 from anypop.agent.act.instances.machines.place import (
     ARRIVING,
     HANDED,
@@ -48,6 +49,7 @@ from anypop.agent.decide.steps import (
     PowerOff,
     PullImage,
     RemoveContainer,
+    SendMachine,
     StartContainer,
 )
 from anypop.agent.naming import inside_mac, namespace_of, short
@@ -56,7 +58,7 @@ from anypop.host.limited_groups import Limits
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.machine import OVERHEAD_BYTES, Acceleration, MachineImage
-from anypop.model.names import CityCode, InstanceName
+from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
 from anypop.model.volume import volume_id
@@ -64,6 +66,10 @@ from anypop.model.workload import Container
 
 _log = logging.getLogger(__name__)
 _THREADS = 128  # of QEMU beside the guest's processors: its disks and console
+
+
+Ways = Callable[[HostName, str, int], Awaitable[Stream]]
+"""How a host is reached: by its name, an address and a port. Raises `WorldError`."""
 
 
 class Images(Protocol):
@@ -84,12 +90,14 @@ class Images(Protocol):
 
 class Machines:
     """One host's. `folder`: where they lie, a folder each, by the uid of the instance. `volumes`: where volumes are
-    lent to instances.
+    lent to instances; `ways`: how other hosts are reached, None: not at all.
     """
 
     def __init__(
-        self, folder: Path, *, prefix: str, pop: CityCode, images: Images, volumes: Path | None = None
-    ) -> None:
+        self, folder: Path, *, prefix: str, pop: CityCode, images: Images, volumes: Path | None = None,
+        ways: Ways | None = None,
+    ) -> None:  # fmt: skip
+        self._ways = ways
         self._folder, self._prefix, self._pop, self._images = folder, prefix, pop, images
         self._volumes = volumes
         self._thawed = False
@@ -125,6 +133,8 @@ class Machines:
                 await self._power_off(step)
             case RemoveContainer():
                 await self._remove(step.uid)
+            case SendMachine():
+                await self._send(step)
             case PullImage():
                 if step.machine is not None:
                     await self._images.have(step.machine)
@@ -135,6 +145,30 @@ class Machines:
 
     def place_of(self, uid: str) -> Place:
         return Place(self._folder / uid)
+
+    def look_again(self) -> None:
+        """Something of them has changed that was not asked for by a step."""
+        self._ended.set()
+
+    async def _send(self, step: SendMachine) -> None:
+        place = self.place_of(step.uid)
+        spec, ways = place.spec(), self._ways
+        what = f"move the virtual machine {step.instance.name} to {step.move.host}"
+        if spec is None or ways is None:
+            raise WorldError(what, "it is not there" if spec is None else "this host reaches no other one")
+        born = spec.born or Identity(
+            uid=step.uid, addresses=step.instance.links[0].addresses, system=spec.system
+        )  # fmt: skip
+        journey = leaving.Journey(
+            to=step.move.host, uid=step.move.uid, guest=born,
+            reach=lambda: ways(step.move.host, str(step.address), step.port),
+        )  # fmt: skip
+        try:
+            await leaving.settle(place, journey)
+            if place.marked(HANDED) is None:
+                await leaving.leave(place, journey, leaving.WITHIN_S)
+        finally:
+            self.look_again()
 
     async def make_for_arrival(self, step: CreateContainer, guest: Identity) -> Place:
         """QEMU for a guest that comes from another host; it waits for it. Whatever was left of an earlier try goes."""
@@ -355,10 +389,10 @@ class Machines:
 
 def _seen(place: Place, spec: Spec) -> ContainerSeen:
     pid, state = place.pid(), ContainerState.CREATED
-    if place.marked(ARRIVING) is not None:
-        pid = None  # its guest is not here
-    elif place.marked(HANDED) is not None:
-        pid, state = None, ContainerState.EXITED
+    moves = place.marked(ARRIVING) is not None or place.marked(HANDED) is not None
+    if moves:  # its guest is not here, or not ours
+        state = ContainerState.EXITED if pid is None and place.marked(HANDED) is not None else ContainerState.CREATED
+        pid = None
     elif pid is not None:
         state = ContainerState.RUNNING
     elif place.was_started() and not place.is_beginning() and not place.is_off():
@@ -374,6 +408,7 @@ def _seen(place: Place, spec: Spec) -> ContainerSeen:
         finished_at=(end.at or None) if end is not None else None, exit_code=code,
         asked=asked_in(spec.labels), past=past_in(spec.labels), message=place.said() if over and code else "",
         rescue=place.rescued_by(),
+        moves=moves,
     )  # fmt: skip
 
 
