@@ -17,7 +17,7 @@ TOPOLOGIES = 200
 
 def rows() -> Iterable[Row]:
     """Rows `topologies_agreeing` (a count), `rules_that_matter` (those that change at least five worlds when they are
-    broken), `announcements_by_both_engines`, `tables_compared`, `several_ends` (announcements that end as they were
+    broken), `tables_compared`, `several_ends` (announcements that end as they were
     begun; see `agreement.compare.Verdict.led`) and `seconds_per_topology`.
     """
     found: list[Judged] = []
@@ -53,7 +53,6 @@ def rows() -> Iterable[Row]:
             floor=[len(RULES)],
             at_least=len(RULES),
         ),
-        row("announcements_by_both_engines", [sum(r.verdict.compiled for r in found)], unit="announcements"),
         row("tables_compared", [sum(r.verdict.compared for r in found)], unit="tables"),
         row("several_ends", [sum(r.verdict.led for r in found)], unit="announcements"),
         row("seconds_per_topology", [r.seconds for r in found], unit="s"),

@@ -2,8 +2,8 @@
 
 Comes in a running world, goes out a `Verdict`. For each of four announcements and both families, at every router: all
 routes that it holds (from whom, with which AS path, local preference, MED and communities) and which of them is best,
-by the reference engine; the best one by the compiled engine too, where that one knows every rule; and the PoP where a
-real packet of every vantage arrives, along the model's best routes. What agrees must stay so for a second.
+by the reference engine; the best one by the compiled engine too; and the PoP where a real packet of every vantage
+arrives, along the model's best routes. What agrees must stay so for a second.
 """
 
 import time
@@ -19,7 +19,6 @@ from anypop.lab.topology import FAMILIES
 from anypop.model.announce import Prefix
 from anypop.model.errors import WorldError
 from anypop.model.route import Candidate
-from anypop.routing.actions import Blackhole, SetMed
 from anypop.routing.engine import reference
 from anypop.routing.engine.propagate import Engine, Outcome
 from anypop.routing.engine.reference import Held, Settled
@@ -46,14 +45,12 @@ Table = tuple[frozenset[Said], Said | None]  # all that a router holds, and its 
 class Verdict:
     """`differences` is empty when all agree. `led`: how many of the announcements have several stable ends (RFC 4264:
     it matters what was announced first), where routers found another one than the model and came to the model's own
-    when told in another order. `compared`: how many tables of routers were laid side by side. `compiled`: how many
-    announcements, each family for itself, the compiled engine answered too.
+    when told in another order. `compared`: how many tables of routers were laid side by side.
     """
 
     differences: tuple[str, ...]
     led: int = 0
     compared: int = 0
-    compiled: int = 0
 
     @property
     def agree(self) -> bool:
@@ -62,13 +59,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One announcement in the model. `tables`: per router. `outcome` None: the compiled engine lacks a rule that
-    matters here.
-    """
+    """One announcement in the model. `tables`: per router."""
 
     seeds: tuple[Seed, ...]
     settled: Settled
-    outcome: Outcome | None
+    outcome: Outcome
     tables: Mapping[str, Table]
 
 
@@ -77,10 +72,8 @@ def predict(graph: Modelled, running: Running, k: int) -> Prediction:
     seeds = graph.seeds(running.world.scope(k))
     settled = reference.settle(graph.internet, seeds, graph.policies)
     tables = tables_of(graph, seeds, settled)
-    compiled = Engine(graph.internet, graph.policies) if _knows(graph, seeds) else None
-    return Prediction(
-        seeds=seeds, settled=settled, outcome=None if compiled is None else compiled.run(seeds), tables=tables
-    )
+    outcome = Engine(graph.internet, graph.policies).run(seeds)
+    return Prediction(seeds=seeds, settled=settled, outcome=outcome, tables=tables)
 
 
 def tables_of(graph: Modelled, seeds: tuple[Seed, ...], settled: Settled) -> dict[str, Table]:
@@ -92,15 +85,6 @@ def tables_of(graph: Modelled, seeds: tuple[Seed, ...], settled: Settled) -> dic
         )
         for site, name in enumerate(graph.routers)
     }
-
-
-def _knows(graph: Modelled, seeds: Sequence[Seed]) -> bool:
-    """Whether the compiled engine has all rules that these announcements need: it has no MED, blackhole and route
-    server.
-    """
-    books = [graph.policies.dictionary(int(asn)) for asn in graph.internet.asns]
-    met = {type(e.action) for s in seeds for c in s.communities for book in books if (e := book.lookup(c)) is not None}
-    return not graph.policies.servers and not met & {SetMed, Blackhole}
 
 
 def compare(running: Running) -> Verdict:
@@ -131,7 +115,6 @@ def compare(running: Running) -> Verdict:
         differences=tuple(differences),
         led=led,
         compared=sum(len(prediction.tables) for prediction in told.values()),
-        compiled=sum(prediction.outcome is not None for prediction in told.values()),
     )
 
 
@@ -271,8 +254,6 @@ def _best(graph: Modelled, seeds: tuple[Seed, ...], route: Held | None) -> Said 
 
 def _engines(graph: Modelled, told: Prediction) -> list[str]:
     """Where the compiled engine's best route is not the reference engine's."""
-    if told.outcome is None:
-        return []
     lines = []
     if told.outcome.stable != told.settled.stable:
         lines.append(
