@@ -8,17 +8,20 @@ shows it, and printed. Then each rule of the model is broken on purpose: it must
 from collections.abc import Iterable
 
 from bench.agreement.judge import Judged, all_judged, smallest
+from bench.agreement.many import fitted
 from bench.agreement.rules import ENOUGH, RULES, worlds_changed
 from bench.agreement.worlds import world
 from bench.harness import Row, row
 
 TOPOLOGIES = 200
+SEVERAL = range(3001, 3013)  # seeds of the worlds that FRR and GoBGP run too
 
 
 def rows() -> Iterable[Row]:
     """Rows `topologies_agreeing` (a count), `rules_that_matter` (those that change at least five worlds when they are
-    broken), `tables_compared`, `several_ends` (announcements that end as they were
-    begun; see `agreement.compare.Verdict.led`) and `seconds_per_topology`.
+    broken), `implementations_agreeing` (a dozen topologies that BIRD, FRR and GoBGP run together), `tables_compared`,
+    `several_ends` (announcements that end as they were begun; see `agreement.compare.Verdict.led`) and
+    `seconds_per_topology`.
     """
     found: list[Judged] = []
     for result in all_judged(world(seed) for seed in range(1, TOPOLOGIES + 1)):
@@ -30,6 +33,10 @@ def rows() -> Iterable[Row]:
             )
         if len(found) % 20 == 0:
             print(f"{len(found)} of {TOPOLOGIES} topologies, {sum(r.verdict.agree for r in found)} agree", flush=True)
+    several = list(all_judged((fitted(world(seed, ases=8)) for seed in SEVERAL), several=True))
+    for result in several:
+        if not result.verdict.agree:
+            print(f"several implementations, seed {result.world.seed}: {result.verdict.differences[0]}")
     changed = worlds_changed(sorted((r.world for r in found), key=lambda w: len(w.topology.ases)))
     for rule in [rule for rule, count in changed.items() if count < ENOUGH]:
         print(f"matters too seldom: {rule} ({changed[rule]} of {TOPOLOGIES} worlds)")
@@ -52,6 +59,14 @@ def rows() -> Iterable[Row]:
             against="all rules of the model",
             floor=[len(RULES)],
             at_least=len(RULES),
+        ),
+        row(
+            "implementations_agreeing",
+            [sum(result.verdict.agree for result in several)],
+            unit="topologies",
+            against="all that BIRD, FRR and GoBGP ran together",
+            floor=[len(several)],
+            at_least=len(several),
         ),
         row("tables_compared", [sum(r.verdict.compared for r in found)], unit="tables"),
         row("several_ends", [sum(r.verdict.led for r in found)], unit="announcements"),

@@ -113,6 +113,10 @@ def _configuration(router: Router, sessions: Sequence[RouterSession], habits: fr
 
 def _leaving(session: RouterSession, habits: frozenset[Habit]) -> Iterator[str]:
     name = f"route-map to-{session.name}"
+    # GoBGP 3.10 keeps what it heard before when a path with itself in it comes instead
+    yield f"bgp as-path access-list round-{session.asn} permit _{session.asn}_"
+    yield f"{name} deny 5"
+    yield f" match as-path round-{session.asn}"
     if session.relationship is Relationship.PEER:
         yield f"{name} deny 10"
         yield " match community nopeer"

@@ -9,13 +9,16 @@ from dataclasses import replace
 
 import pytest
 from bench.agreement import compare
-from bench.agreement.judge import all_judged, smallest
+from bench.agreement.judge import all_judged, judged, smallest
+from bench.agreement.many import fitted, implementations
 from bench.agreement.running import running
 from bench.agreement.worlds import World, world
 
 from anypop.host import netns
+from anypop.lab import address
 
 pytestmark = pytest.mark.lab
+SEVERAL = 3002
 SIZES = (5, 6, 8, 9, 11, 12, 14, 16, 18, 20, 24, 30)
 
 
@@ -28,6 +31,17 @@ def test_a_dozen_topologies_agree_with_the_model() -> None:
     wrong = [result for result in found if not result.verdict.agree]
     assert not wrong, smallest(wrong[0], patience_s=120)
     assert netns.names(f"g{os.getpid() % 46656:x}") == []
+
+
+def test_bird_frr_and_gobgp_agree_with_each_other_and_with_the_model() -> None:
+    """One small topology of which each runs a part."""
+    asked = fitted(world(SEVERAL, ases=8))
+    programs = {found.name for found in implementations(address.plan(asked.topology, "any")).values()}
+    assert programs == {"FRR", "GoBGP"}
+    prefix = f"i{os.getpid() % 46656:x}"
+    verdict = judged(asked, prefix=prefix, several=True).verdict
+    assert verdict.agree, verdict.differences
+    assert netns.names(prefix) == []
 
 
 def test_routers_that_hear_something_else_than_the_model_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
