@@ -104,9 +104,9 @@ def _counted(engine: Engine, announced: Announcements, causes: int) -> int:
     """How many propagations a diagnosis makes. It also compiles what is compiled at first use."""
     plain, number = Engine.spread, [0]
 
-    def counting(self: Engine, prepared: Prepared, *, ties: bool = True) -> bool:
+    def counting(self: Engine, prepared: Prepared, *, ties: bool = True, turn: int = 0) -> bool:
         number[0] += 1
-        return plain(self, prepared, ties=ties)
+        return plain(self, prepared, ties=ties, turn=turn)
 
     Engine.spread = counting  # type: ignore[method-assign]
     try:

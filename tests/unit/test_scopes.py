@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anypop.advice.known import known_of
 from anypop.api.scopes import scope_from
 from anypop.cli import scopes
 from anypop.cli.failure import Failure
@@ -88,6 +89,41 @@ def test_rows_tell_the_own_rule_and_what_is_in_effect() -> None:
     assert (session.key, session.asn, session.scope) == (("LHR", "as1299"), 1299, Scope(prepend=2))
     with pytest.raises(Invalid):
         ruled([rows[0] | {"scope": {"prepend": 99}}])
+
+
+def row(pop: str, reason: str, *, prefix: str = "192.0.2.0/24") -> dict[str, Any]:
+    out = reason == "announced"
+    told = {"prefix": prefix, "pop": pop, "upstream": "as1299", "asn": 1299, "scope": scope_data(Scope())}
+    return told | {"announced": out, "reason": reason, "says": f"says {reason}", "dark": False}
+
+
+def test_what_is_surely_not_out_is_heard_by_nobody() -> None:
+    """A session that is down, a PoP where nothing serves; not one of which nobody knows, nor one that is out in one
+    family.
+    """
+    rows = [row("AMS", "announced"), row("LHR", "session-down"), row("JFK", "no-report"), row("LAX", "session-down")]
+    rows.append(row("LAX", "announced", prefix="2001:db8::/48"))
+    found = {str(session.pop): session for session in of_rows(a_network(), rows).sessions}
+    assert found["LHR"].silent == "says session-down" and not found["LHR"].hears
+    assert [pop for pop, session in found.items() if session.hears] == ["AMS", "JFK", "LAX"]
+    doubts = known_of(a_network(), "web", rows).doubts
+    assert doubts == (
+        "JFK may not be announcing: says no-report; it counts as if it were",
+        "192.0.2.0/24 is not out from LAX to as1299: says session-down; it counts as if it were",
+    )
+
+
+def test_before_anything_is_out_it_is_what_will_be() -> None:
+    """A prediction is for before the first announcement, when no instance is healthy yet."""
+    rows = [row("AMS", "no-healthy-instance"), row("LHR", "session-down")]
+    assert all(session.hears for session in of_rows(a_network(), rows).sessions)
+    assert known_of(a_network(), "web", rows).doubts == ()
+
+
+def test_what_lands_where_nothing_answers_is_told() -> None:
+    """It is announced for others of its prefix: who lands there is not served."""
+    (told,) = known_of(a_network(), "web", [row("AMS", "announced") | {"dark": True}]).doubts
+    assert told == "what lands in AMS is not answered there: says announced"
 
 
 @given(st.builds(Where, regions=st.frozensets(st.sampled_from(Region)), outside=st.booleans(), announced=st.booleans()))

@@ -49,11 +49,16 @@ def _doubts(rows: Sequence[Mapping[str, Any]], announcements: Announcements) -> 
     if not any(row.get("announced", True) for row in rows):
         return
     hears = {session.key for session in announcements.sessions if session.hears}
+    out = {(str(row["pop"]), str(row["upstream"])) for row in rows if row.get("announced", True)}
     for row in rows:
-        pop = str(row["pop"])
-        if (pop, str(row["upstream"])) not in hears:
+        pop, upstream, says = str(row["pop"]), str(row["upstream"]), row.get("says") or row.get("reason", "")
+        if (pop, upstream) not in hears:
             continue
         if row.get("dark"):
-            yield f"what lands in {pop} is not answered there: {row.get('says', '')}"
-        elif not row.get("announced", True):
-            yield f"{pop} may not be announcing: {row.get('says') or row.get('reason', '')}; it counts as if it were"
+            yield f"what lands in {pop} is not answered there: {says}"
+        elif row.get("announced", True):
+            continue
+        elif (pop, upstream) in out:
+            yield f"{row['prefix']} is not out from {pop} to {upstream}: {says}; it counts as if it were"
+        else:
+            yield f"{pop} may not be announcing: {says}; it counts as if it were"

@@ -27,8 +27,8 @@ from anypop.routing.entries import Entry
 from anypop.routing.internet.places import region_of
 
 _PREPENDS = 3
-_MOST_TOGETHER = 4  # sessions changed by one repair
-_MOST_RELATED = 6  # sessions of which some are changed together: 56 choices
+_MOST_TOGETHER = 4  # so many sessions are changed by one repair only where they are all that there are
+_MOST_RELATED = 4  # sessions of which some are changed together: 14 choices
 _MOST_HOMES = 3  # PoPs in which a new upstream is tried
 _APART_KM = 1000.0  # new PoPs nearer to each other, or to one that is there, say the same
 
@@ -48,19 +48,20 @@ def candidates(before: Prediction, cause: Cause, policies: Policies) -> Iterator
         and _region(session.pop) in regions
     ]
     related = sorted(alike, key=lambda i: cause.sessions.index(i) if i in cause.sessions else len(sessions))
-    for size in range(1, min(len(related), _MOST_TOGETHER) + 1):
-        for some in combinations(related[:_MOST_RELATED], size):
-            if 1 < size < len(related) and not set(cause.sessions) & set(some):
-                continue
+    some_of = [some for size in range(1, _MOST_TOGETHER) for some in combinations(related[:_MOST_RELATED], size)]
+    for some in dict.fromkeys((*some_of, tuple(related))):
+        if some and (len(some) in (1, len(related)) or set(cause.sessions) & set(some)):
             yield from less([sessions[i] for i in some], cause, policies)
-    if len(related) > _MOST_TOGETHER:
-        yield from less([sessions[i] for i in related], cause, policies)
     yield from _more(before, cause)
     yield from _contracts(before, cause)
 
 
-def less(chosen: Sequence[Session], cause: Cause, policies: Policies) -> Iterator[Proposal]:
-    """These sessions hear less, all in the same way."""
+def less(
+    chosen: Sequence[Session], cause: Cause, policies: Policies, *, preferences: bool = True
+) -> Iterator[Proposal]:
+    """These sessions hear less, all in the same way. `preferences`: also by what makes others prefer it less, after
+    which everybody has to choose anew: that takes ten times as long to work out.
+    """
     where = " and ".join(sorted({session.pop for session in chosen}))
     to = ", ".join(sorted({f"AS{session.asn}" for session in chosen}))
     yield Proposal(
@@ -76,6 +77,8 @@ def less(chosen: Sequence[Session], cause: Cause, policies: Policies) -> Iterato
             changes=tuple(_change(s, replace(s.scope, prepend=s.scope.prepend + count)) for s in chosen),
         )
     for entry, title in _scopes(cause, chosen, policies):
+        if isinstance(entry.action, LocalPreference) and not preferences:
+            continue
         note = "" if entry.verified else "not verified with the network"
         yield Proposal(
             kind="scope",

@@ -74,13 +74,15 @@ def diagnose(
 
 def _repairs(scorer: Scorer, cause: Cause, sites: Int64, engine: Engine, most: int) -> tuple[Repair, ...]:
     tried = scorer.try_all(list(candidates(scorer.before, cause, engine.policies)))
-    if not any(_helps(scorer, one, cause) for one in tried):
+    if not any(_helps(scorer, one, cause, sites) for one in tried):
         tried += pairs(scorer, cause, sites, engine.policies)
     return _ranked(scorer, [scorer.repair(one, sites) for one in tried], cause.weight, most)
 
 
-def _helps(scorer: Scorer, tried: Tried, cause: Cause) -> bool:
-    return not tried.proposal.needs and tried.score(scorer.weight) > _HELPS * cause.weight
+def _helps(scorer: Scorer, tried: Tried, cause: Cause, sites: Int64) -> bool:
+    """Whether most strays of this cause come home by configuration alone; what else is mended does not count."""
+    cured = np.intersect1d(tried.effect.moved[tried.effect.mended], sites, assume_unique=True)
+    return not tried.proposal.needs and float(scorer.weight[cured].sum()) > _HELPS * cause.weight
 
 
 def _ranked(scorer: Scorer, repairs: list[Repair], weight: float, most: int) -> tuple[Repair, ...]:

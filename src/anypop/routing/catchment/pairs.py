@@ -18,8 +18,8 @@ from anypop.routing.engine.seeds import Policies
 from anypop.routing.internet.sites import Int64
 
 _LEAST = 0.05  # of the strays, by weight: what moves fewer is no first half, where fewer land no second
-_MOST_FIRST = 12
-_MOST_SECOND = 4  # sessions
+_MOST_FIRST = 8
+_MOST_SECOND = 2  # sessions
 
 
 def pairs(scorer: Scorer, cause: Cause, sites: Int64, policies: Policies) -> list[Tried]:
@@ -29,7 +29,7 @@ def pairs(scorer: Scorer, cause: Cause, sites: Int64, policies: Policies) -> lis
     total = float(weight.sum())
     now = scorer.before.outcome.seed[sites]
     singles = {
-        i: list(less([session], cause, policies))
+        i: list(less([session], cause, policies, preferences=False))
         for i, session in enumerate(sessions)
         if session.hears and session.pop != cause.nearest
     }

@@ -42,7 +42,8 @@ class Table:
 
     def landing(self, outcome: Outcome) -> Int64:
         """Per site the column of where it lands."""
-        return np.array([*(self.pops.index(seed.pop) for seed in outcome.seeds), len(self.pops)])[outcome.seed]
+        seed = outcome.seed if outcome.dropped is None else np.where(outcome.dropped, -1, outcome.seed)
+        return np.array([*(self.pops.index(seed.pop) for seed in outcome.seeds), len(self.pops)])[seed]
 
 
 def table(internet: Internet, pops: tuple[CityCode, ...], homes: tuple[CityCode, ...], far_km: float) -> Table:
@@ -76,11 +77,6 @@ class Tried:
     landed: Int64
     seed: Int64
     gain_km: float
-
-    def score(self, weight: Float) -> float:
-        """What it mends less what it harms, by weight."""
-        moved = self.effect.moved
-        return float(weight[moved[self.effect.mended]].sum() - weight[moved[self.effect.harmed]].sum())
 
 
 class Scorer:
