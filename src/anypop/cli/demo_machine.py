@@ -11,6 +11,7 @@ from typing import Any
 
 from anypop.cli import probes, views, vm_images, watch
 from anypop.cli.call import Call
+from anypop.cli.failure import Failure
 from anypop.cli.image_sources import read
 from anypop.cli.screen import Shown
 from anypop.lab import build
@@ -33,7 +34,12 @@ def tell(call: Call, lab: build.Lab, folder: Path | None, say: Callable[..., Non
     began = time.monotonic()
     path = f"{call.stack_path('workload')}/workloads"
     made = call.client.call("POST", path, what="create", body={"workload": _document(reference)})["workload"]
-    found = list(views.by_name(watch.until_running(call, SLUG, 1, timeout_s=STARTS_S)))
+    try:
+        found = list(views.by_name(watch.until_running(call, SLUG, 1, timeout_s=STARTS_S)))
+    except Failure as failure:
+        why = f"its guest does not run within {STARTS_S:g} s here: {failure.message}"
+        say(why, *failure.problems)
+        return {"skipped": why}
     anycast = views.anycast_of(made)[0].split("/")[0]
     until_serving(lab.plan.vantages, [anycast], port=80, timeout_s=STARTS_S)
     took = time.monotonic() - began
