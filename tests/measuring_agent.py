@@ -81,7 +81,8 @@ def _agent(
     rest: Any = None  # of an agent: nobody asks for it
     streams = Streams(
         _ToControl(there, host), rest, containers=lambda: containers, logs_in=lambda _: None, kept=folder, usage=rest,
-        shipping=rest, console_of=lambda _: None, metrics=meter.text, samples=meter.samples, routes=rest, prefix=prefix,
+        shipping=rest, console_of=lambda _: None, take_password=lambda _: None, metrics=meter.text,
+        samples=meter.samples, routes=rest, prefix=prefix,
     )  # fmt: skip
     loop, over = asyncio.new_event_loop(), asyncio.Event()
 

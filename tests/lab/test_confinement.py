@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ class Host:
     async def _run(self, container: Container, confinement: Confinement | None) -> int:
         runtime = Podman(self.service.socket, prefix=PREFIX, pop=POP)
         one = replace(ONE, payload=Containers(containers=(container,)))
-        key = {"uid": one.uid, "container": container.name, "lane": ""}
+        key: dict[str, Any] = {"uid": one.uid, "container": container.name, "lane": ""}
         past = replace(NO_PAST, confinement=confinement)
         rules = InstanceRules(processes=77)
         try:
