@@ -192,7 +192,8 @@ def test_a_workload_of_virtual_machines_lives_as_one_of_containers_does(shell: S
     said = shell.try_("workload", "apply", "-f", str(file), "--yes", "--no-wait")
     assert said.code == 0, said.err
     wait_until(lambda: page(shell, NAMES[0], "/told") == "second", timeout_s=120, reason="it has a new root")
-    assert page(shell, NAMES[0], "/lives") == "3", "its volume went along"
+    # its user data writes this one later than that
+    wait_until(lambda: page(shell, NAMES[0], "/lives") == "3", timeout_s=30, reason="its volume went along")
 
     assert shell.try_("workload", "delete", SLUG, "--yes", "--timeout", "60").code == 0
     wait_until(lambda: not machines(shell.place), timeout_s=30, reason="nothing of them is left")
