@@ -535,7 +535,7 @@ def test_a_command_that_nobody_waits_for_any_more_is_ended(service: PodmanServic
         try:
             await runtime.carry_out(create())
             await runtime.carry_out(START)
-            # Podman sets the size when the command has begun: stty finds none, and fails, until then.
+            # The size comes when the command has begun: stty finds none, and fails, until then.
             told = "until stty size 2>&-; do :; done; exec sleep 98765"
             asked = CommandRequest(
                 uid=KEY[0], container=KEY[1], command=("sh", "-c", told), terminal=True, rows=33, columns=44

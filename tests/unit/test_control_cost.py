@@ -41,7 +41,7 @@ def test_a_first_plan_costs_as_much_for_each_instance_however_many_there_are() -
 
 def test_a_first_plan_asks_a_few_hundred_things_for_each_instance() -> None:
     """It was 330 calls when names were worked out from all addresses of an instance, and removals asked for each."""
-    assert _first_plan(MANY) < 260
+    assert _first_plan(MANY) < 270
 
 
 def test_a_declaration_costs_the_same_however_many_hosts_there_are() -> None:

@@ -56,7 +56,8 @@ def test_a_viewer_changes_nothing_and_reads_all() -> None:
     changing = {name for name, route in ROUTES.items() if route.methods != {"GET"}} | SOCKETS
     assert named(role=Role.VIEWER) & changing == ASK | OF_ONESELF
     assert ROUTES.keys() - changing - named(role=Role.VIEWER) == {
-        "get_health", "get_order", "get_image_file", "list_invitations", "begin_oidc_sign_in", "finish_oidc_sign_in",
+        "get_health", "get_order", "get_image_file", "get_initial_password", "list_invitations", "begin_oidc_sign_in",
+        "finish_oidc_sign_in",
     }  # fmt: skip
 
 

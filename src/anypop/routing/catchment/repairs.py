@@ -125,14 +125,16 @@ EASE = {
 
 
 def ranked(repairs: list[Repair], weight: float) -> tuple[Repair, ...]:
-    """The best first: by gain with its doubts, those without one by score. What differs by less than a hundredth of
-    `weight`, that of the cause, is equal: then configuration before what takes people, the smaller and the easier
-    change.
+    """The best first: by gain with its doubts, those without one by score. A contract costs money and weeks, so it has
+    to gain twice as much. What differs by less than a hundredth of `weight`, that of the cause, is equal: then
+    configuration before what takes people, the smaller and the easier change.
     """
     step = max(weight / 100, 1e-12)
 
     def key(repair: Repair) -> tuple[object, ...]:
         value = repair.gain.value if repair.gain is not None else repair.score
+        if value > 0 and any(change.added or change.bought for change in repair.changes):
+            value /= 2
         doubtful = repair.gain is None
         same = (bool(repair.needs), len(repair.changes), repair.harmed, EASE[repair.kind], repair.unsure)
         return doubtful, -round(value / step), *same, -value

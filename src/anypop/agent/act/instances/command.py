@@ -75,7 +75,21 @@ class Command:
         made = await ask("begin the command", "POST", f"/containers/{container}/exec", json=asked, good=(201,))
         session = str(made.json()["Id"])
         begun = {"Detach": False, "Tty": wanted.terminal, "h": wanted.rows, "w": wanted.columns}
-        return cls(ask, session, await _attached(socket, f"/exec/{session}/start", begun), terminal=wanted.terminal)
+        streams = await _attached(socket, f"/exec/{session}/start", begun)
+        command = cls(ask, session, streams, terminal=wanted.terminal)
+        if wanted.terminal:
+            await command._settle(wanted.rows, wanted.columns)
+        return command
+
+    async def _settle(self, rows: int, columns: int) -> None:
+        """The terminal's size once more, when the command runs: on a busy host Podman loses the one that it was begun
+        with. One that has ended meanwhile needs none.
+        """
+        for pause in (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0):
+            await asyncio.sleep(pause)
+            with contextlib.suppress(WorldError):
+                await self._fit(rows, columns)
+                return
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """Output and errors as they come, then the exit code."""
@@ -105,9 +119,11 @@ class Command:
             case b"\x04":
                 with contextlib.suppress(ValueError, LookupError, TypeError, WorldError):
                     size = json.loads(frame[1:])
-                    rows, columns = int(size["rows"]), int(size["columns"])
-                    path = f"/exec/{self._session}/resize"
-                    await self._ask("fit a terminal", "POST", path, params={"h": rows, "w": columns}, good=(200, 201))
+                    await self._fit(int(size["rows"]), int(size["columns"]))
+
+    async def _fit(self, rows: int, columns: int) -> None:
+        path = f"/exec/{self._session}/resize"
+        await self._ask("fit a terminal", "POST", path, params={"h": rows, "w": columns}, good=(200, 201))
 
     async def close(self) -> None:
         """End it where it still runs: hang up, as a terminal does, then kill."""
