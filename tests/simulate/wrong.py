@@ -50,8 +50,8 @@ def restarts_the_sick(right: Any) -> Any:
 
 
 def says_it_was_placed(right: Any) -> Any:
-    def place_new(self: Any, target: Any, city: Any, ordinal: int, name: Any, *, moving: bool) -> Any:
-        return True if moving else right(self, target, city, ordinal, name, moving=moving)
+    def place_new(self: Any, *where: Any, moving: bool, **how: Any) -> Any:
+        return True if moving else right(self, *where, moving=moving, **how)
 
     return place_new
 
