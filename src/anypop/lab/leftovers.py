@@ -23,7 +23,9 @@ def left_behind(state: Path, prefix: str) -> list[str]:
     found += [f"mount {mount}" for mount in inventory.mounts() if any(mount.startswith(mark) for mark in marks)]
     if run.exists():
         found.append(f"folder {run}")
-    found += [f"nftables {line}" for line in _tables() if line.split()[-1].startswith(("anypop", prefix))]
+    found += [
+        f"nftables {line}" for line in _tables() if f"{line.split()[-1]}_".startswith((f"anypop_{prefix}_", prefix))
+    ]
     return found
 
 
