@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
 from typing import NamedTuple
 
-from anypop.control.usage import HOUR_S, Period, moment
+from anypop.control.usage import HOUR_S, Period, in_force, moment
 from anypop.plan.price import PriceBook, item_hourly
 
 EXACT = Context(prec=200)  # a moment has 16 digits, a price some 30, and there are fewer than 10**50 of them
@@ -154,11 +154,8 @@ class _Part(NamedTuple):
 
 
 def _parts(one: Period, books: Books, *, goes_on: bool) -> Iterator[_Part]:
-    for n, (since, book) in enumerate(books):
-        last = n + 1 == len(books)
-        begun = one.begun_at if n == 0 else max(one.begun_at, since)
-        ended = one.ended_at if last else min(one.ended_at, books[n + 1][0])
-        runs = goes_on and one.runs and last
+    for n, (book, begun, ended) in enumerate(in_force(one, books), start=1):
+        runs = goes_on and one.runs and n == len(books)
         if ended > begun or runs:
             yield _Part(book, min(begun, ended), ended, runs)
 

@@ -76,11 +76,18 @@ def used(periods: Iterable[Period], books: Sequence[tuple[float, PriceBook]]) ->
 
 def parts(one: Period, books: Sequence[tuple[float, PriceBook]]) -> Iterator[tuple[Decimal, PriceBook]]:
     """The period, divided where another book came into force."""
-    for n, (since, book) in enumerate(books):
-        begun = one.begun_at if n == 0 else max(one.begun_at, since)
-        ended = min(one.ended_at, books[n + 1][0]) if n + 1 < len(books) else one.ended_at
+    for book, begun, ended in in_force(one, books):
         if ended > begun:
             yield moment(ended) - moment(begun), book
+
+
+def in_force(one: Period, books: Sequence[tuple[float, PriceBook]]) -> Iterator[tuple[PriceBook, float, float]]:
+    """Each book, in its order, with the begin and the end of what the period has of its time: nothing, where the end is
+    not the later one.
+    """
+    for n, (since, book) in enumerate(books):
+        begun = one.begun_at if n == 0 else max(one.begun_at, since)
+        yield book, begun, min(one.ended_at, books[n + 1][0]) if n + 1 < len(books) else one.ended_at
 
 
 @lru_cache(maxsize=1024)  # what runs has one end: now
