@@ -29,14 +29,21 @@ async def ask_guest(place: Place, command: str, /, *, within_s: float = ANSWER_S
 
 
 async def _ask(place: Place, socket: str, command: str, arguments: Mapping[str, Any], within_s: float) -> Any:
+    whose = "QEMU" if socket == QMP else "the guest's agent"
+    async with answering(place, command, within_s, whose=whose), conversation(place, socket) as client:
+        return await client.execute(command, dict(arguments) or None)
+
+
+@contextlib.asynccontextmanager
+async def answering(place: Place, command: str, within_s: float, *, whose: str = "QEMU") -> AsyncIterator[None]:
+    """One question inside, with its deadline. Raises `WorldError` for whatever went wrong with it."""
     from qemu.qmp import QMPError  # noqa: PLC0415 - no host needs it that has no machine
 
     what = f"ask the machine {place.uid} for {command}"
     try:
-        async with asyncio.timeout(within_s), conversation(place, socket) as client:
-            return await client.execute(command, dict(arguments) or None)
+        async with asyncio.timeout(within_s):
+            yield
     except TimeoutError as error:
-        whose = "QEMU" if socket == QMP else "the guest's agent"
         raise WorldError(what, f"{whose} did not answer within {within_s:g} s") from error
     except (QMPError, OSError, EOFError) as error:
         raise WorldError(what, str(error) or type(error).__name__) from error

@@ -23,17 +23,9 @@ class Talk:
 
     async def ask(self, command: str, /, *, within_s: float = monitor.ANSWER_S, **arguments: Any) -> Any:
         """The answer. Names of arguments have `_` for `-`."""
-        from qemu.qmp import QMPError  # noqa: PLC0415 - no host needs it that has no machine
-
-        what = f"ask the machine {self._place.uid} for {command}"
         given = {name.replace("_", "-"): value for name, value in arguments.items()}
-        try:
-            async with asyncio.timeout(within_s):
-                return await self._client.execute(command, given or None)
-        except TimeoutError as error:
-            raise WorldError(what, f"QEMU did not answer within {within_s:g} s") from error
-        except (QMPError, OSError, EOFError) as error:
-            raise WorldError(what, str(error) or type(error).__name__) from error
+        async with monitor.answering(self._place, command, within_s):
+            return await self._client.execute(command, given or None)
 
     async def lend(self, name: str, handle: int) -> None:
         """Give it an open file under a name; ours may be closed afterwards."""
@@ -50,7 +42,7 @@ class Talk:
                 return name, data
 
     async def _next(self) -> Mapping[str, Any]:
-        from qemu.qmp import Runstate  # noqa: PLC0415 - as above
+        from qemu.qmp import Runstate  # noqa: PLC0415 - no host needs it that has no machine
 
         heard = asyncio.ensure_future(self._client.events.get())
         over = asyncio.ensure_future(self._client.runstate_changed())
