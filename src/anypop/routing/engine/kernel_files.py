@@ -96,7 +96,7 @@ def files_of(function: Callable[..., Any], place: Path, source: str) -> Any:
         def load_overload(self, sig: object, target_context: object) -> Any:
             try:
                 return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-            except Exception:
+            except Exception:  # whatever a broken file makes of numba: it is compiled again
                 return None
 
         def save_overload(self, sig: object, data: object) -> None:
