@@ -27,13 +27,13 @@ from anypop.control.core import Alter, Core
 from anypop.control.held_open import HeldOpen
 from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
+from anypop.control.kept_sums import KeptSums
 from anypop.control.links import Links
 from anypop.control.log_search import LogSearch
 from anypop.control.log_sinks import LogSinks
 from anypop.control.machine_images import MachineImages, Owner
 from anypop.control.metrics.hosts import MeasuredHosts
 from anypop.control.metrics.slo import Objective
-from anypop.control.month_costs import MonthCosts
 from anypop.control.oidc_waiting import Waiting
 from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
@@ -110,7 +110,8 @@ class Platform:
     invitations: Invitations = field(init=False)
     joins: Joins = field(init=False)
     metering: Metering = field(init=False)
-    month_costs: MonthCosts = field(init=False)
+    month_costs: KeptSums = field(init=False)
+    usage_sums: KeptSums = field(init=False)
     waiting: Waiting = field(init=False)
     held_open: HeldOpen = field(init=False)
     links: Links = field(init=False)
@@ -125,7 +126,8 @@ class Platform:
         self.core.limits = self.quotas.limits
         self.invitations = Invitations(self.core.store, self.clock, self.accounts)
         self.metering = Metering(self.core.store)
-        self.month_costs = MonthCosts(self.metering, self.clock)
+        self.month_costs = KeptSums(self.metering, self.clock)
+        self.usage_sums = KeptSums(self.metering, self.clock, by_pop=False)
         self.waiting = Waiting(self.clock)
         self.held_open = HeldOpen(self.accounts, self.core.store, self.clock, entitlements.check)
         self.links = Links(self.clock)

@@ -5,7 +5,7 @@ workloads that are gone too. Nothing is estimated: what began and ended is known
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.usage import Usage
 from anypop.control.accounts import Stack
+from anypop.control.costs import used_until
 from anypop.control.refusals import NotFound
 from anypop.control.usage import HOUR_S, Used
 from anypop.model.errors import Invalid, Problem
@@ -85,14 +86,17 @@ async def _usage(platform: Platform, slugs: dict[str, str], asked: dict[str, str
     if problems:
         raise Invalid(problems)
     end = now if until is None else min(until, now)
-    found = await asyncio.to_thread(
-        platform.metering.used,
-        stacks=slugs.keys(),
-        since=since or 0.0,
-        until=end,
-        workload=asked["workload"],
-        fallback=platform.prices,
-    )
+    if not since and end == now:
+        end, found = await asyncio.to_thread(_ever, platform, slugs, asked["workload"])
+    else:
+        found = await asyncio.to_thread(
+            platform.metering.used,
+            stacks=slugs.keys(),
+            since=since or 0.0,
+            until=end,
+            workload=asked["workload"],
+            fallback=platform.prices,
+        )
     known = platform.core.state.workloads.keys() | platform.core.state.allocations.keys()
     results = [_shown(one, slugs[one.stack_id], gone=one.workload_id not in known) for one in found]
     return {
@@ -101,6 +105,15 @@ async def _usage(platform: Platform, slugs: dict[str, str], asked: dict[str, str
         "results": results,
         "total": _instances(found) | {"costs": _costs(found)},
     }
+
+
+def _ever(platform: Platform, stacks: Collection[str], workload: str) -> tuple[float, list[Used]]:
+    """All until now, from sums that are kept: asking again and again costs what has changed. Blocking."""
+    told = platform.usage_sums.told(
+        platform.core.state, stacks, since=0.0, ends=LATEST, fallback=platform.prices
+    )  # fmt: skip
+    wanted = (one for one in told.workloads if not workload or workload in (one.workload_id, one.slug))
+    return told.until, [used_until(one, told.until) for one in wanted]
 
 
 def _shown(one: Used, stack: str, *, gone: bool) -> dict[str, Any]:

@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from anypop.control.usage import HOUR_S, Period, in_force, moment
+from anypop.control.meters import Item
+from anypop.control.usage import HOUR_S, Period, Used, in_force, moment
 from anypop.plan.price import PriceBook, item_hourly
 
 EXACT = Context(prec=200)  # a moment has 16 digits, a price some 30, and there are fewer than 10**50 of them
 PopOf = Callable[[Period], str | None]
 Books = Sequence[tuple[float, PriceBook]]
 _ZERO, _ONE = Decimal(0), Decimal(1)
-_TIME, _UNPRICED = "instances", "unpriced"
+_UNPRICED, _BYTES = "unpriced", "bytes"
 
 
 class Span(NamedTuple):
@@ -39,7 +40,7 @@ class Span(NamedTuple):
 
 
 Key = tuple[str, str]
-"""What is summed, and of costs the currency."""
+"""What is summed: the time of an item, or what else has a name; of costs nothing but the currency."""
 Sums = dict[Key, Span]
 
 
@@ -119,8 +120,9 @@ def summed(periods: Iterable[Period], books: Books, *, ends: float, goes_on: boo
         for part in _parts(one, books, goes_on=goes_on):
             rate = price_of(part.book, one)
             with localcontext(EXACT):
-                if one.item == "instance":
-                    put_in(parts, {(_TIME, ""): part.span(_ONE)})
+                put_in(parts, {(one.item, ""): part.span(_ONE)})
+                if one.item == "volume":
+                    put_in(parts, {(_BYTES, ""): part.span(Decimal(one.memory_bytes))})
                 put_in(parts, {("", part.book.currency): part.span(rate)} if rate is not None else {
                     (_UNPRICED, ""): part.span(_ONE)
                 })  # fmt: skip
@@ -165,7 +167,7 @@ def figures(sums: Mapping[Key, Span], *, until: float, ends: float) -> Costs:
     with localcontext(EXACT):
         now, end = moment(until), moment(ends)
         costs = {currency: span for (what, currency), span in sums.items() if not what}
-        time, unpriced = sums.get((_TIME, "")), sums.get((_UNPRICED, ""))
+        time, unpriced = sums.get(("instance", "")), sums.get((_UNPRICED, ""))
         return Costs(
             so_far={currency: span.at(now) / HOUR_S for currency, span in costs.items() if span.parts},
             hourly={currency: span.rate for currency, span in costs.items() if span.running},
@@ -174,6 +176,26 @@ def figures(sums: Mapping[Key, Span], *, until: float, ends: float) -> Costs:
             instance_s=time.at(now) if time is not None else _ZERO,
             unpriced_s=unpriced.at(now) if unpriced is not None else _ZERO,
         )
+
+
+def used_until(one: WorkloadSums, until: float) -> Used:
+    """What a workload has used by then, which is no earlier than any moment of its sums."""
+    sums, now = total(one.pops.values()), moment(until)
+    found = Used(workload_id=one.workload_id, stack_id=one.stack_id, slug=one.slug)
+    with localcontext(EXACT):
+        for item in get_args(Item):
+            if (span := sums.get((item, ""))) is not None:
+                found.seconds[item] = span.at(now)
+        if (instances := sums.get(("instance", ""))) is not None:
+            found.running = instances.running
+        for (what, currency), span in sums.items():
+            if not what and span.parts:
+                found.costs[currency] = span.at(now) / HOUR_S
+        if (written := sums.get((_BYTES, ""))) is not None:
+            found.gib_seconds = written.at(now) / 2**30
+        if (unpriced := sums.get((_UNPRICED, ""))) is not None:
+            found.unpriced_s = unpriced.at(now)
+    return found
 
 
 def total(many: Iterable[Mapping[Key, Span]]) -> Sums:

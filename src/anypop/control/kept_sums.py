@@ -1,9 +1,10 @@
-"""What stacks cost in a month, kept up while it lasts: of the present month only what has changed is summed anew.
+"""What stacks have used and what it cost in a span of time, kept up while it lasts: what has changed is summed anew.
 
 In: control's state, the meters' rows in the store, the time. Out: sums by workload and PoP, and which workloads cost
 most. Of each stack that somebody has asked about its sums are held, beside the meters that they were made of; where
 those of a workload are others now, its rows are read again and its part of the sums is replaced. As sums are exact,
-that is what adding up everything gives. A month that is over is added up whenever it is asked for. Nothing is written.
+that is what adding up everything gives. A span that is over, as last month, is added up whenever it is asked for.
+Nothing is written.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,7 +14,7 @@ from functools import partial
 from heapq import nsmallest
 from threading import Lock
 
-from anypop.control.costs import EXACT, Books, Sums, WorkloadSums, put_in, summed, take_out, total
+from anypop.control.costs import EXACT, Books, PopOf, Sums, WorkloadSums, put_in, summed, take_out, total
 from anypop.control.meters import Meter, MeterKey
 from anypop.control.state import State
 from anypop.control.usage import Metering, Period, cut
@@ -63,11 +64,13 @@ class _Stack:
                     put_in(self.pops.setdefault(pop, {}), sums)
 
 
-class MonthCosts:
-    """See the module. `clock`: seconds since the epoch. Blocking; any thread may ask. Raises `WorldError`."""
+class KeptSums:
+    """See the module. One span is kept: the one that was asked for last. `clock`: seconds since the epoch; `by_pop`
+    False: all of a workload is one sum, of no PoP. Blocking; any thread may ask. Raises `WorldError`.
+    """
 
-    def __init__(self, metering: Metering, clock: Callable[[], float]) -> None:
-        self._metering, self._clock = metering, clock
+    def __init__(self, metering: Metering, clock: Callable[[], float], *, by_pop: bool = True) -> None:
+        self._metering, self._clock, self._by_pop = metering, clock, by_pop
         self._lock = Lock()
         self._stacks: dict[str, _Stack] = {}
         self._read_at = 0.0
@@ -76,14 +79,14 @@ class MonthCosts:
     def told(
         self, state: State, stacks: Collection[str], *, since: float, ends: float, fallback: PriceBook, dearest: int = 0
     ) -> Told:
-        """Of the month from `since` to `ends`. `dearest`: of so many workloads; 0: of all. `fallback`: the book where
+        """Of the time from `since` to `ends`. `dearest`: of so many workloads; 0: of all. `fallback`: the book where
         none was ever written down.
         """
         if self._clock() >= ends:
             return _told(self._over(state, stacks, since, ends, fallback), ends, dearest)
         with self._lock:
             now = min(self._clock(), ends)
-            books, cities = self._metering.books(fallback), _cities(state)
+            books, cities = self._metering.books(fallback), self._cities(state)
             # the clock was set back, or was so when the newest book came into force
             if now < self._read_at or books[-1][0] >= self._read_at or self._made_for != (since, books, cities):
                 self._stacks.clear()
@@ -104,7 +107,7 @@ class MonthCosts:
         if touched is None or touched:
             rows = self._metering.rows(stack=name, since=since, workloads=touched)
             periods = [cut(row, since=since, until=now) for row in rows if row["begun_at"] < now]
-            pop_of = partial(_pop_of, state, cities)
+            pop_of = self._pop_of(state, cities)
             kept.replace(touched or (), summed(periods, books, ends=ends, goes_on=True, pop_of=pop_of))
             kept.unsure = {
                 r["workload_id"] for r in rows if max(r["begun_at"], since) >= now or (r["ended_at"] or 0.0) > now
@@ -117,9 +120,16 @@ class MonthCosts:
     ) -> list[_Stack]:
         periods, books = self._metering.periods(stacks=stacks, since=since, until=ends, fallback=fallback)
         whole = _Stack()
-        pop_of = partial(_pop_of, state, _cities(state))
+        pop_of = self._pop_of(state, self._cities(state))
         whole.replace((), summed(periods, books, ends=ends, goes_on=False, pop_of=pop_of))
         return [whole]
+
+    def _cities(self, state: State) -> dict[str, str]:
+        """Of each host."""
+        return {str(host.name): str(pop.city) for pop, host in state.network.hosts()} if self._by_pop else {}
+
+    def _pop_of(self, state: State, cities: Mapping[str, str]) -> PopOf:
+        return partial(_pop_of, state, cities) if self._by_pop else lambda _: None
 
 
 def _told(stacks: list[_Stack], until: float, dearest: int) -> Told:
@@ -138,11 +148,6 @@ def _told(stacks: list[_Stack], until: float, dearest: int) -> Told:
             dearest, every, key=lambda one: (-one.whole.get(most, _NOTHING), one.stack_id, one.slug, one.workload_id)
         )
     return Told(until=until, pops=pops, count=len(every), workloads=shown)
-
-
-def _cities(state: State) -> dict[str, str]:
-    """Of each host."""
-    return {str(host.name): str(pop.city) for pop, host in state.network.hosts()}
 
 
 def _pop_of(state: State, cities: Mapping[str, str], one: Period) -> str | None:

@@ -1,4 +1,4 @@
-"""Costs of a month that are kept up are those of adding up everything anew, to the last digit, whatever has happened in
+"""Sums that are kept up, of a month and of all time, are those of adding up everything anew, whatever has happened in
 between; and asking again costs what has changed.
 """
 
@@ -8,18 +8,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, insert
 from sqlalchemy.pool import StaticPool
 
 from anypop.control import schema
-from anypop.control.costs import Costs, figures, total
+from anypop.control.costs import Costs, figures, total, used_until
+from anypop.control.kept_sums import KeptSums
 from anypop.control.meters import Item, Meter
-from anypop.control.month_costs import MonthCosts
 from anypop.control.saving import save_meters
 from anypop.control.state import State
-from anypop.control.usage import Metering
+from anypop.control.usage import Metering, Used
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.table import settled, with_entries, without_keys
 from anypop.plan.price import default_book_text, default_price_book
@@ -27,6 +28,7 @@ from tests.counted import calls
 
 BOOK = default_price_book()
 SINCE = datetime(2023, 11, 1, tzinfo=UTC).timestamp()
+LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 ENDS = datetime(2023, 12, 1, tzinfo=UTC).timestamp()
 EUROS = default_book_text().replace("currency: USD", "currency: EUR")
 DEAR = default_book_text().replace("anycast_hourly: 0.14", "anycast_hourly: 7.0000001")
@@ -42,7 +44,7 @@ class Place:
             table.create(self._engine)
         self.now, self.state = SINCE - 100.0, State()
         self.book(default_book_text(), 0.0)
-        self.kept = self.anew()
+        self.kept, self.ever = self.anew(), KeptSums(Metering(self), lambda: self.now, by_pop=False)  # type: ignore[arg-type]
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -53,8 +55,8 @@ class Place:
         with self.reading() as link:
             link.execute(insert(schema.price_books), {"at": at, "book": text})
 
-    def anew(self) -> MonthCosts:
-        return MonthCosts(Metering(self), lambda: self.now)  # type: ignore[arg-type]
+    def anew(self) -> KeptSums:
+        return KeptSums(Metering(self), lambda: self.now)  # type: ignore[arg-type]
 
     def change(self, *, begin: tuple[Meter, ...] = (), end: tuple[Any, ...] = ()) -> None:
         meters = with_entries(without_keys(self.state.meters, end), {one.key: one for one in begin})
@@ -70,7 +72,7 @@ class Place:
             memory_bytes=size * 7 << 27, begun_at=self.now,
         )  # fmt: skip
 
-    def told(self, costs: MonthCosts, dearest: int = 0) -> Any:
+    def told(self, costs: KeptSums, dearest: int = 0) -> Any:
         """Everything that is told, as figures."""
         found = costs.told(
             self.state, ["s0", "s1"], since=SINCE, ends=ENDS, fallback=BOOK, dearest=dearest
@@ -88,6 +90,27 @@ class Place:
                 for one in found.workloads
             ],
         )
+
+    def used(self) -> list[Any]:
+        """By the sums that are kept since ever."""
+        found = self.ever.told(self.state, ["s0", "s1"], since=0.0, ends=LATEST, fallback=BOOK)
+        return [shown for one in found.workloads if (shown := _figures(used_until(one, found.until)))]
+
+    def used_anew(self) -> list[Any]:
+        found = Metering(self).used(  # type: ignore[arg-type]
+            stacks=["s0", "s1"], since=0.0, until=self.now, fallback=BOOK
+        )
+        return [shown for one in found if (shown := _figures(one))]
+
+
+def _figures(one: Used) -> Any:
+    """Divided, so only nearly the same on two ways. What there is none of is left out."""
+    if not any(one.seconds.values()) and not one.running:
+        return None
+    seconds = {item: round(float(value), 5) for item, value in one.seconds.items() if value}
+    costs = {currency: pytest.approx(float(cost)) for currency, cost in one.costs.items()}
+    rest = pytest.approx(float(one.gib_seconds)), round(float(one.unpriced_s), 5)
+    return one.workload_id, one.slug, one.running, seconds, costs, *rest
 
 
 acts = st.one_of(
@@ -124,6 +147,7 @@ def test_what_is_kept_up_is_what_is_added_up_anew(history: list[tuple[Any, ...]]
                 place.book(text, max(place.now, SINCE) + books * 1e-3)
             case "ask", [dearest] if place.now >= SINCE:
                 assert place.told(place.kept, dearest) == place.told(place.anew(), dearest)
+                assert place.used() == place.used_anew()
 
 
 def test_asking_again_costs_what_has_changed() -> None:
