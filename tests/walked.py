@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "anypop" / "portal"
 VALUES = {
     "stack": "default", "workload": "fun", "instance": "fun-eu-ams-0", "name": "portal.css", "pop": "AMS",
     "host": "AMS", "city": "AMS", "container": "web", "revision": "1",
+    "target": "eu",
 }  # fmt: skip
 # these end what the walk needs: the session itself, or its user's password
 ENDS = ("/portal/sign-out", "/portal/access/password")

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from anypop.control.roles import Role
+from anypop.model.machine import Acceleration
 from tests.contract.test_machine_images import brought
 from tests.contract.test_portal import Visitor
 from tests.control_world import World
@@ -201,6 +202,37 @@ def test_a_target_more_is_planned_priced_and_made(world: World, ada: Visitor) ->
     world.settle()
 
 
+def test_a_target_is_taken_away_on_a_page_that_says_first_what_goes_and_what_it_costs(
+    world: World, ada: Visitor
+) -> None:
+    """Without a script. Nothing else changes with it; who was slower than somebody else is refused, and a target that
+    is not there is nobody's page.
+    """
+    at = f"{ONE}/targets/na1/remove"
+    assert f'href="{at}"' in ada.get(f"{ONE}/change")
+    before = declared(world)
+    page = ada.get(at)
+    assert "2 instances would go: web-na1-lax-0, web-na1-lax-1" in page and "less than now" in page, page
+    assert "<script" not in page.partition("<main")[2]
+    assert declared(world) == before, "a page changes nothing"
+    (version,) = re.findall(r'name="version" value="(\d+)"', page)
+    assert ada.ask("POST", at, version="1").status_code == 409 and ada.ask("POST", at).status_code == 400
+    assert declared(world) == before
+    for wrong in ("none", "../na1", "%3Cb%3E"):
+        assert ada.ask("GET", f"{ONE}/targets/{wrong}/remove").status_code == 404, wrong
+    answer = ada.ask("POST", at, version=version)
+    assert answer.headers["location"] == f"{ONE}?done=taken-away", answer.text
+    assert "no longer declared" in ada.get(f"{ONE}?done=taken-away")
+    found = declared(world)
+    assert found["targets"] == {"eu": before["targets"]["eu"]} and found["spec"] == before["spec"]
+    assert ada.ask("GET", at).status_code == 404, "it is gone"
+    last = ada.ask("GET", f"{ONE}/targets/eu/remove")
+    assert last.status_code == 400 and "targets" in last.text and "Take eu away</button>" not in last.text
+    assert "/remove" not in ada.get(f"{ONE}/change"), "a workload has one at least"
+    world.settle()
+    assert not [p for p in world.state.incarnations.values() if "-na1-" in p.incarnation.name]
+
+
 def test_a_virtual_machine_is_changed_by_fields_of_its_own(world: World, ada: Visitor) -> None:
     """User data and keys where a container has an environment. A form that is sent as it came changes nothing, however
     a browser ends lines; what is no text is left alone.
@@ -245,6 +277,34 @@ def test_a_virtual_machine_is_changed_by_fields_of_its_own(world: World, ada: Vi
     assert vm()["userData"] == binary and vm()["ports"].keys() == {"port-81-tcp"}
 
 
+def test_a_virtual_machine_is_started_with_another_image_to_mend_it(world: World, ada: Visitor) -> None:
+    """Beside power, with the images of its stack that are ready; the instance says why it gets no traffic, and power
+    brings it back.
+    """
+    at = f"{ONE.removesuffix('web')}vm"
+    agents = world.agents()
+    for agent in agents:
+        agent.machines = Acceleration.TCG
+    world.settle(agents)
+    page = ada.get(at)
+    assert f'action="{at}/rescue"' in page and "<option>default/debian:2</option>" in page
+    assert "/rescue" not in ada.get(ONE), "containers have no disk to mend"
+
+    def life() -> Any:
+        (found,) = [p.incarnation for p in world.state.incarnations.values() if p.incarnation.name == "vm-eu-ams-0"]
+        return found
+
+    answer = ada.ask("POST", f"{at}/rescue", instance="vm-eu-ams-0", image="default/debian:1")
+    assert answer.headers["location"] == f"{at}?done=mending", answer.text
+    assert "gets no traffic" in ada.get(f"{at}?done=mending")
+    assert life().rescue.reference == "default/debian:1"
+    for instance, image in (("0", "default/none"), ("0", ""), ("9", "default/debian:1")):
+        told = ada.ask("POST", f"{at}/rescue", instance=f"vm-eu-ams-{instance}", image=image)
+        assert told.status_code in (400, 404), (instance, image)
+    assert ada.ask("POST", f"{at}/power", instance="vm-eu-ams-0", act="on").status_code == 303
+    assert life().rescue is None
+
+
 def test_revisions_say_what_they_changed_and_what_going_back_would(world: World, ada: Visitor) -> None:
     told = ada.get(f"{ONE}/revisions/2/changes?newest={declared(world)['metadata']['version']}")
     assert "Going back would change" in told and "Since revision 1" in told and "r/web:2" in told
@@ -264,6 +324,7 @@ def test_who_may_only_look_has_no_buttons_and_is_refused(world: World) -> None:
     sent = fields(world, **{"image:web": "r/x:1"})
     wanted: tuple[tuple[str, dict[str, Any]], ...] = (
         ("change", sent), ("rollout", {"act": "pause:x"}), ("undo", {"revision": "1"}),
+        ("targets/eu/remove", {"version": "1"}), ("rescue", {"instance": "web-eu-ams-0", "image": "default/debian:1"}),
     )  # fmt: skip
     for path, form in wanted:
         assert vic.ask("POST", f"{ONE}/{path}", **form).status_code == 403

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from anypop.portal import measured, shields, summary, workloads
 from anypop.portal.calls import Refused
+from anypop.portal.creating import images
 from anypop.portal.visit import Page, Visit, asked_again
 
 PAGE = 100  # instances
@@ -28,7 +29,9 @@ DONE = {
     "restarted": "The instance starts anew in its place.",
     "powered-off": "The virtual machine is asked to shut down, and stays off. It keeps its place and costs the same.",
     "powered-on": "The virtual machine starts, with its disks as they were.",
+    "mending": "The virtual machine starts with the other image, and gets no traffic. Power on ends it.",
     "changed": "The change is declared, and brought out city by city.",
+    "taken-away": "The target is no longer declared. Its instances leave their traffic, and end.",
     "paused": "The rollout is paused: what is changed already stays, and nothing more is.",
     "resumed": "The rollout goes on.",
     "aborted": "The rollout is ended, and what it changed is taken back.",
@@ -71,6 +74,7 @@ async def page(visit: Visit, *, refused: Refused | None = None) -> Response:
         drains=[d for d in drains if str(d["target"]).startswith(_beginnings(declared))],
         targets=summary.targets(declared),
         ports=summary.ports(declared),
+        rescuers=await images(visit) if declared["spec"].get("virtualMachines") and visit.may_edit else [],
         **measured.room(measured.OF_WORKLOAD, by="pop", only=("pop", "instance")),
         **told(
             declared, seen["results"], counted=summaries["results"][0], status=status, rollout=rollout, begin=begin

@@ -1,4 +1,5 @@
-"""What can be done to a workload: scale, restart, go back, steer a rollout, drain, delete.
+"""What can be done to a workload: scale, restart, power and mend one of its machines, go back, steer a rollout, drain,
+delete.
 
 In: forms of its page. Out: for each the API's own operation, and the page again, with the way back where there is one.
 What cannot be undone needs the workload's name, typed.
@@ -53,6 +54,13 @@ async def power(visit: Visit) -> Response:
         return await page(visit, refused=Refused(400, "A virtual machine is powered off or on."))
     path = (*workload(visit), "instances", visit.form.get("instance", ""), "power", act)
     return await _did(visit, POWERED[act], "POST", "anypop/v1/stacks", *path)
+
+
+async def rescue(visit: Visit) -> Response:
+    """Start a virtual machine with another image, to mend it."""
+    path = (*workload(visit), "instances", visit.form.get("instance", ""), "power", "rescue")
+    body = {"image": visit.form.get("image", "")}
+    return await _did(visit, "mending", "POST", "anypop/v1/stacks", *path, body=body)
 
 
 async def roll_back(visit: Visit) -> Response:
@@ -125,6 +133,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", f"{_AT}/restart", restart),
     ("POST", f"{_AT}/restart-instance", restart_instance),
     ("POST", f"{_AT}/power", power),
+    ("POST", f"{_AT}/rescue", rescue),
     ("POST", f"{_AT}/rollback", roll_back),
     ("POST", f"{_AT}/undo", undo),
     ("POST", f"{_AT}/rollout", rollout),
