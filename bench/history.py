@@ -28,7 +28,9 @@ from anypop.routing.catchment.predict import landing
 from anypop.routing.catchment.sessions import Announcements, Session, seeds_of
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.inference.history import NOT_MEASURED, History, Past
-from anypop.routing.inference.infer import Inferred, infer
+from anypop.routing.inference.infer import Inferred, infer, known_of
+from anypop.routing.inference.next_measured import next_measured
+from anypop.routing.inference.parts import Known
 from anypop.routing.inference.traits import traits_of
 from anypop.routing.internet.sites import Int8
 from bench.catchment import load
@@ -44,7 +46,7 @@ SITES = {
     "uw01": "PDX",
 }
 ORIGIN = 47065
-QUESTIONS = ("half", "half_percent", "none")
+QUESTIONS = ("half", "half_percent", "planned", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +145,21 @@ def ask(
     """What is said of one announcement out of the others and a part of its networks, and which networks judge it."""
     asked, internet = every[index], engine.internet
     measured = np.flatnonzero(asked.landed != NOT_MEASURED)
-    share = {"half": 0.5, "half_percent": 0.005, "none": 0.0}[question]
-    shuffled = np.random.default_rng(index).permutation(measured)
+    count = round({"half": 0.5, "half_percent": 0.005, "planned": 0.005, "none": 0.0}[question] * len(measured))
     told = np.zeros(len(internet), dtype=bool)
-    told[shuffled[: round(share * len(measured))]] = True
+    if question == "planned":
+        unasked = _known(engine, every, index, told)
+        chance = infer(unasked).chance
+        weight = np.full(len(internet), 1 / len(internet))
+        chosen = next_measured(unasked, chance, weight, asked.landed != NOT_MEASURED, count)
+        told[[one.site for one in chosen]] = True
+    else:
+        told[np.random.default_rng(index).permutation(measured)[:count]] = True
+    return infer(_known(engine, every, index, told)), (asked.landed != NOT_MEASURED) & ~told
+
+
+def _known(engine: Engine, every: tuple[Measured, ...], index: int, told: npt.NDArray[np.bool_]) -> Known:
+    asked, internet = every[index], engine.internet
     pops = tuple(sorted(SITES.values()))
     number = {pop: at for at, pop in enumerate(pops)}
     pasts = []
@@ -154,7 +167,7 @@ def ask(
         of_history = np.array([*(number[pop] for pop in other.pops), NOT_MEASURED], dtype=np.int8)
         pasts.append(Past(pops=tuple(sorted(other.pops)), landed=of_history[other.landed]))
     outcome = engine.run(seeds_of(internet, Announcements(asn=ORIGIN, sessions=asked.sessions)))
-    found = infer(
+    return known_of(
         internet,
         pops=asked.pops,
         graph=landing(outcome, asked.pops),
@@ -162,7 +175,6 @@ def ask(
         history=History(pops=pops, pasts=tuple(pasts)),
         traits=traits_of(outcome),
     )
-    return found, (asked.landed != NOT_MEASURED) & ~told
 
 
 def judge(

@@ -16,7 +16,7 @@ from anypop.routing.catchment.predict import landing, predict
 from anypop.routing.catchment.sessions import Announcements, Session, seeds_of
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.inference.history import NOT_MEASURED, history_of
-from anypop.routing.inference.infer import infer
+from anypop.routing.inference.infer import infer, known_of
 from anypop.routing.inference.traits import traits_of
 from anypop.routing.internet.generate import generate
 from anypop.routing.internet.relationships import Link
@@ -79,10 +79,11 @@ def _figures(seed: int) -> Iterable[tuple[str, float]]:
         outcome = graph.run(seeds_of(graph.internet, one))
         plain = landing(outcome, one.pops)
         pasts = [(other.pops, _pins(seen[i], other.pops)) for i, other in enumerate(asked) if i != index]
-        found = infer(
+        known = known_of(
             graph.internet, pops=one.pops, graph=plain, landed=seen[index],
             history=history_of(graph.internet, pasts, more=one.pops), traits=traits_of(outcome),
         )  # fmt: skip
+        found = infer(known)
         judges = (seen[index] == NOT_MEASURED) & (landed[index] != NOT_MEASURED)
         right = landed[index][judges]
         pinned = predict(graph, one, pins=_pins(seen[index], one.pops))

@@ -325,7 +325,7 @@ def test_a_prefix_stands_for_its_network(tmp_path: Path) -> None:
     (tmp_path / "prefixes.csv").write_text("10.0.0.0/8,1\n10.1.0.0/16,2\n2001:db8::/32,3\n")
     (tmp_path / "seen.csv").write_text("10.1.2.0/24,a,LHR,0\n10.2.0.0/24,b,LHR,0\n2001:db8:1::/48,c,LHR,0\n")
     found = observations.imported(str(tmp_path / "seen.csv"), prefixes=tmp_path / "prefixes.csv")
-    assert [seen.asn for seen in found] == [2, 1, 3]
+    assert [seen.asn for seen in found.observations] == [2, 1, 3]
     with pytest.raises(Invalid):
         observations.imported(str(tmp_path / "seen.csv"))
 
@@ -455,3 +455,69 @@ def test_a_history_that_cannot_be_read_is_told_with_all_its_problems(call: Calle
     assert told.code == 2
     assert "a.yaml" in told.err
     assert "b.csv" in told.err
+
+
+def test_a_neighbour_that_the_graph_does_not_have_is_left_out_where_that_is_asked(call: Caller, tmp_path: Path) -> None:
+    """With a warning; else it is an error that says what to do."""
+    plan = tmp_path / "some.yaml"
+    plan.write_text((LONDON / "plan.yaml").read_text() + "  - {pop: LHR, asn: 64999}\n")
+    asked = ["catchment", "predict", *GRAPH, "--plan", str(plan), "-o", "json"]
+    refused = call(*asked)
+    assert refused.code == 2 and "AS64999" in refused.err and "--skip-unknown" in refused.err
+    told = call(*asked, "--skip-unknown")
+    assert "AS64999 is not in as-rel.txt" in told.err
+    plain = call("catchment", "predict", *GRAPH, *PLAN, "-o", "json").out
+    assert json.loads(told.out)["by_pop"] == json.loads(plain)["by_pop"]
+    both = ["catchment", "diff", str(plan), str(LONDON / "plan.yaml"), *GRAPH]
+    assert call(*both).code == 2 and call(*both, "--skip-unknown").code == 0
+
+
+def test_shares_of_pops_are_kept_with_what_was_announced_and_move_the_whole(call: Caller, tmp_path: Path) -> None:
+    """The sum of all chances is what each PoP is known to get; alone they mean nothing."""
+    (tmp_path / "shares.csv").write_text("pop,queries\nAMS,10\nLHR,70\nJFK,10\nLAX,10\n")
+    asked = ["catchment", "observe", "--import", str(tmp_path / "shares.csv")]
+    assert "shares are of announcements" in call(*asked).err
+    history = ["--history", str(tmp_path / "history")]
+    told = call(*asked, "--announced", str(LONDON / "plan.yaml"), *history)
+    assert told.code == 0 and "LHR 70.0 %" in told.out
+    found = json.loads(call("catchment", "predict", *GRAPH, *PLAN, *history, "-o", "json").out)
+    assert "the share that it is known to have" in found["learnt"]
+    assert max(found["by_pop"], key=lambda row: row["weight"])["name"] == "LHR"
+
+
+def test_which_networks_to_ask_next_is_said_with_the_probes_that_stand_there(call: Caller, tmp_path: Path) -> None:
+    """Each network once, each takes less of the doubt than the one before; only those that have a probe."""
+    (tmp_path / "probes.csv").write_text("probe,asn\n11,64497\n12,64497\n13,64496\n14,1\n")
+    asked = ["catchment", "observe", "--plan", "5", *GRAPH]
+    assert call(*asked).code == 2, "under which announcements is not said"
+    asked += ["--announced", str(LONDON / "plan.yaml")]
+    every = json.loads(call(*asked, "-o", "json").out)
+    assert len({row["asn"] for row in every}) == len(every) == 5
+    takes = [row["takes"] for row in every]
+    assert takes == sorted(takes, reverse=True) and 0 < sum(takes) <= 1
+    some = json.loads(call(*asked, "--probes", str(tmp_path / "probes.csv"), "-o", "json").out)
+    assert {row["asn"]: row["probes"] for row in some} == {64497: [11, 12], 64496: [13]}
+    assert "together they take away" in call(*asked).out
+    assert call(*asked, "--import", "x").code == 2
+
+
+def test_a_part_of_what_was_measured_judges_a_prediction_that_knows_the_rest(call: Caller, tmp_path: Path) -> None:
+    """By a seed; the vote of neighbours stands beside it; with a history chances are drawn over how often they came
+    true.
+    """
+    every = json.loads(call("catchment", "predict", *GRAPH, *PLAN, "-o", "json", "--biggest", "100").out)["biggest"]
+    seen = tmp_path / "seen.csv"
+    seen.write_text("".join(f"{n},v,JFK,0\n" for n in sorted({row["asn"] for row in every})))
+    asked = ["catchment", "evaluate", "--measured", str(seen), *PLAN, *GRAPH]
+    found = json.loads(call(*asked, "--hold-out", "0.4", "-o", "json").out)
+    assert found["vote"]["accuracy"] == 1 and found["vote"]["networks"] == found["overall"]["networks"]
+    assert found == json.loads(call(*asked, "--hold-out", "0.4", "-o", "json").out)
+    assert call(*asked, "--hold-out", "0").code == 2
+    assert call("catchment", "evaluate", "--measured", str(seen)).code == 2
+    history = ["--history", str(tmp_path / "history")]
+    call("catchment", "observe", "--import", str(seen), "--announced", str(LONDON / "scoped.yaml"), *history)
+    svg = tmp_path / "reliability.svg"
+    told = call(*asked, *history, "--svg", str(svg))
+    assert told.code == 0 and "LOG LOSS" in told.out, told.err
+    root = ElementTree.parse(svg).getroot()
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) >= 1

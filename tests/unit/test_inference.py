@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anypop.routing.inference.history import NOT_MEASURED, History, Past, folds, history_of
-from anypop.routing.inference.infer import Inferred, infer
+from anypop.routing.inference.infer import Inferred, infer, known_of
 from anypop.routing.inference.neighbours import out_of_fold, votes
 from anypop.routing.inference.preference import preference_of
 from anypop.routing.internet.generate import generate
@@ -55,12 +55,14 @@ PAIRS = (("AMS", "LAX"), ("JFK", "LAX"), ("AMS", "SIN"), ("JFK", "SIN"), ("LAX",
 def found(measured: Int8, past: History, pops: tuple[str, ...] = ("AMS", "JFK"), graph: Int8 | None = None) -> Inferred:
     nowhere = np.full(len(internet()), NOT_MEASURED, dtype=np.int8)
     return infer(
-        internet(),
-        pops=pops,
-        graph=nowhere if graph is None else graph,
-        landed=measured,
-        history=past,
-        traits=np.zeros((len(internet()), 1)),
+        known_of(
+            internet(),
+            pops=pops,
+            graph=nowhere if graph is None else graph,
+            landed=measured,
+            history=past,
+            traits=np.zeros((len(internet()), 1)),
+        )
     )
 
 

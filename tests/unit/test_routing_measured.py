@@ -9,7 +9,7 @@ from anypop.model.errors import Invalid
 from anypop.model.names import CityCode
 from anypop.model.network import Network
 from anypop.routing.catchment.evaluate import evaluate, score
-from anypop.routing.catchment.observations import Observation, pins_of, read_atlas, read_csv
+from anypop.routing.catchment.observations import Observation, pins_of, read_csv
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.search import search
 from anypop.routing.catchment.sessions import Announcements, Session, from_network, seeds_of
@@ -17,6 +17,7 @@ from anypop.routing.engine.propagate import Engine
 from anypop.routing.internet.places import Places
 from anypop.routing.internet.relationships import read_relationships
 from anypop.routing.internet.world import build_internet
+from anypop.routing.measured import atlas
 
 DATA = b"10|1|-1\n20|1|-1\n10|2|-1\n20|3|-1\n10|20|0\n20|4|-1\n"
 CITIES = {10: ("LHR",), 20: ("JFK",), 1: ("AMS",), 2: ("LHR", "JFK"), 3: ("LAX",), 4: ("LHR",)}
@@ -79,7 +80,7 @@ def test_ripe_atlas_results_of_three_kinds() -> None:
     ]
     expected = [(101, "JFK"), (102, "LHR"), (103, "LHR"), (104, "JFK")]
     for text in (json.dumps(results), "\n".join(map(json.dumps, results))):
-        rows = read_atlas(text, "a", identify=city_in, asn_of_probe=lambda probe: 100 + probe)
+        rows = atlas.read(text, "a", identify=city_in, asn_of_probe=lambda probe: 100 + probe).observations
         assert [(row.asn, row.pop) for row in rows] == expected
 
 
@@ -87,7 +88,7 @@ def test_ripe_atlas_results_of_three_kinds() -> None:
 def test_what_is_no_atlas_result_is_told(text: str) -> None:
     """And crashes nothing."""
     with pytest.raises(Invalid):
-        read_atlas(text, "a", identify=city_in)
+        atlas.read(text, "a", identify=city_in)
 
 
 def test_pins_follow_the_commonest_then_the_newest() -> None:

@@ -99,6 +99,7 @@ def evaluation_data(found: Evaluation) -> dict[str, Any]:
     return {
         "overall": _score_data(found.overall),
         "by_confidence": [_score_data(score) for score in found.by_confidence],
+        **({"vote": _score_data(found.vote)} if found.vote is not None else {}),
         "unmatched": found.unmatched,
         **({"calibration": calibration_data(found.calibration)} if found.calibration is not None else {}),
         "confusion": [{"predicted": a or None, "measured": b, "networks": n} for a, b, n in found.confusion],
@@ -120,4 +121,5 @@ def _score_data(score: Score) -> dict[str, Any]:
         "baseline_pop": score.baseline_pop,
         "balanced_accuracy": score.balanced,
         "balanced_baseline": score.balanced_baseline,
+        **({"log_loss": round(score.loss, 4)} if score.loss is not None else {}),
     }

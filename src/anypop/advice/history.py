@@ -1,12 +1,13 @@
 """Announcements of the past and where networks landed under them, kept in a folder; and predictions learnt from it.
 
-In: a folder of pairs, NAME.yaml (what was announced: a plan) and NAME.csv (observations); a graph, and announcements
-that are asked about. Out: a `Prediction` whose answers have chances. What was measured under exactly the announcements
-that are asked about is told as measured; the rest is history. Reads and writes these files and nothing else.
+In: a folder of NAME.yaml (what was announced: a plan), NAME.csv (observations) and NAME.shares.csv (which share each
+PoP got, where that is known); a graph, and announcements that are asked about. Out: a `Prediction` whose answers have
+chances. What was measured under exactly the announcements that are asked about is told as measured; the rest is
+history. Reads and writes these files and nothing else.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +25,21 @@ if TYPE_CHECKING:
     from anypop.advice.graph import Graph
     from anypop.routing.catchment.observations import Observation
     from anypop.routing.catchment.predict import Prediction
+    from anypop.routing.engine.propagate import Outcome
+    from anypop.routing.inference.parts import Known
     from anypop.routing.internet.sites import Int8
+
+
+SHARES = ".shares.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One announcement with what was seen under it."""
+    """One announcement with what was seen under it. `shares`: what each PoP got in all, where that is known."""
 
     announced: Announcements
     seen: "tuple[Observation, ...]"
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def read(folder: Path) -> tuple[Kept, ...]:
@@ -57,11 +64,20 @@ def read(folder: Path) -> tuple[Kept, ...]:
     return tuple(found)
 
 
-def keep(folder: Path, announced: Announcements, seen: "Sequence[Observation]", *, now: float) -> tuple[Path, int]:
-    """Add what was seen under these announcements: to the newest pair where it has the same, else as a new one, called
-    by the time `now`. Returns its plan file, and how many observations it holds. Each file is replaced as a whole, the
-    observations first: a plan without any is a pair without measurements.
+def keep(
+    folder: Path,
+    announced: Announcements,
+    seen: "Sequence[Observation]",
+    *,
+    now: float,
+    shares: Mapping[str, float] | None = None,
+) -> tuple[Path, int]:
+    """Add what was seen under these announcements: to the newest where it has the same, else as a new one, called
+    by the time `now`. `shares` take the place of those before. Returns its plan file, and how many observations it
+    holds. Each file is replaced as a whole, the plan last: without it nothing is there.
     """
+    from anypop.routing.measured import shares as of_pops  # noqa: PLC0415 - as below
+
     folder.mkdir(parents=True, exist_ok=True)
     known = sorted(folder.glob("*.yaml"))
     file = folder / f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H%M%SZ}.yaml"
@@ -71,7 +87,10 @@ def keep(folder: Path, announced: Announcements, seen: "Sequence[Observation]", 
         if same(newest.announced, announced):
             file, old = known[-1], newest.seen
     every = tuple(dict.fromkeys([*old, *seen]))
-    for path, text in ((file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))):
+    texts = [(file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))]
+    if shares:
+        texts.insert(0, (file.with_suffix(SHARES), of_pops.write(shares)))
+    for path, text in texts:
         new = path.with_name(path.name + ".new")
         new.write_text(text)
         new.rename(path)
@@ -79,13 +98,15 @@ def keep(folder: Path, announced: Announcements, seen: "Sequence[Observation]", 
 
 
 def read_one(file: Path) -> Kept:
-    """One pair by its plan file."""
+    """One announcement by its plan file."""
     from anypop.routing.catchment.observations import read_csv  # noqa: PLC0415 - numpy is behind it
+    from anypop.routing.measured import shares  # noqa: PLC0415
 
-    seen = file.with_suffix(".csv")
+    seen, parts = file.with_suffix(".csv"), file.with_suffix(SHARES)
     return Kept(
         announced=plans.read(file.read_text(encoding="utf-8"), str(file)),
         seen=read_csv(seen.read_text(encoding="utf-8"), str(seen)) if seen.exists() else (),
+        shares=shares.read(parts.read_text(encoding="utf-8"), str(parts), {}) if parts.exists() else {},
     )
 
 
@@ -100,44 +121,76 @@ def _announced(of: Announcements) -> frozenset[object]:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is known for an answer about announcements. `known`: for those who learn; `pins`: what was measured under
+    them; `shares`: what each PoP got under them, where that is known.
+    """
+
+    outcome: "Outcome"
+    known: "Known"
+    pins: Mapping[int, str]
+    shares: Mapping[str, float]
+
+
+def asked(graph: "Graph", announcements: Announcements, kept: Sequence[Kept]) -> Asked:
+    """All that graph, measurements and history know about these announcements."""
+    from anypop.routing.catchment.observations import pins_of  # noqa: PLC0415 - numpy is behind all of these
+    from anypop.routing.catchment.predict import landing  # noqa: PLC0415
+    from anypop.routing.catchment.sessions import seeds_of  # noqa: PLC0415
+    from anypop.routing.inference.history import history_of, indexes  # noqa: PLC0415
+    from anypop.routing.inference.infer import known_of  # noqa: PLC0415
+    from anypop.routing.inference.traits import traits_of  # noqa: PLC0415
+
+    internet, pops = graph.internet, announcements.pops
+    outcome = graph.engine.run(seeds_of(internet, announcements))
+    now = [k for k in kept if same(k.announced, announcements)]
+    past = [k for k in kept if k not in now]
+    pins = {**pins_of(internet, [o for k in now for o in k.seen]), **graph.pins()}
+    known = known_of(
+        internet,
+        pops=pops,
+        graph=landing(outcome, pops),
+        landed=indexes(internet, pins, pops, pops),
+        history=history_of(
+            internet,
+            [(k.announced.pops, pins_of(internet, k.seen)) for k in past],
+            more=pops,
+            shares=[k.shares for k in past],
+        ),
+        traits=traits_of(outcome),
+    )
+    shares = next((k.shares for k in reversed(now) if k.shares), {})
+    return Asked(outcome=outcome, known=known, pins=pins, shares=shares)
+
+
 def learnt(
     graph: "Graph", announcements: Announcements, homes: tuple[CityCode, ...], kept: Sequence[Kept]
 ) -> "Prediction":
     """Where everybody lands, by the graph, by what was seen under these announcements, and by history."""
     import numpy as np  # noqa: PLC0415 - as below: for who asks
 
-    from anypop.routing.catchment.observations import pins_of  # noqa: PLC0415
-    from anypop.routing.catchment.predict import judged, landing, site_weights, told  # noqa: PLC0415
-    from anypop.routing.catchment.sessions import seeds_of  # noqa: PLC0415
-    from anypop.routing.inference.history import history_of, indexes  # noqa: PLC0415
+    from anypop.routing.catchment.predict import judged, site_weights, told  # noqa: PLC0415
     from anypop.routing.inference.infer import infer  # noqa: PLC0415
     from anypop.routing.inference.parts import GRAPH_ALONE  # noqa: PLC0415
-    from anypop.routing.inference.traits import traits_of  # noqa: PLC0415
+    from anypop.routing.measured.shares import calibrated  # noqa: PLC0415
 
-    internet = graph.internet
-    outcome = graph.engine.run(seeds_of(internet, announcements))
-    pops = announcements.pops
-    now = [k for k in kept if same(k.announced, announcements)]
-    pins = {**pins_of(internet, [o for k in now for o in k.seen]), **graph.pins()}
-    pasts = [(k.announced.pops, pins_of(internet, k.seen)) for k in kept if k not in now]
-    by_graph = landing(outcome, pops)
-    landed = indexes(internet, pins, pops, pops)
-    found = infer(
-        internet,
-        pops=pops,
-        graph=by_graph,
-        landed=landed,
-        history=history_of(internet, pasts, more=pops),
-        traits=traits_of(outcome),
-    )
-    plain = judged(outcome, announcements, weight=site_weights(internet, graph.weights), pins=pins, homes=homes)
-    best = found.chance.argmax(axis=1)
-    chance = found.chance[np.arange(len(best)), best]
-    if not found.tried and (moved := _moved(graph, announcements, kept, by_graph)) is not None:
+    what = asked(graph, announcements, kept)
+    pops, landed = announcements.pops, what.known.landed
+    found = infer(what.known)
+    weight = site_weights(graph.internet, graph.weights)
+    plain = judged(what.outcome, announcements, weight=weight, pins=what.pins, homes=homes)
+    chances, says = found.chance, found.says
+    if what.shares:
+        chances = calibrated(chances, pops=pops, weight=weight, shares=what.shares, known=landed >= 0)
+        says += "; in all each PoP gets the share that it is known to have"
+    best = chances.argmax(axis=1)
+    chance = chances[np.arange(len(best)), best]
+    if not found.tried and (moved := _moved(graph, announcements, kept, what.known.graph)) is not None:
         # history knows PoPs, and not what a rule at one neighbour does: there the graph has the word
         moved &= landed < 0
-        best, chance = np.where(moved, by_graph, best), np.where(moved, GRAPH_ALONE, chance)
-    return told(plain, pops=pops, index=best, chance=chance, way=found.says)
+        best, chance = np.where(moved, what.known.graph, best), np.where(moved, GRAPH_ALONE, chance)
+    return told(plain, pops=pops, index=best, chance=chance, way=says)
 
 
 def _moved(

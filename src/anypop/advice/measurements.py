@@ -1,8 +1,7 @@
-"""Where networks were seen to land, told by others: texts of three kinds in, observations out, and their own CSV.
+"""Words around measurements: what an answer means, whose a probe or a prefix is, and observations as our own CSV.
 
-Our CSV (`network,vantage,pop,time,city`), RIPE Atlas results, and the document of `anypop probe -o json`; which one it
-is shows in the text. With them tables of the networks of probes and prefixes. A row that is wrong is told with its
-line. Pure.
+In: texts that people give beside a file of measurements (`measurement_files`), and the document of `anypop probe -o
+json`. Out: functions that know them. A row that is wrong is told with its line. Pure.
 """
 
 import csv
@@ -12,28 +11,59 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from anypop.model.errors import Invalid, Problem
 from anypop.routing.catchment.observations import Observation
 
+# CAIDA's pfx2as: 1.0.0.0, 24, 13335; origins of several announcements stand with "_", those of a set with ","
+_TABS = re.compile(r"^([0-9a-fA-F.:]+)\t(\d+)\t(\d+)(?:[_,]\S*)?$", re.MULTILINE)
 _HEAD = "network,vantage,pop,time,city"
-_WORDS = re.compile(r"[a-z]+")
 
 
 def identifier(pops: Sequence[str], meanings: Mapping[str, str]) -> Callable[[str], str | None]:
-    """Which PoP an answer means: by a text that was said to mean one, or a PoP's code as a word of its own
-    (`web-eu1-lhr-0`, `lhr1.x`).
+    """Which PoP an answer means: by an address or a prefix that was said to mean one, by a text that was, or by a PoP's
+    name as a word of its own (`web-eu1-lhr-0`, `lhr1.x`; of `AMS-2` also `ams2`).
     """
+    networks: list[tuple[IPv4Network | IPv6Network, str]] = []
+    texts: list[tuple[str, str]] = []
+    for text, pop in meanings.items():
+        try:
+            networks.append((ip_network(text), pop))
+        except ValueError:
+            texts.append((text.lower(), pop))
+    networks.sort(key=lambda one: -one[0].prefixlen)
+    words = _words(pops)
 
     def identify(answer: str) -> str | None:
-        for text, pop in meanings.items():
-            if text.lower() in answer.lower():
+        if networks and (address := _address(answer)) is not None:
+            return next((pop for network, pop in networks if address in network), None)
+        plain = answer.lower()
+        for text, pop in texts:
+            if text in plain:
                 return pop
-        return next((word.upper() for word in _WORDS.findall(answer.lower()) if word.upper() in pops), None)
+        found = words.search(plain) if words is not None else None
+        return by_name[found[0].replace("-", "")] if found is not None else None
 
+    by_name = {pop.replace("-", "").lower(): pop for pop in pops}
     return identify
+
+
+def _words(pops: Sequence[str]) -> "re.Pattern[str] | None":
+    """The names of all PoPs, the longest first: `AMS-2` is no `AMS`."""
+    every = []
+    for pop in sorted((pop.lower() for pop in pops), key=len, reverse=True):
+        code, dash, label = pop.partition("-")
+        every.append(f"{code}-?{label}(?![a-z0-9])" if dash else f"{code}(?![a-z])")
+    return re.compile(f"(?<![a-z])(?:{'|'.join(every)})") if every else None
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 def as_csv(observations: Iterable[Observation]) -> str:
@@ -92,7 +122,7 @@ def of_probe(rows: Sequence[Any], name: str, *, now: float) -> tuple[Observation
     )
 
 
-def networks_of_probes(text: str, file: str) -> Callable[[int], int | None]:
+def networks_of_probes(text: str, file: str) -> dict[int, int]:
     """AS numbers of Atlas probes: `probe,asn` rows, or Atlas' own JSON archive."""
     if text.lstrip().startswith(("{", "[")):
         try:
@@ -101,20 +131,31 @@ def networks_of_probes(text: str, file: str) -> Callable[[int], int | None]:
             raise Invalid.one(f"{file}:{error.lineno}", f"is not JSON: {error.msg}") from error
         objects = data.get("objects", data.get("results", [])) if isinstance(data, dict) else data
         known = {o.get("id"): o.get("asn_v4") or o.get("asn_v6") for o in objects or () if isinstance(o, dict)}
-        return known.get
+        return {probe: asn for probe, asn in known.items() if isinstance(probe, int) and isinstance(asn, int)}
     numbers = _numbers(text, file, "a probe and its AS number: 6087,3356", str.isdigit)
-    return lambda probe: numbers.get(str(probe))
+    return {int(probe): asn for probe, asn in numbers.items()}
 
 
 def networks_of_prefixes(text: str, file: str) -> Callable[[str], int | None]:
-    """The AS of the longest prefix around one: `prefix,asn` rows."""
-    rows = _numbers(text, file, "a prefix and its AS number: 198.51.100.0/24,64500", _is_prefix)
-    known = {ip_network(prefix, strict=False): asn for prefix, asn in rows.items()}
+    """The AS of the longest prefix around an address or a prefix: `prefix,asn` rows, or CAIDA's RouteViews table
+    (`address length asn`, with tabs; of several origins the first).
+    """
+    rows = _numbers(_TABS.sub(r"\1/\2,\3", text), file, "a prefix and its AS number: 198.51.100.0/24,64500", _is_prefix)
+    known: dict[tuple[int, int], dict[int, int]] = {}
+    for prefix, asn in rows.items():
+        network = ip_network(prefix, strict=False)
+        shift = network.max_prefixlen - network.prefixlen
+        known.setdefault((network.version, shift), {})[int(network.network_address) >> shift] = asn
+    lengths = {v: sorted(shift for version, shift in known if version == v) for v in (4, 6)}
 
-    def asn_of(prefix: str) -> int | None:
-        network: IPv4Network | IPv6Network = ip_network(prefix)
-        for length in range(network.prefixlen, -1, -1):
-            if (found := known.get(network.supernet(new_prefix=length))) is not None:
+    def asn_of(text: str) -> int | None:
+        try:
+            network = ip_network(text, strict=False)
+        except ValueError:
+            return None
+        number, inside = int(network.network_address), network.max_prefixlen - network.prefixlen
+        for shift in lengths[network.version]:
+            if shift >= inside and (found := known[network.version, shift].get(number >> shift)) is not None:
                 return found
         return None
 

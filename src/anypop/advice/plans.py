@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from anypop.model.announce import Community, LargeCommunity, Mode, Scope
-from anypop.model.cities import find_city
+from anypop.model.cities import city_of_pop
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
 from anypop.model.network import OTHER_NETWORKS, UpstreamKind
@@ -88,7 +88,7 @@ class _Reader:
         asn = self.number(fields, "asn", node, 1, 0xFFFFFFFF)
         if "pop" not in fields:
             self.wrong(node, "pop is missing")
-        elif find_city(pop) is None:
+        elif city_of_pop(pop) is None:
             self.wrong(fields["pop"], f"'{pop}' is no city code")
         kind = self.text(fields, "kind") or UpstreamKind.TRANSIT.value
         if kind not in OTHER_NETWORKS:

@@ -5,7 +5,7 @@ that can be compared, since all count the same PoPs as somebody's nearest. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,19 +87,34 @@ def predicted(graph: Graph, announcements: Announcements, homes: tuple[CityCode,
     return predict(graph.engine, announcements, weights=graph.weights, pins=graph.pins(), homes=homes)
 
 
+def known_alone(graph: Graph, announcements: Announcements) -> tuple[Announcements, tuple[str, ...]]:
+    """The sessions to networks that the graph has, and a sentence for each network that it does not."""
+    missing = _unknown(graph, announcements)
+    kept = tuple(s for s in announcements.sessions if s.asn not in missing or s.kind is UpstreamKind.EDGE)
+    says = tuple(
+        f"AS{asn} is not in {graph.says}: what it hears is left out ({', '.join(at)})" for asn, at in missing.items()
+    )
+    return replace(announcements, sessions=kept), says
+
+
 def refuse_unknown(graph: Graph, announcements: Announcements) -> None:
     """Upstreams that are not in the graph, each once: with thirty PoPs one missing network would be thirty problems."""
-    missing: dict[int, list[str]] = {}
-    for session in announcements.sessions:
-        if session.kind is not UpstreamKind.EDGE and not graph.internet.sites_of(session.asn):
-            missing.setdefault(session.asn, []).append(f"{session.pop} to {session.upstream}")
-    if missing:
+    if missing := _unknown(graph, announcements):
         raise Invalid(
             [
                 Problem(path=f"AS{asn}", message=f"is not in {graph.says} ({', '.join(at)})")
                 for asn, at in missing.items()
             ]
         )
+
+
+def _unknown(graph: Graph, announcements: Announcements) -> dict[int, list[str]]:
+    """Networks that are not in the graph, and where they would hear us."""
+    missing: dict[int, list[str]] = {}
+    for session in announcements.sessions:
+        if session.kind is not UpstreamKind.EDGE and not graph.internet.sites_of(session.asn):
+            missing.setdefault(session.asn, []).append(f"{session.pop} to {session.upstream}")
+    return missing
 
 
 def _notes(graph: Graph, announcements: Announcements, found: Prediction) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anypop.advice import plans
-from anypop.model.cities import find_city
+from anypop.model.cities import city_of_pop, find_city
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode
 from anypop.routing.catchment.predict import Confidence, Prediction
@@ -88,7 +88,7 @@ def _read(data: dict[str, Any], file: str) -> Prediction:
     if any(len(sites[name]) != number for name in ("city", "pop", "nearest", "extra_km", "level", "weight", "ties")):
         raise ValueError("its columns differ in length")
     pops = tuple(CityCode(str(pop)) for pop in data["pops"])
-    if unknown := [pop for pop in pops if find_city(pop) is None]:
+    if unknown := [pop for pop in pops if city_of_pop(pop) is None]:
         raise ValueError(f"{unknown[0]} is no city code")
     pop, nearest = (np.array(sites[name], dtype=np.int32) for name in ("pop", "nearest"))
     level = np.array(sites["level"], dtype=np.int8)

@@ -11,7 +11,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from anypop.model.announce import Scope
-from anypop.model.cities import distance_km, find_city
+from anypop.model.cities import city_of_pop, distance_km
 from anypop.model.sessions import Announcements
 
 if TYPE_CHECKING:
@@ -143,5 +143,5 @@ def _site_of(graph: "Graph", place: Viewpoint) -> int | None:
 
 
 def _km(a: str, b: str) -> float:
-    here, there = find_city(a), find_city(b)
+    here, there = city_of_pop(a), city_of_pop(b)
     return distance_km(here, there) if here is not None and there is not None else float("inf")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from anypop.model.announce import Mode, Scope
-from anypop.model.cities import find_city
+from anypop.model.cities import city_of_pop
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
 from anypop.model.scopes import MOST_PREPENDS, read_community, with_communities
@@ -81,7 +81,7 @@ def _added(now: Announcements, pops: Sequence[str], upstream: str) -> Announceme
     if not (number.isascii() and number.isdigit() and len(number) <= 10 and 0 < int(number) <= 0xFFFFFFFF):
         raise ValueError(f"'{upstream}' is not an AS number")
     for pop in pops:
-        if find_city(pop) is None:
+        if city_of_pop(pop) is None:
             raise ValueError(f"'{pop}' is no city code")
         if any((s.pop, s.asn) == (pop, int(number)) for s in now.sessions):
             raise ValueError(f"{pop} has AS{number} as an upstream already")

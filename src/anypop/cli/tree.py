@@ -62,7 +62,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
             ("drain", ("drains",), "register", "take the traffic from a PoP, a host, ..."),
             ("undrain", ("drains",), "register", "bring it back"),
             ("dial", ("dials",), "register", "how much of its connections a PoP keeps"),
-            ("catchment", ("catchment.commands",), "app", "where every network will land"),
+            ("catchment", ("catchment.commands", "catchment.measuring"), "app", "where every network will land"),
             ("doctor", ("catchment.doctor",), "register", "who lands too far away, and what mends it"),
             ("communities", ("listings",), "communities", "what communities mean to a network"),
             ("route", ("routes",), "app", "read and explain what routers print"),

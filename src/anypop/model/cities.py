@@ -5,6 +5,7 @@ the speed of light in fibre (about 200 km per ms) and a path that is a quarter l
 London - New York 69.6 ms there and back (measured on real networks: 67 to 76 ms).
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from math import asin, cos, radians, sin, sqrt
@@ -17,6 +18,7 @@ EARTH_RADIUS_KM = 6371.0
 FIBRE_KM_PER_MS = 200.0
 PATH_STRETCH = 1.25
 
+_LABEL = re.compile(r"[A-Z0-9]{1,16}")
 _CONTINENT_NAMES = {
     "AF": "Africa",
     "AS": "Asia",
@@ -68,6 +70,15 @@ def find_city(code: str) -> City | None:
 
 
 @cache
+def city_of_pop(name: str) -> City | None:
+    """The city of a PoP by its name: a city code, or where a city has several sites one with a label behind it, upper
+    case (`AMS-2`). None where it is none.
+    """
+    code, dash, label = name.partition("-")
+    return find_city(code) if not dash or _LABEL.fullmatch(label) else None
+
+
+@cache
 def country_name(code: str) -> str:
     """As people say it in English (CLDR): United States. The code itself where it has no name."""
     from babel import Locale  # noqa: PLC0415 - a tenth of a second, and few ask
@@ -94,7 +105,7 @@ def distance_km(a: City, b: City) -> float:
 
 def beyond_nearest_km(city: str, landed: str | None, nearest: str | None) -> float | None:
     """How much further it is from `city` to where it landed than to the nearest place; None where one is not known."""
-    here, there, near = (find_city(code) if code else None for code in (city, landed, nearest))
+    here, there, near = (city_of_pop(code) if code else None for code in (city, landed, nearest))
     if here is None or there is None or near is None:
         return None
     return round(distance_km(here, there) - distance_km(here, near), 1)

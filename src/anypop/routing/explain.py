@@ -9,7 +9,7 @@ to the nearest PoP. Pure; the words come from `sentences`.
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from anypop.model.cities import distance_km, find_city, one_way_ms
+from anypop.model.cities import city_of_pop, distance_km, find_city, one_way_ms
 from anypop.model.names import CityCode
 from anypop.model.network import Network
 from anypop.routing import sentences
@@ -96,7 +96,7 @@ def nearest_pop(city: CityCode, pops: Iterable[CityCode]) -> CityCode | None:
     here = find_city(city)
     if here is None:
         return None
-    places = [(code, find_city(code)) for code in sorted(set(pops))]
+    places = [(code, city_of_pop(code)) for code in sorted(set(pops))]
     return min(((distance_km(here, there), code) for code, there in places if there is not None), default=(0.0, None))[
         1
     ]
@@ -104,7 +104,7 @@ def nearest_pop(city: CityCode, pops: Iterable[CityCode]) -> CityCode | None:
 
 def round_trip_ms(cities: Sequence[CityCode]) -> float:
     """Round trip in ms along cities by their distances; a city without a known place adds nothing."""
-    known = [place for place in map(find_city, cities) if place is not None]
+    known = [place for place in map(city_of_pop, cities) if place is not None]
     return round(2 * sum(one_way_ms(distance_km(a, b)) for a, b in pairwise(known)), 3)
 
 

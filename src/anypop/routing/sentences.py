@@ -5,7 +5,7 @@ One place for the phrases, so that lab, model and doctor say the same things in 
 
 from dataclasses import replace
 
-from anypop.model.cities import find_city
+from anypop.model.cities import city_of_pop
 from anypop.model.route import Candidate, Relationship, Step
 from anypop.routing.why import Why
 
@@ -46,7 +46,7 @@ def preference(asn: int, city: str, chosen: Candidate, rejected: Candidate, step
 
 def place(city: str) -> str:
     """A city's name by its code; the code where it has none."""
-    known = find_city(city)
+    known = city_of_pop(city)
     return known.name if known is not None else city
 
 

@@ -46,6 +46,13 @@ _ADVICE = (
 )
 
 
+def warn(call: "Call", graph: Graph) -> None:
+    for warning in graph.warnings[:5]:
+        call.screen.note(f"warning: {warning}")
+    if len(graph.warnings) > 5:
+        call.screen.note(f"warning: and {len(graph.warnings) - 5} more")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """A graph, and the plan of the lab that it is."""

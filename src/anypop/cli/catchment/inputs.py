@@ -5,15 +5,17 @@ requests, and the words for what is missing.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anypop.advice import plans, saved_predictions
 from anypop.advice.graph import Graph
 from anypop.advice.known import Known, known_of
-from anypop.advice.question import Question, predicted, question_of
+from anypop.advice.question import Question, known_alone, predicted, question_of, refuse_unknown
 from anypop.cli import views
 from anypop.cli.failure import Exit, Failure, usage
+from anypop.model.errors import Invalid
 from anypop.model.network import network_from
 from anypop.model.sessions import Announcements
 from anypop.routing.catchment.predict import Prediction
@@ -70,12 +72,41 @@ def text_of(path: Path, what: str) -> str:
         raise usage(f"{path} cannot be read: {why}", advice=f"Name {what}.") from error
 
 
+def write_file(path: Path, content: str | bytes) -> None:
+    """`Failure` where it cannot be written."""
+    try:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise usage(f"{path} cannot be written: {error.strerror}") from error
+
+
+def fitting(call: "Call", graph: Graph, asked: Question, *, skip_unknown: bool) -> Question:
+    """The question without sessions to networks that the graph does not have, each told; where that was not asked for,
+    `Failure`, and what to do else.
+    """
+    wanted, left_out = known_alone(graph, asked.wanted)
+    if left_out and not skip_unknown:
+        try:
+            refuse_unknown(graph, asked.wanted)
+        except Invalid as error:
+            raise usage(
+                "the graph does not have every neighbour",
+                problems=map(str, error.problems),
+                advice="Give their links by --overrides FILE, or leave these neighbours out by --skip-unknown.",
+            ) from error
+    for line in left_out:
+        call.screen.note(f"warning: {line}")
+    return replace(asked, now=known_alone(graph, asked.now)[0], wanted=wanted)
+
+
 def need_graph(names: Sequence[str]) -> bool:
     """Whether some of these are no saved predictions."""
     return any(name == NOW or not saved_predictions.is_saved(text_of(Path(name), _PREDICTION)) for name in names)
 
 
-def of_names(call: "Call", graph: Graph | None, names: Sequence[str], workload: str) -> list[Prediction]:
+def of_names(
+    call: "Call", graph: Graph | None, names: Sequence[str], workload: str, *, skip_unknown: bool = False
+) -> list[Prediction]:
     """Predictions of files (saved ones or plans) and of `now`. Plans and `now` need a graph."""
     texts = {name: None if name == NOW else text_of(Path(name), _PREDICTION) for name in names}
     read = {
@@ -88,6 +119,9 @@ def of_names(call: "Call", graph: Graph | None, names: Sequence[str], workload: 
         for name, text in texts.items()
         if name not in read
     }
+    if graph is not None:
+        each = {name: Question(now=one, wanted=one) for name, one in asked.items()}
+        asked = {name: fitting(call, graph, one, skip_unknown=skip_unknown).wanted for name, one in each.items()}
     homes = tuple(sorted({pop for announcements in asked.values() for pop in announcements.pops}))
     if asked:
         assert graph is not None

@@ -1,65 +1,71 @@
-"""Measurements taken in on the command line: files and standard input in, observations out, kept in one CSV.
+"""Measurements taken in on the command line: files and standard input in, observations and shares out, kept.
 
-What is in a text is the business of `advice.measurements`. The only file written is the one that is asked for.
+What is in a file is the business of `advice.measurement_files`. The only files written are those that are asked for.
 """
 
+import io
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
+from typing import BinaryIO
 
 from anypop.advice import history, plans
-from anypop.advice.measurements import (
-    as_csv,
-    identifier,
-    networks_of_prefixes,
-    networks_of_probes,
-    of_probe,
-    probe_rows,
-)
+from anypop.advice.measurement_files import Beside, Found, read
+from anypop.advice.measurement_formats import Format
+from anypop.advice.measurements import as_csv, networks_of_prefixes, networks_of_probes
 from anypop.cli.catchment.inputs import text_of
 from anypop.cli.failure import usage
-from anypop.model.cities import find_city
-from anypop.routing.catchment.observations import Observation, read_atlas, read_csv
+from anypop.model.cities import city_of_pop
+from anypop.routing.catchment.observations import Observation, read_csv
 
 
 def imported(
     source: str,
     *,
+    form: Format | None = None,
     pops: str = "",
     meaning: Sequence[str] = (),
     probes: Path | None = None,
     prefixes: Path | None = None,
-) -> tuple[Observation, ...]:
-    """The observations in a file ('-': standard input)."""
-    name = "standard input" if source == "-" else source
-    text = sys.stdin.read() if source == "-" else text_of(Path(source), "measurements")
-    known = [code.strip().upper() for code in pops.split(",") if code.strip()]
-    if unknown := [code for code in known if find_city(code) is None]:
+    prefix: str = "",
+    announced: Path | None = None,
+) -> Found:
+    """What is in a file ('-': standard input)."""
+    known = tuple(code.strip().upper() for code in pops.split(",") if code.strip())
+    if unknown := [code for code in known if city_of_pop(code) is None]:
         raise usage(f"--pops: no such city: {', '.join(unknown)}", advice="Cities are IATA codes, such as LHR.")
-    if not text.lstrip().startswith(("[", "{")):
-        # Without such a file no prefix is known.
-        networks = (
-            networks_of_prefixes(text_of(prefixes, "prefixes"), str(prefixes))
-            if prefixes is not None
-            else lambda _: None
-        )
-        return read_csv(text, name, asn_of_prefix=networks)
-    if (rows := probe_rows(text)) is not None:
-        return of_probe(rows, name, now=round(time.time(), 3))
-    meanings = _meanings(meaning)
-    if not known and not meanings:
-        raise usage(
-            "say which answers mean which PoP",
-            advice="--pops AMS,LHR (their codes stand in the answer) or --map TEXT=CITY.",
-        )
-    # Without such a file no probe's network is known, and its observations pin nothing.
-    of_probes = (
-        networks_of_probes(text_of(probes, "the probes' networks"), str(probes))
-        if probes is not None
-        else lambda _: None
+    try:
+        ours = ip_network(prefix) if prefix else None
+    except ValueError as error:
+        raise usage(f"--prefix {prefix}: {error}", advice="Write --prefix 198.51.100.0/24.") from error
+    # Without these files no probe's or prefix's network is known, and its observations pin nothing.
+    of_probes: Mapping[int, int] = (
+        networks_of_probes(text_of(probes, "the probes' networks"), str(probes)) if probes is not None else {}
     )
-    return read_atlas(text, name, identify=identifier(known, meanings), asn_of_probe=of_probes)
+    of_prefixes = networks_of_prefixes(text_of(prefixes, "prefixes"), str(prefixes)) if prefixes is not None else None
+    beside = Beside(
+        pops=known,
+        meanings=_meanings(meaning),
+        asn_of_probe=of_probes.get,
+        asn_of_prefix=of_prefixes or (lambda _: None),
+        prefix=ours,
+        announced=plans.read(text_of(announced, "a plan"), str(announced)) if announced is not None else None,
+        now=round(time.time(), 3),
+    )
+    if source == "-":
+        return read(_standard_input(), "standard input", beside, form)
+    try:
+        with Path(source).open("rb") as stream:
+            return read(stream, source, beside, form)
+    except OSError as error:
+        raise usage(f"{source} cannot be read: {error.strerror}", advice="Name measurements.") from error
+
+
+def _standard_input() -> BinaryIO:
+    raw = getattr(sys.stdin, "buffer", None)
+    return io.BytesIO(raw.read() if raw is not None else sys.stdin.read().encode())
 
 
 def keep(target: Path, found: Iterable[Observation]) -> tuple[int, int]:
@@ -79,11 +85,14 @@ def keep(target: Path, found: Iterable[Observation]) -> tuple[int, int]:
     return len(every) - len(set(old)), len(every)
 
 
-def keep_with(announced: Path, folder: Path, found: Iterable[Observation]) -> tuple[Path, int]:
-    """Add observations to the history, beside what was announced. Returns its plan file, and how many it holds."""
+def keep_with(announced: Path, folder: Path, found: Found) -> tuple[Path, int]:
+    """Add what was found to the history, beside what was announced. Returns its plan file, and how many observations it
+    holds.
+    """
     plan = plans.read(text_of(announced, "a plan"), str(announced))
+    seen = [one for one in found.observations if one.asn]
     try:
-        return history.keep(folder, plan, [seen for seen in found if seen.asn], now=time.time())
+        return history.keep(folder, plan, seen, now=time.time(), shares=found.shares)
     except OSError as error:
         raise usage(f"{folder} cannot be written: {error.strerror}", advice="Name a folder with --history.") from error
 
@@ -92,7 +101,7 @@ def _meanings(given: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         answer, equals, pop = text.rpartition("=")
-        if not equals or not answer or find_city(pop.upper()) is None:
-            raise usage(f"--map {text}: not an answer and a city", advice="Write --map 192.0.2.1=LHR.")
+        if not equals or not answer or city_of_pop(pop.upper()) is None:
+            raise usage(f"--map {text}: not an answer and a PoP", advice="Write --map 192.0.2.1=LHR.")
         found[answer] = pop.upper()
     return found

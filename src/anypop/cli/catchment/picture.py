@@ -7,7 +7,7 @@ PoP more than `FAR_KM` further than the nearest, as for the doctor.
 
 from collections.abc import Iterator, Mapping
 
-from anypop.model.cities import City, find_city
+from anypop.model.cities import City, city_of_pop, find_city
 from anypop.picture.land import land
 from anypop.picture.landing_map import Flight, Picture, Site, whole
 from anypop.picture.world import distance_km
@@ -22,7 +22,7 @@ MOST_SHARES = 8
 def draw(found: Prediction, *, title: str, graph: str, onward: Mapping[str, str] | None = None) -> str:
     """The whole picture. `onward`: by PoP, which other one answers what comes in there."""
     shares = {share.name: share.weight for share in found.by_pop()}
-    homes = {str(pop): place for pop in sorted(found.announcements.pops) if (place := find_city(pop)) is not None}
+    homes = {str(pop): place for pop in sorted(found.announcements.pops) if (place := city_of_pop(pop)) is not None}
     sites = tuple(
         Site(
             code=pop, latitude=home.latitude, longitude=home.longitude, style="good", share=shares.get(pop, 0.0),

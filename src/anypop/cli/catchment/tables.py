@@ -5,9 +5,10 @@ parts of the weight of all networks; "sure" is the share of a group that no tie 
 answers where they were learnt from measurements.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 
+from anypop.advice.next_measured import Asked
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.routing.actions import Region
@@ -157,6 +158,39 @@ def difference(found: Diff) -> list[Shown]:
     ]
 
 
+def to_ask(found: Iterable[Asked], probes: Mapping[int, Sequence[int]] | None) -> list[Shown]:
+    """The networks to measure next, in order. `probes`: those that stand in each network, where it is known."""
+    columns = [
+        Column(head="NETWORK"),
+        Column(head="IN", maybe=True),
+        Column(head="NOW"),
+        Column(head="CHANCE", right=True),
+        Column(head="TAKES AWAY", right=True),
+        Column(head="ALIKE", right=True, drop=1),
+        Column(head="PROBES", maybe=True),
+    ]
+    rows: list[list[Cell]] = []
+    takes = 0.0
+    for one in found:
+        takes += one.takes
+        there = (probes or {}).get(one.asn, ())
+        rows.append(
+            [
+                f"AS{one.asn}",
+                one.city or "-",
+                one.pop,
+                percent(one.chance),
+                percent(one.takes),
+                percent(one.alike),
+                " ".join(map(str, there[:3])) + (f" +{len(there) - 3}" if len(there) > 3 else "") or "-",
+            ]
+        )
+    return [
+        Table(columns=columns, rows=rows, empty="no network can be asked"),
+        f"together they take away {percent(takes)} of what is in doubt about everybody",
+    ]
+
+
 def evaluation(found: Evaluation) -> list[Shown]:
     """Accuracy beside its baseline, all over and by class of confidence."""
     columns = [
@@ -166,6 +200,7 @@ def evaluation(found: Evaluation) -> list[Shown]:
         Column(head="BASELINE", right=True),
         Column(head="BALANCED", right=True),
         Column(head="BASELINE", right=True),
+        Column(head="LOG LOSS", right=True, maybe=True),
         Column(head="ALWAYS", drop=1),
     ]
     lines: list[list[Cell]] = [
@@ -176,9 +211,10 @@ def evaluation(found: Evaluation) -> list[Shown]:
             percent(score.baseline),
             percent(score.balanced),
             percent(score.balanced_baseline),
+            f"{score.loss:.3f}" if score.loss is not None else "-",
             score.baseline_pop,
         ]
-        for score in (found.overall, *found.by_confidence)
+        for score in (found.overall, *found.by_confidence, *([found.vote] if found.vote is not None else []))
     ]
     wrong = [
         f"  {predicted or 'no route'} was predicted, {truth} was measured: {number:,}"
@@ -198,7 +234,8 @@ def evaluation(found: Evaluation) -> list[Shown]:
     )
     return [
         Table(columns=columns, rows=lines),
-        "the baseline is what guessing the biggest measured PoP for everybody scores",
+        "the baseline is what guessing the biggest measured PoP for everybody scores"
+        + ("; vote is where most measured customers of the same providers land" if found.vote is not None else ""),
         *missing,
         *likely,
         *(["wrong:", *wrong[:20]] if wrong else []),

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 
 from anypop.model.announce import Mode, Scope
-from anypop.model.cities import distance_km, find_city
+from anypop.model.cities import city_of_pop, distance_km
 from anypop.model.names import CityCode
 from anypop.model.network import UpstreamKind
 from anypop.model.scopes import MOST_PREPENDS, with_communities
@@ -178,12 +178,12 @@ def new_pops(before: Prediction, most: int) -> list[Proposal]:
 
 
 def _km(a: str, b: str) -> float:
-    here, there = find_city(a), find_city(b)
+    here, there = city_of_pop(a), city_of_pop(b)
     return distance_km(here, there) if here is not None and there is not None else float("inf")
 
 
 def _region(pop: str) -> Region | None:
-    return region_of(find_city(pop))
+    return region_of(city_of_pop(pop))
 
 
 def _change(session: Session, scope: Scope) -> Change:

@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from anypop.model.cities import find_city
+from anypop.model.cities import city_of_pop, find_city
 from anypop.model.names import CityCode
 from anypop.model.sessions import Announcements
 from anypop.routing.catchment.sessions import seeds_of
@@ -191,7 +191,7 @@ class Distances:
 
 def distances(internet: Internet, pops: tuple[CityCode, ...]) -> Distances:
     """A row per site, a column per PoP."""
-    places = [find_city(pop) for pop in pops]
+    places = [city_of_pop(pop) for pop in pops]
     # Most networks are in one of some hundred cities: each place once.
     (_, row), (east, column) = (
         np.unique(degrees, return_inverse=True) for degrees in (internet.latitude, internet.longitude)

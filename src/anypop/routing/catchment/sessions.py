@@ -4,7 +4,7 @@ Pure.
 
 import numpy as np
 
-from anypop.model.cities import find_city
+from anypop.model.cities import city_of_pop
 from anypop.model.errors import Invalid, Problem
 from anypop.model.network import UpstreamKind
 from anypop.model.sessions import Announcements, Session, from_network
@@ -37,7 +37,7 @@ def seeds_of(internet: Internet, announcements: Announcements) -> tuple[Seed, ..
             problems.append(Problem(path=where, message=message))
             continue
         sites = internet.sites_of(session.asn)
-        place = find_city(session.pop)
+        place = city_of_pop(session.pop)
         if place is None:
             problems.append(Problem(path=f"{where}.pop", message=f"'{session.pop}' is no city code"))
         if not sites:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anypop.model.cities import find_city
+from anypop.model.cities import city_of_pop
 from anypop.model.names import CityCode
 from anypop.routing.catchment.predict import Prediction
 from anypop.routing.catchment.views import why
@@ -243,5 +243,5 @@ def _sentence(asn: int, where: str, nearest: str, reason: Why, refused: bool) ->
 
 def _where(code: str) -> str:
     """Where a route was learnt: what matters is often only that it was the other side of an ocean."""
-    place = find_city(code)
+    place = city_of_pop(code)
     return "the USA" if place is not None and place.country == "US" else code

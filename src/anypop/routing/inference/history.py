@@ -5,7 +5,7 @@ announced. It draws no conclusion.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,11 +17,12 @@ NOT_MEASURED = -1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
     """One announcement. `pops`: where it was made from. `landed`: per site an index in the history's `pops`, -1: not
-    measured.
+    measured. `shares`: what each PoP got in all, where somebody told.
     """
 
     pops: tuple[str, ...]
     landed: Int8
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +34,15 @@ class History:
 
 
 def history_of(
-    internet: Internet, pasts: Sequence[tuple[Iterable[str], Mapping[int, str]]], *, more: Iterable[str] = ()
+    internet: Internet,
+    pasts: Sequence[tuple[Iterable[str], Mapping[int, str]]],
+    *,
+    more: Iterable[str] = (),
+    shares: Sequence[Mapping[str, float]] = (),
 ) -> History:
     """Of announcements, each the PoPs that made it and the PoP that each measured site landed in
-    (`observations.pins_of`). `more`: PoPs that are asked about. What landed where nothing was announced is passed over.
-    Raises `ValueError` for more than 127 PoPs.
+    (`observations.pins_of`). `more`: PoPs that are asked about. `shares`: one for each announcement, or none at all.
+    What landed where nothing was announced is passed over. Raises `ValueError` for more than 127 PoPs.
     """
     every = tuple(sorted({*more, *(pop for pops, _ in pasts for pop in pops)}))
     if len(every) > 127:
@@ -45,8 +50,8 @@ def history_of(
     return History(
         pops=every,
         pasts=tuple(
-            Past(pops=(known := tuple(sorted(set(pops)))), landed=indexes(internet, pins, known, every))
-            for pops, pins in pasts
+            Past(pops=(known := tuple(sorted(set(pops)))), landed=indexes(internet, pins, known, every), shares=told)
+            for (pops, pins), told in zip(pasts, shares or [{}] * len(pasts), strict=True)
         ),
     )
 

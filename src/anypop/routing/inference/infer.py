@@ -68,7 +68,7 @@ class Inferred:
         return self.tried[0].accuracy - max(simple) if simple else None
 
 
-def infer(
+def known_of(
     internet: Internet,
     *,
     pops: tuple[str, ...],
@@ -77,32 +77,38 @@ def infer(
     history: History,
     traits: Float,
     seed: int = 0,
-) -> Inferred:
+) -> Known:
     """`graph`, `landed`: indexes in `pops`, -1: no route, not measured. `traits`: numbers about each site, nan where
     not known. `history`: over these PoPs at least.
     """
     preference = preference_of(internet, history)
-    members = [history.pops.index(pop) for pop in pops]
-    announced = [pop for pop in pops if any(pop in past.pops for past in history.pasts)]
+    announced = frozenset(pop for pop in pops if any(pop in past.pops for past in history.pasts))
     past = [np.where(one.landed == NOT_MEASURED, np.nan, one.landed.astype(float)) for one in history.pasts]
-    known = Known(
+    return Known(
         internet=internet,
         landed=landed,
-        pops=len(pops),
+        pops=pops,
+        announced=announced,
         graph=graph,
-        order=preference.chances(members) if announced else None,
+        order=preference.chances([history.pops.index(pop) for pop in pops]) if announced else None,
         traits=traits,
         liking=np.hstack([preference.deviation, preference.mates]),
         past=np.column_stack(past) if past else np.zeros((len(internet), 0)),
         fold=folds(internet, 5, seed),
+        seed=seed,
     )
+
+
+def infer(known: Known) -> Inferred:
+    """The same input and seed give the same answer."""
+    internet, landed, pops = known.internet, known.landed, known.pops
     measured = landed != NOT_MEASURED
     count = len(np.unique(internet.group[measured]))
     if count < FEW:
-        chance, way = _unlearnt(known, len(announced) == len(pops))
+        chance, way = _unlearnt(known)
         return Inferred(pops=pops, chance=_pinned(chance, landed), way=way, tried=(), measured=int(measured.sum()))
     ways = _ways(known, count)
-    tried, blend = _try(known, ways, measured, folds(internet, 3 if count > 3000 else 5, seed + 1))
+    tried, blend = _try(known, ways, measured, folds(internet, 3 if count > 3000 else 5, known.seed + 1))
     best = tried[0].name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -126,7 +132,7 @@ def _ways(known: Known, count: int) -> dict[str, Part]:
 
 def _try(known: Known, ways: dict[str, Part], measured: Bool, fold: Int32) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
     """Every way on each part of the measured networks, learnt without it; the smallest loss first."""
-    told = {name: np.zeros((len(measured), known.pops)) for name in ways}
+    told = {name: np.zeros((len(measured), len(known.pops))) for name in ways}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a way that does not converge in a part shows in its loss
         for part in np.unique(fold[measured]):
@@ -152,7 +158,7 @@ def _scored(name: str, chance: Float, truth: Int8) -> Tried:
     )
 
 
-def _unlearnt(known: Known, every: bool) -> tuple[Float, str]:
+def _unlearnt(known: Known) -> tuple[Float, str]:
     """Without measurements: what networks preferred before, where each PoP was announced before; of PoPs that never
     were, the graph has to say.
     """
@@ -160,7 +166,7 @@ def _unlearnt(known: Known, every: bool) -> tuple[Float, str]:
     by_graph = parts.graph(known, nothing)
     if known.order is None:
         return by_graph, "graph"
-    if every:
+    if len(known.announced) == len(known.pops):
         return known.order, "order"
     return (1 - GRAPH_ALONE) * known.order + GRAPH_ALONE * by_graph, "order and graph"
 

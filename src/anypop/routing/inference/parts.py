@@ -15,28 +15,35 @@ from anypop.routing.inference.history import NOT_MEASURED
 from anypop.routing.inference.neighbours import out_of_fold
 from anypop.routing.internet.sites import Bool, Float, Int8, Int32, Internet
 
-_HELD_BACK = 0.05  # of two hundred networks no single column is to be believed much
+HELD_BACK = 0.05  # of two hundred networks no single column is to be believed much
 _FAITH = 4.0  # so many networks of the overall share stand behind each vote
 GRAPH_ALONE = 0.65  # how often the graph's answer was right where nothing was measured: 0.675 on 21 announcements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """`landed`: per site the index of its announced PoP, -1: not measured; `pops`: how many are announced. `graph`: the
-    engine's answer in the same form. `order`: chances by preference, None without a history. `traits`: of each site,
-    columns of numbers, nan where not known. `past`: one column per past announcement, where it landed (nan: not
-    measured). `fold`: by which votes are counted apart.
+    """`landed`: per site the index in `pops`, those that announce, -1: not measured. `announced`: those of them that
+    history knows. `graph`: the engine's answer in the same form. `order`: chances by preference, None without a
+    history. `traits`: of each site, columns of numbers, nan where not known. `past`: one column per past announcement,
+    where it landed (nan: not measured). `fold`: by which votes are counted apart. `seed`: of what is by chance.
     """
 
     internet: Internet
     landed: Int8
-    pops: int
+    pops: tuple[str, ...]
+    announced: frozenset[str]
     graph: Int8
     order: Float | None
     traits: Float
     liking: Float
     past: Float
     fold: Int32
+    seed: int
+
+    @property
+    def count(self) -> int:
+        """How many PoPs announce."""
+        return len(self.pops)
 
     def seen(self, usable: Bool) -> Int8:
         """What may be learnt from."""
@@ -48,8 +55,8 @@ Part = Callable[[Known, Bool], Float]
 
 def majority(known: Known, usable: Bool) -> Float:
     """The overall shares, the same for all."""
-    counts = np.bincount(known.landed[usable], minlength=known.pops) + 0.5
-    return np.broadcast_to(counts / counts.sum(), (len(known.landed), known.pops)).copy()
+    counts = np.bincount(known.landed[usable], minlength=known.count) + 0.5
+    return np.broadcast_to(counts / counts.sum(), (len(known.landed), known.count)).copy()
 
 
 def graph(known: Known, usable: Bool) -> Float:
@@ -57,10 +64,10 @@ def graph(known: Known, usable: Bool) -> Float:
     asked = usable & (known.graph != NOT_MEASURED)
     right = int((known.graph[asked] == known.landed[asked]).sum())
     sure = (right + 20 * GRAPH_ALONE) / (int(asked.sum()) + 20)
-    result = np.full((len(known.graph), known.pops), 1.0 / known.pops)
+    result = np.full((len(known.graph), known.count), 1.0 / known.count)
     told = np.flatnonzero(known.graph != NOT_MEASURED)
-    if known.pops > 1:
-        result[told] = (1 - sure) / (known.pops - 1)
+    if known.count > 1:
+        result[told] = (1 - sure) / (known.count - 1)
         result[told, known.graph[told]] = sure
     return result
 
@@ -73,9 +80,9 @@ def order(known: Known, usable: Bool) -> Float:
 
 def vote(known: Known, usable: Bool) -> Float:
     """What the other measured customers of a network's providers do."""
-    counted = out_of_fold(known.internet, known.seen(usable), known.pops, known.fold)
+    counted = out_of_fold(known.internet, known.seen(usable), known.count, known.fold)
     number = np.expm1(counted[:, -1:])
-    share = np.nan_to_num(counted[:, : known.pops])
+    share = np.nan_to_num(counted[:, : known.count])
     result: Float = (share * number + majority(known, usable) * _FAITH) / (number + _FAITH)
     return result
 
@@ -84,6 +91,11 @@ def linear(known: Known, usable: Bool) -> Float:
     """Logistic regression over preference and the past: what two hundred measured networks are enough for."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - see the module
 
+    return _fitted(LogisticRegression(C=HELD_BACK, max_iter=300), likings(known), known, usable)
+
+
+def likings(known: Known) -> Float:
+    """The table of preference and the past, a row per site: each column has the mean 0 and the deviation 1."""
     columns = [known.liking]
     if known.order is not None:
         columns.append(np.log(np.clip(known.order, 1e-4, 1.0)))
@@ -92,15 +104,15 @@ def linear(known: Known, usable: Bool) -> Float:
         for pop in np.unique(past[~np.isnan(past)])[1:]:
             columns.append(np.where(np.isnan(past), 0.0, np.where(past == pop, 0.5, -0.5))[:, None])
     table = np.hstack(columns)
-    table = (table - table.mean(axis=0)) / (table.std(axis=0) + 1e-6)
-    return _fitted(LogisticRegression(C=_HELD_BACK, max_iter=300), table, known, usable)
+    result: Float = (table - table.mean(axis=0)) / (table.std(axis=0) + 1e-6)
+    return result
 
 
 def trees(known: Known, usable: Bool) -> Float:
     """Gradient-boosted trees over the past, the neighbours, the graph and preference."""
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - see the module
 
-    counted = out_of_fold(known.internet, known.seen(usable), known.pops, known.fold)
+    counted = out_of_fold(known.internet, known.seen(usable), known.count, known.fold)
     columns = [known.traits, known.liking, known.past, counted, np.where(known.graph < 0, np.nan, known.graph)[:, None]]
     if known.order is not None:
         columns.append(known.order)
@@ -126,7 +138,7 @@ def _fitted(model: Any, table: Float, known: Known, usable: Bool) -> Float:
     labels = known.landed[usable]
     if len(np.unique(labels)) < 2:
         return majority(known, usable)
-    result = np.zeros((len(table), known.pops))
+    result = np.zeros((len(table), known.count))
     with threadpool_limits(1):
         model.fit(table[usable], labels)
         result[:, model.classes_] = model.predict_proba(table)

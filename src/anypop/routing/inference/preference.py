@@ -20,6 +20,7 @@ from anypop.routing.internet.sites import Bool, Float, Internet
 _DEVIATION = 6.0  # variance of a site's deviation around that of its neighbours
 _STRENGTH = 4.0  # variance of a PoP's strength
 _STRANGERS = 2.0  # so many customers without a deviation stand behind each provider
+_FEW = 100  # networks
 _ROUNDS, _STEPS, _PACE = 3, 15, 0.6
 
 
@@ -81,7 +82,9 @@ def _strengths(history: History, sets: list[list[int]], seen: list[Bool]) -> tup
     strength, informed = np.zeros(len(history.pops)), np.zeros(len(history.pops))
     shares = []
     for past, members, rows in zip(history.pasts, sets, seen, strict=True):
-        counts = np.bincount(past.landed[rows], minlength=len(history.pops))[members]
+        counts = np.bincount(past.landed[rows], minlength=len(history.pops))[members].astype(float)
+        if past.shares and counts.sum() < _FEW:  # what somebody told of all is more than what a few say
+            counts = np.array([past.shares.get(pop, 0.0) for pop in past.pops]) * _FEW
         shares.append((counts + 0.5) / (counts.sum() + 0.5 * len(members)))
         informed[members] += 1
     for _ in range(200):
