@@ -1,6 +1,7 @@
 """Backup and restore: taken while control runs, brought back where everything was lost."""
 
 import fcntl
+import hashlib
 import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -60,6 +61,35 @@ def test_a_backup_taken_while_control_runs_brings_everything_back(world: World, 
         order = again.fetch()
         assert order is not None and order.generation == agent.order.generation + 1
         assert [c.secrets for i in order.instances for c in i.containers] == [(("TOKEN", SECRET),)]
+
+
+def test_images_are_in_a_backup_where_that_is_asked_for(world: World, tmp_path: Path) -> None:
+    """Those that are whole, and nothing that is on its way; one that is there already is not touched; and bytes that
+    changed in the backup are found.
+    """
+    folder = world.folder / "machine-images"
+    folder.mkdir()
+    contents = {hashlib.sha256(data).hexdigest(): data for data in (b"a" * 5000, b"b" * 5000)}
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    (folder / "some-disk.part").write_bytes(b"half")
+    file = tmp_path / "backup.tar"
+    assert backup.take(world.folder, file, with_key=True, now=NOW).images == 0
+    assert run(["backup", str(file), "--state", str(world.folder), "--with-images", "--with-key"]) == 0
+    other = tmp_path / "other"
+    one, two = contents
+    (other / "machine-images").mkdir(parents=True)
+    (other / "machine-images" / one).write_bytes(contents[one])
+    before = (other / "machine-images" / one).stat().st_mtime_ns
+    assert backup.restore(other, file, replace=False, now=NOW).images == 2
+    assert sorted(f.name for f in (other / "machine-images").iterdir()) == sorted(contents)
+    assert (other / "machine-images" / two).read_bytes() == contents[two]
+    assert (other / "machine-images" / one).stat().st_mtime_ns == before
+    damaged = tmp_path / "damaged.tar"
+    damaged.write_bytes(file.read_bytes().replace(b"b" * 5000, b"b" * 4999 + b"c"))
+    with pytest.raises(WorldError, match="has another checksum"):
+        backup.restore(tmp_path / "third", damaged, replace=False, now=NOW)
+    assert two not in {f.name for f in (tmp_path / "third" / "machine-images").iterdir()}
 
 
 def test_nothing_in_use_is_written_over(world: World, tmp_path: Path) -> None:

@@ -25,18 +25,23 @@ def register(root: typer.Typer) -> None:
         with_key: Annotated[
             bool, typer.Option("--with-key", help="With the key of secrets: then whoever has the file has them all.")
         ] = False,
+        with_images: Annotated[
+            bool, typer.Option("--with-images", help="With the files of images of virtual machines, which are large.")
+        ] = False,
     ) -> None:
         """Write all of control that cannot be made anew into one file, also while it runs.
 
         The database, the authority of the certificates and the agents' tokens; not the key of secrets, which is kept
-        apart.
+        apart, and without --with-images not the images of virtual machines.
         """
         from anypop.control.backup import take  # noqa: PLC0415 - see the module of labs
 
-        made = take(_folder(call), file, with_key=with_key, now=datetime.now(UTC))
+        made = take(_folder(call), file, with_key=with_key, with_images=with_images, now=datetime.now(UTC))
         key = "with the key of secrets" if made.with_key else "without the key of secrets: keep secret.key apart"
         data = {"file": str(file), "at": made.at, "database": made.database, "with_key": made.with_key}
-        call.screen.result(data, lambda: [f"{file}: {made.database}, {len(made.files)} files, {key}"])
+        data |= {"images": made.images}
+        images = f"{made.images} of them of images, " if made.images else ""
+        call.screen.result(data, lambda: [f"{file}: {made.database}, {len(made.files)} files, {images}{key}"])
 
     @command(root, "restore", stack=False, examples="sudo anypop restore /srv/backups/anypop.tar --replace --yes")
     def restore(

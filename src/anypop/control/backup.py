@@ -2,15 +2,17 @@
 
 In: control's state folder and the database that it uses. Out: a tar of a snapshot of the database, the authority and
 the agents' tokens; or a folder and a database as that file has them. The key of secrets is left out unless it is asked
-for: it belongs somewhere else. It never writes over a database in use, and moves what it replaces aside.
+for, since it belongs somewhere else; so are images of virtual machines, which are large. It never writes over a
+database in use, and moves what it replaces aside.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import io
 import json
 import os
-import shutil
+import re
 import sqlite3
 import subprocess
 import tarfile
@@ -21,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from sqlalchemy import URL
 
+from anypop.control import image_files
 from anypop.control.database import FILE, address_of, mark_used
 from anypop.control.vault import KEY_FILE
 from anypop.model.errors import WorldError
@@ -32,6 +35,8 @@ _FORMAT = 1
 _FILES = ("ca.pem", "ca.key", "graph.yaml")
 _TOKENS = "agents"
 _TIMEOUT_S = 3600
+_PIECE = 1 << 20
+_IMAGE = re.compile(f"{image_files.FOLDER}/([0-9a-f]{{64}})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +48,23 @@ class Backup:
     files: tuple[str, ...]
     with_key: bool
 
+    @property
+    def images(self) -> int:
+        """How many files of images of virtual machines."""
+        return sum(_IMAGE.fullmatch(name) is not None for name in self.files)
 
-def take(folder: Path, target: Path, *, with_key: bool, now: datetime, url: str | None = None) -> Backup:
-    """Write `target`, readable by its owner alone. Raises `WorldError`; then there is no new file."""
+
+def take(
+    folder: Path, target: Path, *, with_key: bool, with_images: bool = False, now: datetime, url: str | None = None
+) -> Backup:
+    """Write `target`, readable by its owner alone. `with_images`: with the files of images of virtual machines that
+    are whole. Raises `WorldError`; then there is no new file.
+    """
     address = address_of(folder, url)
     what = f"back up {folder}"
     names = [name for name in (*_FILES, *([KEY_FILE] if with_key else [])) if (folder / name).exists()]
     names += sorted(f"{_TOKENS}/{path.name}" for path in (folder / _TOKENS).glob("*.token"))
     kind = "sqlite" if address.get_backend_name() == "sqlite" else "postgresql"
-    made = Backup(at=now.isoformat(timespec="seconds"), database=kind, files=tuple(names), with_key=KEY_FILE in names)
     scratch = target.with_name(f"{target.name}.database")
     unfinished = target.with_name(f"{target.name}.unfinished")
     with _in_words(what), _gone_afterwards(scratch, unfinished):
@@ -62,14 +75,17 @@ def take(folder: Path, target: Path, *, with_key: bool, now: datetime, url: str 
             _run(["pg_dump", "--format=custom", "--no-owner", f"--file={scratch}", *_server(address)], address, what)
         _private(unfinished)
         with tarfile.open(unfinished, "w") as tar:
-            _add(tar, _MANIFEST, json.dumps({"format": _FORMAT, "at": made.at, "database": kind, "files": names}))
             tar.add(scratch, FILE if kind == "sqlite" else _DUMP)
             for name in names:
                 tar.add(folder / name, name)
+            if with_images:
+                names += _add_images(tar, folder)
+            at = now.isoformat(timespec="seconds")
+            _add(tar, _MANIFEST, json.dumps({"format": _FORMAT, "at": at, "database": kind, "files": names}))
         with unfinished.open("rb") as whole:
             os.fsync(whole.fileno())
         unfinished.rename(target)
-    return made
+    return Backup(at=at, database=kind, files=tuple(names), with_key=KEY_FILE in names)
 
 
 def restore(folder: Path, source: Path, *, replace: bool, now: datetime, url: str | None = None) -> Backup:
@@ -90,7 +106,8 @@ def restore(folder: Path, source: Path, *, replace: bool, now: datetime, url: st
         else:
             _bring_dump(tar, folder, address, replace=replace, what=what)
         for name in found.files:
-            _bring(tar, name, folder / name, what)
+            if not _IMAGE.fullmatch(name) or not (folder / name).exists():  # who has its name has its content
+                _bring(tar, name, folder / name, what)
         mark_used(folder)
         if not (folder / KEY_FILE).exists() and not os.environ.get("ANYPOP_SECRET_KEY"):
             raise WorldError(
@@ -99,6 +116,16 @@ def restore(folder: Path, source: Path, *, replace: bool, now: datetime, url: st
                 f"{folder / KEY_FILE} (mode 0600) or into ANYPOP_SECRET_KEY before control starts",
             )
     return found
+
+
+def _add_images(tar: tarfile.TarFile, folder: Path) -> Iterator[str]:
+    """Whole files of images, and their names; one that control takes away meanwhile is left out: nobody needs it."""
+    for file in sorted((folder / image_files.FOLDER).glob("*")):
+        name = f"{image_files.FOLDER}/{file.name}"
+        if _IMAGE.fullmatch(name):
+            with contextlib.suppress(FileNotFoundError), file.open("rb") as image:
+                tar.addfile(tar.gettarinfo(arcname=name, fileobj=image), image)
+                yield name
 
 
 def _copy(database: Path, target: Path, what: str) -> None:
@@ -188,7 +215,7 @@ def _manifest(tar: tarfile.TarFile, what: str) -> Backup:
     except (KeyError, ValueError, TypeError, tarfile.TarError) as error:
         raise WorldError(what, "it is no backup of control") from error
     allowed = {*_FILES, KEY_FILE}
-    if any(name not in allowed and not _is_token(name) for name in names):
+    if any(name not in allowed and not _is_token(name) and not _IMAGE.fullmatch(name) for name in names):
         raise WorldError(what, "it is no backup of control: it names files that control does not have")
     return found
 
@@ -217,10 +244,15 @@ def _bring(tar: tarfile.TarFile, name: str, target: Path, what: str) -> None:
     unfinished = target.with_name(f"{target.name}.unfinished")
     with _gone_afterwards(unfinished):
         _private(unfinished)
+        digest = hashlib.sha256()
         with unfinished.open("wb") as out:
-            shutil.copyfileobj(member, out)
+            while piece := member.read(_PIECE):
+                digest.update(piece)
+                out.write(piece)
             out.flush()
             os.fsync(out.fileno())
+        if _IMAGE.fullmatch(name) and digest.hexdigest() != target.name:
+            raise WorldError(what, f"its {name} has another checksum: the backup is damaged")
         unfinished.chmod(0o644 if name == "ca.pem" else 0o600)
         unfinished.rename(target)
 
