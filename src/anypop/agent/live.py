@@ -20,9 +20,10 @@ from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtimes import Runtimes
 from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.between_hosts import reach
+from anypop.agent.captures import Captures
 from anypop.agent.control_client import ControlClient
 from anypop.agent.moving import Moving
-from anypop.agent.run import KEPT_LOGS, MACHINE_IMAGES, MACHINES, Agent
+from anypop.agent.run import CAPTURES, KEPT_LOGS, MACHINE_IMAGES, MACHINES, Agent
 from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
@@ -86,6 +87,7 @@ async def _live(
             machines,
         ),
         moving=Moving(state, ca, machines) if ca is not None else None,
+        captures=Captures(whole / CAPTURES, machines, wall=clock),
         keeper=Keeper(whole, podman),
         control=client,
         clock=clock,

@@ -28,6 +28,7 @@ from anypop.agent.act.network.router import Router
 from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.beat import until_beat
 from anypop.agent.begun_file import Begun, BegunFile
+from anypop.agent.captures import Captures
 from anypop.agent.control_client import ControlClient
 from anypop.agent.decide import images, memory, returning
 from anypop.agent.decide.backbone import tunnel_for
@@ -81,7 +82,7 @@ from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 
 KEPT_LOGS, NAMES, METRICS_SOCKET, SAMPLES = "logs", "names", "metrics.sock", "samples"
-MACHINES, MACHINE_IMAGES, GUESTS = "machines", "machine-images", "guests"
+MACHINES, MACHINE_IMAGES, GUESTS, CAPTURES = "machines", "machine-images", "guests", "captures"
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
 LONGEST_REST_S = 0.02
@@ -103,7 +104,7 @@ class Agent:
 
     def __init__(
         self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: InstanceRuntime,
-        control: ControlClient, keeper: Keeper, moving: Moving | None = None,
+        control: ControlClient, keeper: Keeper, moving: Moving | None = None, captures: Captures | None = None,
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
@@ -155,6 +156,7 @@ class Agent:
             samples=self._meter.samples,
             routes=self._speaker.answer,
             prefix=prefix,
+            captures=captures,
         )
         self._keeper = keeper
         self._resolving = Resolving(state / NAMES, net)

@@ -23,6 +23,7 @@ from anypop.agent.act.instances.console import ConsoleConnection
 from anypop.agent.act.instances.kept_logs import place_of
 from anypop.agent.act.instances.runtime import InstanceRuntime, Running
 from anypop.agent.act.network.forward import PortConnection
+from anypop.agent.captures import Captures
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.log_names import LOG
@@ -37,6 +38,8 @@ from anypop.model.errors import Invalid, WorldError
 from anypop.model.streams import (
     LARGEST_FRAME,
     USED_IN_FRAME,
+    CaptureOverRequest,
+    CaptureRequest,
     CommandRequest,
     ConsoleRequest,
     FindRequest,
@@ -84,7 +87,7 @@ class Streams:
     the logs of earlier lives. `usage`: tells what incarnations use; `shipping`: sends logs to receivers; `console_of`:
     where a machine's console is attached, by its uid; `take_password`: the first one that its guest told; `metrics`:
     the text of all metrics; `samples`: those that are kept; `routes`: what the speaker answers. `prefix`: of the names
-    of their namespaces.
+    of their namespaces. `captures`: copies disks of virtual machines.
     """
 
     def __init__(
@@ -103,8 +106,10 @@ class Streams:
         samples: Callable[[SamplesRequest], Awaitable[list[Points]]],
         routes: Callable[[RoutesRequest], Awaitable[str]],
         prefix: str,
+        captures: Captures | None = None,
     ) -> None:
         self._control, self._runtime, self._prefix = control, runtime, prefix
+        self._known_captures = captures
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
         self._usage, self._metrics, self._samples, self._shipping = usage, metrics, samples, shipping
         self._routes, self._console_of, self._take_password = routes, console_of, take_password
@@ -155,6 +160,11 @@ class Streams:
                     await self._console(stream, asked.wanted)
                 case PasswordRequest():
                     await self._send_all(stream, cut(self._password(asked.wanted)))
+                case CaptureRequest():
+                    await self._send_all(stream, self._captures().answer(asked.wanted))
+                case CaptureOverRequest():
+                    self._captures().drop(asked.wanted.id)
+                    await self._send_all(stream, cut(b""))
                 case UseRequest():
                     used = await self._usage.read(asked.wanted.uids)
                     await self._send_all(stream, pieces_of(used))
@@ -229,6 +239,11 @@ class Streams:
             raise Refused(Refusal.NOT_YET, str(error)) from error
         await self._talk(stream, there)
 
+    def _captures(self) -> Captures:
+        if self._known_captures is None:
+            raise Refused(Refusal.NOT_THERE, "this host runs no virtual machines")
+        return self._known_captures
+
     def _password(self, wanted: PasswordRequest) -> bytes:
         found = self._take_password(wanted.uid)
         if found is None:
@@ -260,7 +275,7 @@ class Streams:
                     await take(frame)
 
     @staticmethod
-    async def _send_all(stream: ClientConnection, pieces: AsyncGenerator[bytes, None]) -> None:
+    async def _send_all(stream: ClientConnection, pieces: AsyncGenerator[bytes | str, None]) -> None:
         """Until they end or nobody reads them any more."""
 
         async def send() -> None:

@@ -87,6 +87,43 @@ class PasswordRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRequest:
+    """A disk of a virtual machine, the incarnation `uid`, as it is now: a qcow2 file that stands for itself. `claim`:
+    of a volume; empty: its root disk. The host makes the file once for each `id` and keeps it until a
+    `CaptureOverRequest`: asked again it goes on at `offset`, where its checksum still is `sha256`. The answer is
+    `Captured` as text, now and then while it is made and once more when it is; then its bytes.
+    """
+
+    kind: Literal["capture"] = "capture"
+    id: str
+    uid: str
+    claim: str = ""
+    sha256: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureOverRequest:
+    """Nobody needs the file of this capture any more."""
+
+    kind: Literal["capture-over"] = "capture-over"
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """`percent`: of the disk that is copied. With a checksum the file is made: `size` bytes, of which those from
+    `begins` on follow. `why`: it cannot be made, and asking again will not help.
+    """
+
+    percent: int = 0
+    size: int = 0
+    sha256: str = ""
+    begins: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UseRequest:
     """What these incarnations use now."""
 
@@ -241,6 +278,8 @@ Wanted = (
     | PortRequest
     | ConsoleRequest
     | PasswordRequest
+    | CaptureRequest
+    | CaptureOverRequest
     | UseRequest
     | FindRequest
     | WatchLogsRequest

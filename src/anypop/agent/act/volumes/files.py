@@ -85,7 +85,7 @@ class VolumeFiles:
         with self._told("make"):
             fresh = self.folder / f"{self.id}.new"
             shutil.rmtree(fresh, ignore_errors=True)
-            _must_have_room(self.folder, size_bytes)
+            must_have_room(self.folder, size_bytes)
             (fresh / _SNAPSHOTS).mkdir(parents=True, mode=0o700)
             _reserve(fresh / _DATA, size_bytes)
             # nothing is discarded, and nothing left to be zeroed later: both give reserved blocks back
@@ -106,7 +106,7 @@ class VolumeFiles:
         with self._told("grow"):
             there = self.size()
             if there < size_bytes:
-                _must_have_room(self.folder, size_bytes - there)
+                must_have_room(self.folder, size_bytes - there)
                 _reserve(self.data, size_bytes)
             if alone:
                 return
@@ -169,7 +169,8 @@ class VolumeFiles:
             raise WorldError(f"{verb} volume {self.id}", f"{error.strerror or error} in {self.folder}") from error
 
 
-def _must_have_room(folder: Path, more: int) -> None:
+def must_have_room(folder: Path, more: int) -> None:
+    """Raises `WorldError` where so many bytes more would leave too little of the disk to the host."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     disk = os.statvfs(folder)
     left = disk.f_bavail * disk.f_frsize
@@ -196,7 +197,7 @@ def _copy(source: Path, target: Path) -> None:
         try:
             fcntl.ioctl(written, _FICLONE, read.fileno())
         except OSError:
-            _must_have_room(target.parent, size)
+            must_have_room(target.parent, size)
             os.posix_fallocate(written.fileno(), 0, size)
             _copy_pieces(read.fileno(), written.fileno(), size)
         os.fsync(written.fileno())

@@ -15,12 +15,13 @@ from typing import Any, Protocol, assert_never
 from uuid import uuid4
 
 from anypop.agent.act.instances.labels import asked_in, confinement_in, labels_for, past_in, template_in
-from anypop.agent.act.instances.machines import launch, leaving, monitor
+from anypop.agent.act.instances.machines import capture, launch, leaving, monitor
 from anypop.agent.act.instances.machines.ability import Ability, can
 from anypop.agent.act.instances.machines.arguments import (
     TRANSLATED_MB,
     Handed,
     arguments,
+    has_root,
     vcpus,
     volume_node,
 )
@@ -116,6 +117,8 @@ class Machines:
         if not self._thawed:  # after the death of whoever held guests still
             self._thawed = True
             await asyncio.gather(*(monitor.thaw(place) for place in places(self._folder).values()))
+            with contextlib.suppress(WorldError):  # the next copy of it begins with this
+                await asyncio.gather(*(capture.forget(place) for place in places(self._folder).values()))
         there = {uid: (place, spec) for uid, place in places(self._folder).items() if (spec := place.spec())}
         keepers = (process.alive(place.file(KEEPER)) for place, _ in there.values())
         self._keepers.watch({pid for pid in keepers if pid is not None})
@@ -166,6 +169,7 @@ class Machines:
         try:
             await leaving.settle(place, journey)
             if place.marked(HANDED) is None:
+                await capture.forget(place)
                 await leaving.leave(place, journey, leaving.WITHIN_S)
         finally:
             self.look_again()
@@ -300,6 +304,31 @@ class Machines:
         finally:
             for place in held:
                 await monitor.thaw(place)
+
+    async def capture(self, uid: str, claim: str, file: Path, told: capture.Told) -> None:
+        """Make `file`: a copy of the disk of a claim, or of the root disk, as it is now. Raises `WorldError`."""
+        place, what = self.place_of(uid), "capture a disk"
+        spec = place.spec()
+        if spec is None:
+            raise WorldError(what, "its machine is not there")
+        with contextlib.ExitStack() as opened:
+            if claim:
+                named = [name for name, _ in spec.volumes]
+                if claim not in named:
+                    raise WorldError(what, f"its machine has no volume {claim}")
+                number = named.index(claim)
+                volume = self._open_volume(what, uid, spec.volumes[number][1])
+                opened.callback(os.close, volume)
+                disk = capture.Disk(number=number, size=os.fstat(volume).st_size, file=volume)
+            elif has_root(spec.image):
+                disk = capture.Disk(number=None, size=spec.image.disk_bytes)
+            else:
+                raise WorldError(what, "its machine has no root disk")
+            make = ["qemu-img", "create", "-q", "-f", "qcow2", str(file), str(disk.size)]
+            await asyncio.to_thread(process.run, make)
+            target = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            opened.callback(os.close, target)
+            await capture.copy(place, spec, disk, target, told)
 
     async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
         place = Place(self._folder / uid)

@@ -28,7 +28,7 @@ MOVE_QMP, MOVE_MEMORY, MOVE_DISK = "move-qmp.sock", "move-memory.sock", "move-di
 """
 PID, KEEPER, ENDED, SAID = "qemu.pid", "keeper.pid", "ended", "qemu.log"
 MOST_SAID, KEPT_SAID = 1 << 20, 64 << 10  # of QEMU's own words: 2 KiB of their end are shown to anybody
-FROZEN = "frozen"
+FROZEN, CAPTURING = "frozen", "capturing"
 ARRIVING, LEAVING, HANDED = "arriving", "leaving", "handed"
 """Marks of a move: not all of it is here yet; it is being sent to the host that is named; it is that host's now."""
 OFF, RESCUE = "off", "rescue.json"

@@ -1,0 +1,151 @@
+"""Disks of virtual machines that control makes images of: copied on this host, and sent to control.
+
+In: what control asks for, again and again until it has all. Out: how far the copy is, its checksum, its bytes from
+where they are missing. One copy is made at a time. It lies in a folder of its own until control has no need of it, a
+day at most; what an agent's death left half made is made anew, unless its guest has begun anew meanwhile: then the disk
+that was meant is gone. It decides nothing, and reads nothing of what is in a disk.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from anypop.agent.act.instances.machines.machines import Machines
+from anypop.agent.act.volumes.files import must_have_room
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.streams import LARGEST_FRAME, Captured, CaptureRequest
+
+KEPT_S = 86_400.0
+_TOLD_S = 1.0
+_PIECE = 1 << 20
+_ID = re.compile("[0-9a-f-]{36}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What is on record of a copy. `life`: of the machine that it is of; without a checksum it is not whole."""
+
+    life: str
+    size: int = 0
+    sha256: str = ""
+
+
+class Captures:
+    """One host's, below `folder`. `wall`: seconds since the epoch."""
+
+    def __init__(self, folder: Path, machines: Machines, *, wall: Callable[[], float]) -> None:
+        self._folder, self._machines, self._wall = folder, machines, wall
+        self._turn = asyncio.Lock()
+
+    async def answer(self, asked: CaptureRequest) -> AsyncGenerator[bytes | str, None]:
+        """The frames of the answer."""
+        if not _ID.fullmatch(asked.id):
+            yield _text(Captured(why="its id is none"))
+            return
+        try:
+            async with contextlib.aclosing(self._made(asked)) as made:
+                async for percent in made:
+                    yield _text(Captured(percent=percent))
+        except WorldError as error:
+            self.drop(asked.id)
+            yield _text(Captured(why=str(error)))
+            return
+        page = self._page(asked.id)
+        assert page is not None, "it was made just now"
+        begins = asked.offset if asked.sha256 == page.sha256 and asked.offset <= page.size else 0
+        yield _text(Captured(percent=100, size=page.size, sha256=page.sha256, begins=begins))
+        with self._file(asked.id).open("rb", buffering=_PIECE) as file:
+            file.seek(begins)
+            while piece := await asyncio.to_thread(file.read, LARGEST_FRAME):
+                yield piece
+
+    def drop(self, id_: str) -> None:
+        """Nobody needs it any more. Harmless where there is none."""
+        if _ID.fullmatch(id_):
+            for file in (self._file(id_), self._half(id_), self._folder / f"{id_}.json"):
+                file.unlink(missing_ok=True)
+
+    def begin(self) -> None:
+        """After the death of an agent: what nobody came back for goes."""
+        for file in self._folder.glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat().st_mtime < self._wall() - KEPT_S:
+                    file.unlink()
+
+    async def _made(self, asked: CaptureRequest) -> AsyncGenerator[int, None]:
+        """How many percent are copied, each second until it is made. Who asks no more ends it."""
+        percent = 0
+
+        def told(number: int) -> None:
+            nonlocal percent
+            percent = number
+            must_have_room(self._folder, 0)
+
+        making = asyncio.create_task(self._make(asked, told))
+        try:
+            while not (await asyncio.wait({making}, timeout=_TOLD_S))[0]:
+                yield percent
+            making.result()
+        finally:
+            making.cancel()
+            await asyncio.gather(making, return_exceptions=True)
+
+    async def _make(self, asked: CaptureRequest, told: Callable[[int], None]) -> None:
+        async with self._turn:
+            self.begin()
+            spec = self._machines.place_of(asked.uid).spec()
+            page = self._page(asked.id)
+            if page is not None and page.sha256:
+                return
+            if spec is None:
+                raise WorldError("capture a disk", "its machine is not there")
+            if not asked.claim and page is not None and page.life != spec.id:
+                raise WorldError("capture a disk", "its machine has begun anew meanwhile, with a new root disk")
+            half = self._half(asked.id)
+            half.unlink(missing_ok=True)
+            must_have_room(self._folder, 0)
+            self._write(asked.id, Page(life=spec.id))
+            await self._machines.capture(asked.uid, asked.claim, half, told)
+            size, sha256 = await asyncio.to_thread(_settled, half)
+            half.rename(self._file(asked.id))
+            self._write(asked.id, Page(life=spec.id, size=size, sha256=sha256))
+
+    def _page(self, id_: str) -> Page | None:
+        with contextlib.suppress(OSError, Invalid):
+            found = from_json(Page, (self._folder / f"{id_}.json").read_bytes())
+            if not found.sha256 or self._file(id_).stat().st_size == found.size:
+                return found
+        return None
+
+    def _write(self, id_: str, page: Page) -> None:
+        half = self._folder / f"{id_}.json.half"
+        half.write_bytes(to_json(page))
+        half.rename(self._folder / f"{id_}.json")
+
+    def _file(self, id_: str) -> Path:
+        return self._folder / f"{id_}.qcow2"
+
+    def _half(self, id_: str) -> Path:
+        return self._folder / f"{id_}.half"
+
+
+def _settled(file: Path) -> tuple[int, str]:
+    """On disk, and ours; its size and checksum."""
+    os.chown(file, os.geteuid(), os.getegid())
+    digest, size = hashlib.sha256(), 0
+    with file.open("rb") as whole:
+        os.fsync(whole.fileno())
+        while piece := whole.read(_PIECE):
+            digest.update(piece)
+            size += len(piece)
+    return size, digest.hexdigest()
+
+
+def _text(told: Captured) -> str:
+    return to_json(told).decode()
