@@ -474,6 +474,8 @@ def images(own: World) -> None:
     streams, own.platform.streams = own.platform.streams, Told(b"hush")  # type: ignore[assignment]
     own.get(f"{BASE}/vm/instances/vm-eu-lhr-0/passwords/initial")
     own.platform.streams = streams
+    own.settle()
+    own.send("POST", "/anypop/v1/stacks/default/images/golden/1/capture", {"capture": {"instance": "vm-eu-lhr-0"}})
     file = f"/anypop/v1/agents/LHR/machine-images/{found.parts[0].sha256}"
     assert own.call("GET", file, headers=FakeAgent(own, LHR).headers).content == DISK
     own.send("DELETE", f"{BASE}/vm")

@@ -34,6 +34,7 @@ from anypop.api import (
     healthz,
     hosts,
     identity,
+    image_captures,
     images,
     initial_passwords,
     invitations,
@@ -83,7 +84,8 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, links, oidc, accounts, users, invitations,
-        stacks, workloads, power, initial_passwords, logs, log_search, log_sinks, metrics, images, network_policies,
+        stacks, workloads, power, initial_passwords, logs, log_search, log_sinks, metrics, images, image_captures,
+        network_policies,
         networks, subnets,
         gateway_routes,
         allocations, addresses, prices, usage, costs, plans, sets, changes, rollouts, scaling, volumes, watch,

@@ -25,6 +25,7 @@ from anypop.control.accounts import Account, Accounts, Caller, Stack
 from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
 from anypop.control.held_open import HeldOpen
+from anypop.control.image_capture import Captures
 from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
 from anypop.control.kept_sums import KeptSums
@@ -119,6 +120,7 @@ class Platform:
     log_sinks: LogSinks = field(init=False)
     traces: Traces = field(init=False)
     measured: MeasuredHosts = field(init=False)
+    captures: Captures = field(init=False)
     machine_images: MachineImages = field(init=False)
 
     def __post_init__(self) -> None:
@@ -137,9 +139,10 @@ class Platform:
         self.core.on_publish.append(self.traces.published)
         self.measured = MeasuredHosts(core=self.core, streams=self.streams)
         self.core.on_publish.append(self.measured.lives.published)
+        self.captures = Captures(self.streams)
         self.machine_images = MachineImages(
             self.core.store, self.authority, self.clock, state=lambda: self.core.state,
-            owner_of=self.image_owner, within_quota=self._images_within_quota,
+            owner_of=self.image_owner, within_quota=self._images_within_quota, captures=self.captures,
         )  # fmt: skip
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 

@@ -122,6 +122,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "delete_image": _EDIT_STACK,
     "deprecate_image": _EDIT_STACK,
     "write_image_part": _EDIT_STACK,
+    "capture_image": _EDIT_STACK,
     "list_network_policies": _SEE_STACK,
     "create_network_policy": _EDIT_STACK,
     "get_network_policy": _SEE_STACK,

@@ -28,7 +28,7 @@ from anypop.api.models.images import (
 from anypop.api.parameters import whole
 from anypop.control import outside
 from anypop.control.accounts import Stack
-from anypop.control.image_rows import ImageState, StoredImage, StoredPart, shown
+from anypop.control.image_rows import CapturedFrom, ImageState, StoredImage, StoredPart, shown
 from anypop.control.machine_images import Owner, Wanted
 from anypop.control.refusals import NotFound
 from anypop.model.errors import Invalid, Problem
@@ -69,7 +69,7 @@ async def delete_image_family(family: Family, stack: CallerStack, platform: Plat
         found = platform.machine_images.of([stack.id], family)
         if not found:
             raise NotFound(f"no image family {family} on stack {stack.slug}")
-        platform.machine_images.delete(_owner(platform, stack), found)
+        platform.machine_images.delete(owner(platform, stack), found)
 
     await asyncio.to_thread(delete)
     return Response(status_code=204)
@@ -89,7 +89,7 @@ async def create_image(
     wanted = _wanted(body.image, family, tag)
 
     def create() -> dict[str, Any]:
-        return _answer(platform, stack, platform.machine_images.create(_owner(platform, stack), family, tag, wanted))
+        return answer(platform, stack, platform.machine_images.create(owner(platform, stack), family, tag, wanted))
 
     return await asyncio.to_thread(create)
 
@@ -98,7 +98,7 @@ async def create_image(
 @answers(ImageAnswer)
 async def get_image(family: Family, tag: Tag, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """Get one image: how it stands, and how much of each part is here."""
-    return await asyncio.to_thread(lambda: _answer(platform, stack, platform.machine_images.one(stack.id, family, tag)))
+    return await asyncio.to_thread(lambda: answer(platform, stack, platform.machine_images.one(stack.id, family, tag)))
 
 
 @router.patch(_ONE)
@@ -114,7 +114,7 @@ async def change_image(
 
     def change() -> dict[str, Any]:
         found = platform.machine_images.one(stack.id, family, tag)
-        return _answer(platform, stack, platform.machine_images.describe(found, body.image.description))
+        return answer(platform, stack, platform.machine_images.describe(found, body.image.description))
 
     return await asyncio.to_thread(change)
 
@@ -129,7 +129,7 @@ async def delete_image(family: Family, tag: Tag, stack: CallerStack, platform: P
 
     def delete() -> None:
         found = platform.machine_images.one(stack.id, family, tag)
-        platform.machine_images.delete(_owner(platform, stack), [found])
+        platform.machine_images.delete(owner(platform, stack), [found])
 
     await asyncio.to_thread(delete)
     return Response(status_code=204)
@@ -149,7 +149,7 @@ async def deprecate_image(
 
     def deprecate() -> dict[str, Any]:
         found = platform.machine_images.one(stack.id, family, tag)
-        return _answer(platform, stack, platform.machine_images.deprecate(found, why))
+        return answer(platform, stack, platform.machine_images.deprecate(found, why))
 
     return await asyncio.to_thread(deprecate)
 
@@ -170,14 +170,15 @@ async def write_image_part(
 
     def write() -> dict[str, Any]:
         found = platform.machine_images.one(stack.id, family, tag)
-        platform.machine_images.write(_owner(platform, stack), found, part, offset, body)
+        platform.machine_images.write(owner(platform, stack), found, part, offset, body)
         stored = next(p for p in found.parts if p.name == part)
         return {"part": _part(platform, found, stored)}
 
     return await asyncio.to_thread(write)
 
 
-def _owner(platform: Platform, stack: Stack) -> Owner:
+def owner(platform: Platform, stack: Stack) -> Owner:
+    """Raises `NotFound` where the stack is gone."""
     found = platform.image_owner(stack.id)
     if found is None:
         raise NotFound(f"no stack {stack.slug}")
@@ -193,9 +194,7 @@ def _page(platform: Platform, stack: Stack, family: str, query: dict[str, str]) 
 
 def _wanted(body: ImageBody, family: str, tag: str) -> Wanted:
     """Raises `Invalid` with every problem."""
-    problems = [] if is_family(family) else [Problem(path="family", message=f"{_NAME}; no capitals")]
-    if not is_tag(tag):
-        problems.append(Problem(path="tag", message=_NAME))
+    problems = check_names(family, tag)
     sent = {name: part for name in ("disk", "kernel", "initrd") if (part := getattr(body.parts, name)) is not None}
     firmware = body.firmware or (Firmware.KERNEL if "kernel" in sent else Firmware.BIOS)
     board = body.board or Board.Q35
@@ -221,6 +220,12 @@ def _wanted(body: ImageBody, family: str, tag: str) -> Wanted:
     return Wanted(description=body.description, firmware=firmware, board=board, cmdline=body.cmdline, parts=parts)
 
 
+def check_names(family: str, tag: str) -> list[Problem]:
+    """What is wrong with them."""
+    problems = [] if is_family(family) else [Problem(path="family", message=f"{_NAME}; no capitals")]
+    return problems if is_tag(tag) else [*problems, Problem(path="tag", message=_NAME)]
+
+
 def _problems(part: ImagePartBody, path: str) -> list[Problem]:
     if not part.url:
         missing = [
@@ -234,7 +239,8 @@ def _problems(part: ImagePartBody, path: str) -> list[Problem]:
     return []
 
 
-def _answer(platform: Platform, stack: Stack, image: StoredImage) -> dict[str, Any]:
+def answer(platform: Platform, stack: Stack, image: StoredImage) -> dict[str, Any]:
+    """One image."""
     return {"image": _shown(platform, stack, image)}
 
 
@@ -276,6 +282,12 @@ def _part(platform: Platform, image: StoredImage, part: StoredPart) -> dict[str,
             "size": str(part.size) if part.size is not None else None,
             "sha256": part.sha256 or None,
             "url": shown(part.url) or None,
+            "capturedFrom": _source(part.captured) if part.captured is not None else None,
+            "copied": platform.machine_images.copied(image) if part.captured is not None else None,
             "whole": part.whole,
         }
     )
+
+
+def _source(captured: CapturedFrom) -> dict[str, Any]:
+    return shapes.filled({"instance": captured.instance, "volume": captured.claim or None})

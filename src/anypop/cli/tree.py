@@ -45,7 +45,12 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
             ("cp", ("copying",), "register", "files to and from an instance"),
             ("restart", ("instances",), "register", "a workload's instances anew by a rollout, or one in its place"),
             ("volume", ("volumes",), "app", "what instances keep; snapshots of it"),
-            ("vm", ("vm_images", "vm_power"), "app", "virtual machines: their images, powered off and on, mended"),
+            (
+                "vm",
+                ("vm_images", "vm_captures", "vm_power"),
+                "app",
+                "virtual machines: images, off and on, mended",
+            ),
         ),
     ),
     (

@@ -86,6 +86,11 @@ def import_image(
         sha256=sha256, cmdline=cmdline, firmware=firmware, board=board, description=description,
     )  # fmt: skip
     found = bring(call, wanted, family, tag or wanted.default_tag(), timeout=timeout if wait else 0)
+    tell(call, found, wait=wait)
+
+
+def tell(call: Call, found: views.Data, *, wait: bool) -> None:
+    """How an image has become. Raises `Failure` where it is not READY and somebody waited for it."""
     call.screen.result(found, lambda: [_sentence(found)])
     if found.get("status") == "FAILED":
         raise Failure(f"{_name(found)} cannot be used: {found.get('reason')}")
@@ -98,12 +103,12 @@ def import_image(
 
 def bring(call: Call, wanted: Wanted, family: str, tag: str, *, timeout: float) -> views.Data:
     """The image as it stands once its bytes are in control, and for so long was waited until they are verified."""
-    path = _path(call, family, tag)
+    path = path_of(call, family, tag)
     found = ask_for(call, path, wanted)
     until = time.monotonic() + timeout
     for part in wanted.sent:
         found = _send(call, path, part, found)
-    return _until_over(call, path, found, until)
+    return until_over(call, path, found, until)
 
 
 @command(image, "list", examples="anypop vm image list\nanypop vm image list --family debian -o json")
@@ -123,7 +128,7 @@ def list_images(
 @command(image, "describe", examples="anypop vm image describe debian:12")
 def describe(call: Call, name: Named) -> None:
     """All about one image: its parts, their checksums, how much is here."""
-    found = _got(call, _path(call, *_split(name)))
+    found = _got(call, path_of(call, *_split(name)))
     call.screen.result(found, lambda: [_table([found]), "", _parts(found)])
 
 
@@ -141,7 +146,7 @@ def deprecate(
 ) -> None:
     """Say that an image is not to be used any more: its family alone no longer means it, its tag still does."""
     body = {"deprecation": {"deprecated": not undo, "reason": reason}}
-    path = f"{_path(call, *_split(name))}/deprecation"
+    path = f"{path_of(call, *_split(name))}/deprecation"
     found = call.client.call("PUT", path, what=f"deprecate {name}", body=body)["image"]
     call.screen.result(found, lambda: [_table([found])])
 
@@ -156,7 +161,7 @@ def delete(
     """Delete an image, or all of a family, that no workload uses. Instances that run stay."""
     family, _, tag = name.partition(":")
     call.screen.agree(f"Delete {name if tag else f'all images of {family}'}?", yes=yes)
-    call.client.call("DELETE", _path(call, family, tag), what=f"delete {name}")
+    call.client.call("DELETE", path_of(call, family, tag), what=f"delete {name}")
     call.screen.result({"deleted": name}, lambda: [f"{name} is deleted"])
 
 
@@ -187,7 +192,8 @@ def _send(call: Call, path: str, part: Sent, found: views.Data) -> views.Data:
     return found
 
 
-def _until_over(call: Call, path: str, found: views.Data, until: float) -> views.Data:
+def until_over(call: Call, path: str, found: views.Data, until: float) -> views.Data:
+    """The image once nothing happens to it any more by itself, or `until` is over."""
     told = time.monotonic()
     while found["status"] == "IMPORTING" and time.monotonic() < until:
         time.sleep(_LOOK_S / 5 if time.monotonic() - told < _LOOK_S else _LOOK_S)
@@ -198,7 +204,8 @@ def _until_over(call: Call, path: str, found: views.Data, until: float) -> views
     return found
 
 
-def _path(call: Call, family: str, tag: str = "") -> str:
+def path_of(call: Call, family: str, tag: str = "") -> str:
+    """Of an image, or of a family."""
     return "/".join([f"{call.stack_path('workload')}/images", *(quote(n, safe="") for n in (family, tag) if n)])
 
 
@@ -232,9 +239,18 @@ def _sentence(found: views.Data) -> str:
 
 def _progress(part: views.Data) -> str:
     received = int(part["received"])
+    if not received and part.get("copied") is not None:
+        return f"{part['name']}: its host has copied {part['copied']} %"
     if not part.get("size"):
         return f"{part['name']}: {_size(received)}"
     return f"{part['name']}: {received * 100 // max(1, int(part['size']))} % of {_size(int(part['size']))}"
+
+
+def _from(part: views.Data) -> str:
+    source = part.get("capturedFrom")
+    if source is None:
+        return views.text(part.get("url"))
+    return f"{source['instance']}:{source['volume']}" if source.get("volume") else str(source["instance"])
 
 
 def _size(number: int) -> str:
@@ -273,7 +289,7 @@ def _parts(found: views.Data) -> Table:
     ]  # fmt: skip
     rows: list[list[Cell]] = [
         [
-            p["name"], p["received"], views.text(p.get("size")), views.text(p.get("sha256")), views.text(p.get("url")),
+            p["name"], p["received"], views.text(p.get("size")), views.text(p.get("sha256")), _from(p),
         ]
         for p in found["parts"]
     ]  # fmt: skip

@@ -1,7 +1,8 @@
 """How an image of virtual machines gets from IMPORTING to READY or FAILED: fetched, verified, looked into.
 
-In: images whose bytes are sent, or that have a URL. Out: rows and files as they are then. Each look begins with what is
-there, so that it may be stopped at any moment and goes on at the next start. Blocking: in threads of `image_jobs`.
+In: images whose bytes are sent, that have a URL, or that are a disk of a machine. Out: rows and files as they are then.
+Each look begins with what is there, so that it may be stopped at any moment and goes on at the next start. Blocking: in
+threads of `image_jobs`.
 """
 
 import logging
@@ -10,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from anypop.control import outside
+from anypop.control.image_capture import Captures, Taking
 from anypop.control.image_download import Ends, Stopped, download
 from anypop.control.image_files import ImageFiles
 from anypop.control.image_jobs import ImageJobs
-from anypop.control.image_rows import ImageRows, ImageState, StoredImage, StoredPart, key_of, shown
+from anypop.control.image_rows import CapturedFrom, ImageRows, ImageState, StoredImage, StoredPart, key_of, shown
 from anypop.control.log_sinks import inside
 from anypop.control.refusals import Refused
 from anypop.control.state import State
@@ -27,18 +29,22 @@ log = logging.getLogger("anypop.control")
 
 class ImageBringing:
     """`state`: what control knows now; `may_be`: raises `OverQuota` where an image as it would be is too large for its
-    account.
+    account; `captures`: gets disks of machines from their hosts.
     """
 
     def __init__(
         self, rows: ImageRows, files: ImageFiles, clock: Callable[[], float], *, state: Callable[[], State],
-        may_be: Callable[[StoredImage], None],
+        may_be: Callable[[StoredImage], None], captures: Captures,
     ) -> None:  # fmt: skip
-        self.jobs = ImageJobs()
+        self.jobs, self._captures = ImageJobs(), captures
+        self.copied: dict[str, int] = {}
+        """How many percent their hosts have copied of disks that are captured now, by the ids of the images."""
         self._rows, self._files, self._clock, self._state, self._may_be = rows, files, clock, state, may_be
 
     def go_on(self, account: str, image: StoredImage) -> None:
-        """Soon, in a thread."""
+        """Soon, in a thread. One that waits for a host holds up no other import of the account."""
+        if any(part.captured is not None and not part.whole for part in image.parts):
+            account = f"{account} captures"
         self.jobs.begin(account, image.id, lambda: self._bring(image.id))
 
     def fail(self, id_: str, why: str) -> None:
@@ -52,6 +58,7 @@ class ImageBringing:
             log.info("the image %s of stack %s has failed: %s", image.name, image.stack_id, why)
             for part in image.parts:
                 self._files.forget(key_of(image, part.name))
+            self._let_go(image)
 
     def _bring(self, id_: str) -> None:
         """As far as an image comes now: to its end, or to where the next bytes must be sent."""
@@ -64,7 +71,9 @@ class ImageBringing:
                     continue
                 if part.url:
                     self._fetch(image, part)
-                if part.url or self._files.received(key_of(image, part.name)) == part.size:
+                elif part.captured is not None:
+                    part = self._capture(image, part, part.captured)  # noqa: PLW2901 - its size is known now
+                if not part.is_sent or self._files.received(key_of(image, part.name)) == part.size:
                     self._verify(image, part)
             after = self._rows.by_id(id_)
             if after is not None and all(p.whole for p in after.parts):
@@ -104,6 +113,44 @@ class ImageBringing:
         except Invalid as error:
             raise Invalid.one("", f"the {part.name}: " + "; ".join(p.message for p in error.problems)) from error
 
+    def _capture(self, image: StoredImage, part: StoredPart, source: CapturedFrom) -> StoredPart:
+        """The part with the size and checksum that its host has told."""
+        key, came = key_of(image, part.name), part
+
+        def told(size: int, sha256: str) -> None:
+            nonlocal came
+            if size > MOST_PART_BYTES:
+                raise Invalid.one("", f"the {part.name} has {size} bytes; a part may have {MOST_PART_BYTES}")
+            self._files.look_for_room(size - self._files.received(key))
+            sized = replace(came, size=size, sha256=sha256)
+            self._may_be(_with(image, sized))
+            if self._rows.change(image.id, lambda i: _with(i, sized)) is None:
+                raise Stopped
+            came = sized
+
+        taking = Taking(
+            received=lambda: self._files.received(key),
+            append=lambda at, data: self._files.append(key, at, data, synced=False),
+            begin_anew=lambda: self._files.forget(key),
+            told=told,
+            copied=lambda percent: self.copied.update({image.id: percent}),
+            stopped=self._stopped(image.id),
+        )
+        try:
+            self._captures.take(image.id, source, part.sha256, taking)
+        except Stopped:
+            if not self.jobs.stopped:  # the image is gone
+                self._let_go(image)
+            raise
+        finally:
+            self.copied.pop(image.id, None)
+        return came
+
+    def _let_go(self, image: StoredImage) -> None:
+        for part in image.parts:
+            if part.captured is not None:
+                self._captures.let_go(image.id, part.captured)
+
     def _stopped(self, id_: str) -> Callable[[], bool]:
         """Whether control ends, or nobody wants it any more; the store is asked for that once a second."""
         looked = -1.0
@@ -127,6 +174,7 @@ class ImageBringing:
         self._files.settle(key, found)
         whole = replace(part, size=size, sha256=found, url=shown(part.url), whole=True)
         self._rows.change(image.id, lambda i: _described(_with(i, whole), disk))
+        self._let_go(image)
 
     def _ready(self, image: StoredImage) -> None:
         """A disk that was here before, as a part of another image, was not looked into for this one."""

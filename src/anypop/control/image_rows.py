@@ -18,7 +18,7 @@ from anypop.control.store import Store
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import WorldError
 from anypop.model.machine import Board, DiskFormat, Firmware, PartName
-from anypop.model.names import StackId
+from anypop.model.names import HostName, InstanceName, StackId
 
 
 class ImageState(StrEnum):
@@ -28,16 +28,35 @@ class ImageState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedFrom:
+    """A disk of a virtual machine, the incarnation `uid` on `host`. `claim`: of a volume; empty: its root disk."""
+
+    instance: InstanceName
+    uid: str
+    host: HostName
+    claim: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.instance}:{self.claim}" if self.claim else self.instance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPart:
-    """`size` None and `sha256` empty: not known before it is here. `url`: where control fetches it; empty: it is sent.
-    `whole`: all of it is here, and it is what was said of it.
+    """`size` None and `sha256` empty: not known before it is here. `url`: where control fetches it; `captured`: whose
+    disk its host copies and sends; neither: it is sent. `whole`: all of it is here, and it is what was said of it.
     """
 
     name: PartName
     size: int | None = None
     sha256: str = ""
     url: str = ""
+    captured: CapturedFrom | None = None
     whole: bool = False
+
+    @property
+    def is_sent(self) -> bool:
+        """By whoever has made the image."""
+        return not self.url and self.captured is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

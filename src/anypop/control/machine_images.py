@@ -6,15 +6,16 @@ now. An image is IMPORTING until all its parts are here with their checksums and
 is another tag. Blocking.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from uuid import uuid4
 
 from anypop.control.audit import Noted
 from anypop.control.image_bringing import ImageBringing
+from anypop.control.image_capture import Captures
 from anypop.control.image_files import ImageFiles
 from anypop.control.image_rows import ImageRows, ImageState, StoredImage, StoredPart, key_of, shown
 from anypop.control.image_uses import bytes_of, content_of, images_of, in_use
@@ -46,13 +47,16 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What somebody asks for, checked in itself."""
+    """What somebody asks for, checked in itself. `given`: the sizes of contents that the account has already, although
+    no image of it may have them any more: those of an image that a machine runs with.
+    """
 
     description: str
     firmware: Firmware
     board: Board
     cmdline: str
     parts: tuple[StoredPart, ...]
+    given: Mapping[str, int] = field(default_factory=dict)
 
 
 Sizes = Callable[[Owner, tuple[int, int], tuple[int, int]], None]
@@ -60,17 +64,20 @@ Sizes = Callable[[Owner, tuple[int, int], tuple[int, int]], None]
 
 class MachineImages:
     """`state`: what control knows now; `owner_of`: whose a stack is, None where it is gone; `within_quota`: raises
-    `OverQuota` for the bytes of an account and of a stack, each before and after.
+    `OverQuota` for the bytes of an account and of a stack, each before and after; `captures`: gets disks of machines
+    from their hosts.
     """
 
     def __init__(
         self, store: Store, folder: Path, clock: Callable[[], float], *, state: Callable[[], State],
-        owner_of: Callable[[StackId], Owner | None], within_quota: Sizes,
+        owner_of: Callable[[StackId], Owner | None], within_quota: Sizes, captures: Captures,
     ) -> None:  # fmt: skip
         self.files = ImageFiles(folder)
         self._store, self._rows, self._clock, self._state = store, ImageRows(store), clock, state
         self._owner_of, self._within_quota = owner_of, within_quota
-        self._bringing = ImageBringing(self._rows, self.files, clock, state=state, may_be=self._may_be)
+        self._bringing = ImageBringing(
+            self._rows, self.files, clock, state=state, may_be=self._may_be, captures=captures
+        )
         self._one_by_one = Lock()
         self._written: set[str] = set()
 
@@ -89,6 +96,10 @@ class MachineImages:
         """How much of a part is here."""
         return part.size or 0 if part.whole else self.files.received(key_of(image, part.name))
 
+    def copied(self, image: StoredImage) -> int | None:
+        """How many percent its host has copied of a disk that is captured; None: it copies none now."""
+        return self._bringing.copied.get(image.id)
+
     def create(self, owner: Owner, family: str, tag: str, wanted: Wanted) -> StoredImage:
         """One that FAILED is replaced. What the account has already need not be sent again; what only others have must
         be, since who knows a checksum need not know the content. Raises `Exists`, `OverQuota`, `Precondition`.
@@ -100,7 +111,7 @@ class MachineImages:
             former = [i for i in own if i.name == f"{family}:{tag}" and i.state is ImageState.FAILED]
             if len(own) - len(former) >= MOST_IMAGES:
                 raise Precondition(f"this stack has {MOST_IMAGES} images: delete one first")
-            had = {p.sha256: p.size for i in mine for p in i.parts if p.whole}
+            had = dict(wanted.given) | {p.sha256: p.size or 0 for i in mine for p in i.parts if p.whole}
             image = StoredImage(
                 id=str(uuid4()), stack_id=owner.stack, family=family, tag=tag, description=wanted.description,
                 firmware=wanted.firmware, board=wanted.board, cmdline=wanted.cmdline,
@@ -111,10 +122,13 @@ class MachineImages:
                 ),
                 created_at=now, updated_at=now,
             )  # fmt: skip
+            if gone := [p.name for p in image.parts if p.sha256 in wanted.given and not p.whole]:
+                raise Precondition(f"control does not have the {' and the '.join(gone)} of its machine any more")
             self._may_be(image)
             self.files.look_for_room(sum(p.size or 0 for p in image.parts if not p.whole))
             self._delete(former)
-            became = {"image": image.name, "parts": {p.name: p.sha256 or shown(p.url) for p in image.parts}}
+            parts = {p.name: str(p.captured or "") or p.sha256 or shown(p.url) for p in image.parts}
+            became = {"image": image.name, "parts": parts}
             self._rows.insert(image, Noted(subject=image.name, stack_id=owner.stack, became=became))
         self._bringing.go_on(owner.account, image)
         return image
@@ -147,8 +161,9 @@ class MachineImages:
         part = next((p for p in image.parts if p.name == name), None)
         if part is None:
             raise NotFound(f"{image.name} has no {name}")
-        if image.state is not ImageState.IMPORTING or part.whole or part.url:
-            here = "all of it is here" if part.whole else "control fetches it" if part.url else f"it is {image.state}"
+        if image.state is not ImageState.IMPORTING or part.whole or not part.is_sent:
+            comes = f"it is {image.state}" if part.is_sent else "it comes from elsewhere"
+            here = "all of it is here" if part.whole else "control fetches it" if part.url else comes
             raise Precondition(f"{image.name} takes no bytes of its {name}: {here}")
         if offset + len(data) > (part.size or 0):
             raise Precondition(f"the {name} has {part.size} bytes, as was said: {offset + len(data)} are more")
@@ -200,7 +215,7 @@ class MachineImages:
         now = self._clock()
         for image in self._rows.all():
             touched = [self.files.touched(key_of(image, p.name)) or 0.0 for p in image.parts]
-            sent = any(not p.whole and not p.url for p in image.parts)
+            sent = any(not p.whole and p.is_sent for p in image.parts)
             if image.state is ImageState.IMPORTING and sent and max(image.updated_at, *touched) < now - IDLE_S:
                 self._bringing.fail(image.id, "it was not sent to its end within a day")
         images = self._rows.all()

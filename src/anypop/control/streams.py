@@ -53,7 +53,9 @@ class _Stream:
 
 
 class Streams:
-    """All of this control's. Only from its event loop. `on_arrival`: is told of each host that begins to listen."""
+    """All of this control's. Only from its event loop, which is `loop` once a host listens. `on_arrival`: is told of
+    each host that begins to.
+    """
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self.patience_s = patience_s
@@ -62,6 +64,7 @@ class Streams:
         self._asked: dict[str, _Stream] = {}
         self._of_accounts: Counter[str] = Counter()
         self._deaf: dict[HostName, tuple[Socket, float]] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.on_arrival: list[Callable[[HostName], None]] = []
 
     @property
@@ -76,6 +79,7 @@ class Streams:
 
     async def listen(self, host: HostName, channel: Socket) -> None:
         """Ask `host` over `channel` from now on, until it ends. A newer one takes its place."""
+        self.loop = asyncio.get_running_loop()
         async with self._connected:
             self._channels[host] = channel
             self._connected.notify_all()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from anypop.api.models.common import CamelAnswer, CamelRequest, CountText, Id, Moment, Page, left_out
-from anypop.model.limits import LONGEST_NOTE
+from anypop.model.limits import LONGEST_NAME, LONGEST_NOTE
 from anypop.model.machine import Board, DiskFormat, Firmware, PartName
 
 LONGEST_CMDLINE = 2048  # COMMAND_LINE_SIZE of Linux on x86
@@ -59,6 +59,25 @@ class ImageRequest(CamelRequest):
     image: ImageBody
 
 
+class CaptureBody(CamelRequest):
+    """A disk of a virtual machine that becomes an image."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instance: Annotated[str, Field(max_length=LONGEST_NAME, description="of this stack: its name or id")]
+    volume: Annotated[
+        str, Field(max_length=LONGEST_NAME, description="of its volumes, by the slug of its claim; default: root disk")
+    ] = ""
+    description: Words = ""
+    firmware: Annotated[
+        Literal["BIOS", "UEFI"] | None, Field(description="how a volume begins (BIOS); a root disk has its image's")
+    ] = None
+
+
+class CaptureImageRequest(CamelRequest):
+    capture: CaptureBody
+
+
 class ImageChangeBody(CamelRequest):
     """What may be said of an image later."""
 
@@ -84,6 +103,11 @@ class DeprecationRequest(CamelRequest):
     deprecation: DeprecationBody = DeprecationBody()
 
 
+class ImageCapturedFrom(CamelAnswer):
+    instance: str
+    volume: str = left_out("its root disk")
+
+
 class ImagePart(CamelAnswer):
     """`whole`: all of it is here, and it has its checksum. `url`: where it was fetched, without its query."""
 
@@ -91,7 +115,9 @@ class ImagePart(CamelAnswer):
     received: Annotated[CountText, Field(description="bytes that are here; what is sent goes on at this offset")]
     size: CountText = left_out("not known yet")
     sha256: str = left_out("not known yet")
-    url: str = left_out("it is sent")
+    url: str = left_out("it is fetched from nowhere")
+    captured_from: ImageCapturedFrom = left_out("it is no machine's disk")
+    copied: int = left_out("percent of the disk that its host has copied: none is copied now")
     whole: bool
 
 
