@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from anypop.model.errors import Invalid
 from anypop.routing.bird_text import parse_routes, parse_sessions
-from anypop.routing.catchment.observations import read_atlas, read_csv
+from anypop.routing.catchment.observations import read_csv
 from anypop.routing.dictionary_file import read_dictionary
 from anypop.routing.internet.places import read_places
 from anypop.routing.internet.relationships import provider_loops, read_relationships
 from anypop.routing.internet.world import build_internet
+from anypop.routing.measured import atlas, verfploeter
 from tests.examples import examples
 
 numbers = st.sampled_from(["1", "2", "3", "65536", "4294967296", "-1", "0", "x", "", "１", "1e3", "00"])
@@ -63,13 +64,21 @@ def test_places_and_observations(text: str) -> None:
     survives(lambda: read_csv(text, "f"))
 
 
+@settings(max_examples=examples(100), deadline=None)
+@given(st.sampled_from(["client_id,source_address,receive_time", "rx,addr,rx_time", "client_id"]), texts)
+def test_catchments_measured_with_pings(heading: str, text: str) -> None:
+    """Tables with the right heading and any rows."""
+    table = f"{heading}\n{text}"
+    survives(lambda: verfploeter.read(table, "f", identify=lambda _: "LHR", asn_of_address=lambda _: 1))
+
+
 @settings(max_examples=examples(150), deadline=None)
 @given(json_values | st.lists(json_values, max_size=3))
 def test_atlas_results(value: object) -> None:
     """JSON of any shape, and its beginning."""
     text = json.dumps(value)
-    survives(lambda: read_atlas(text, "f", identify=lambda _: None))
-    survives(lambda: read_atlas(text[: len(text) // 2], "f", identify=lambda _: "LHR"))
+    survives(lambda: atlas.read(text, "f", identify=lambda _: None))
+    survives(lambda: atlas.read(text[: len(text) // 2], "f", identify=lambda _: "LHR"))
 
 
 @settings(max_examples=examples(150), deadline=None)
