@@ -26,7 +26,7 @@ from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.machine import Acceleration
 from anypop.model.names import InstanceName
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceOrder, LinkAddress
 from anypop.model.streams import CommandRequest, Frame
 from anypop.model.surroundings import Login
 from anypop.model.workload import Container
@@ -146,8 +146,14 @@ class FakeRuntime:
     async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
         return
 
+    def known_to_guest(self, uid: str) -> Collection[LinkAddress]:
+        return ()
+
     async def machines(self) -> Acceleration:
         return Acceleration.NONE
+
+    async def processor(self) -> str:
+        return ""
 
     async def disk_bytes(self) -> int:
         return 100 << 30

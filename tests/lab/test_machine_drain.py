@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from anypop.agent.act.instances.machines.place import Place
-from anypop.host import netns
+from anypop.agent.naming import link_of
+from anypop.host import ip, netns
 from anypop.model.machine import Machine
 from anypop.model.order import Containers, InstanceOrder, Move
 from anypop.model.workload import Port, Probe, ProbeKind
@@ -61,8 +62,8 @@ def serves(host: Host, order: InstanceOrder) -> bool:
 
 def test_a_guest_goes_on_at_another_host_with_its_connections(lab: BackboneLab) -> None:
     """One connection, opened before, used through the drained host afterwards, through the other one when that is
-    drained, and when nothing is left at the first. It answers at the own address that it has now. The agents know what
-    has become of it when both are killed.
+    drained, when nothing is left at the first, and when somebody has taken its link away. It answers at the own address
+    that it has now. The agents know what has become of it when both are killed.
     """
     first, second = lab.hosts
     old, new = guest(first), guest(second)
@@ -93,3 +94,6 @@ def test_a_guest_goes_on_at_another_host_with_its_connections(lab: BackboneLab) 
         assert echoed(link, b"and when nothing is left") == b"and when nothing is left"
         assert old.name in lab.get(external(new), timeout_s=5)
         assert serves(second, new)
+        ip.batch([f"link del {link_of(new.uid)}"], netns=second.router)
+        lab.wait(lambda: old.name in lab.get(external(new), timeout_s=5), "its link is made again, and leads to it")
+        assert echoed(link, b"by the link that was made again") == b"by the link that was made again"

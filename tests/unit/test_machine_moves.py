@@ -24,7 +24,7 @@ from anypop.plan.planner import plan
 from tests.agent_world import HOST, POP, FakeHost, instance, order, settle
 from tests.unit.test_machine import a_machine, an_image
 from tests.unit.test_plan_following import ONE, TWO, two_hosts
-from tests.worlds import LHR, after, workload
+from tests.worlds import LHR, after, host, workload
 
 OTHER = HostName("LHR-2")
 
@@ -68,6 +68,21 @@ def test_what_cannot_move_begins_anew_as_ever() -> None:
     machine = workload(cities=[LHR], replicas=1, containers=(a_machine(an_image()),))
     planned, _ = eased(machine, lost=frozenset({ONE, TWO}))
     assert set(told(planned)) == {None}
+
+
+def test_a_machine_goes_where_the_processor_is_its_own_and_begins_anew_where_none_is() -> None:
+    """A host with another processor gets it only where there is no other one; nobody waits for a guest there."""
+    machine, three = workload(cities=[LHR], replicas=1, containers=(a_machine(an_image()),)), HostName("LHR-3")
+    for processor, moves_it in (("kvm a", True), ("", True), ("kvm b", False)):
+        planned, _ = eased(machine, processors={ONE: "kvm a", TWO: processor})
+        assert [move is not None for move in told(planned)] == [moves_it] * 2, processor
+    (pop,) = two_hosts().pops
+    more = replace(pop, hosts=(*pop.hosts, replace(host(three, 3), upstreams=pop.hosts[0].upstreams)))
+    planned, _ = eased(
+        machine, processors={ONE: "kvm a", TWO: "kvm b", three: "kvm a"}, machines=frozenset({ONE, TWO, three}),
+        network=replace(two_hosts(), pops=(more,)),
+    )  # fmt: skip
+    assert {one.host for one in planned.incarnations} == {ONE, three}
 
 
 def guest(n: int, move: Move) -> InstanceOrder:

@@ -573,4 +573,10 @@ class Agent:
         )  # fmt: skip
         # connections of a guest are not in the namespace in which they are counted
         flows = tuple(one for one in self._measured.flows if self._observer.machine_log(one[0]) is None)
-        return trimmed(replace(report, measured=self._measured.millis, flows=flows, machines=self._observer.machines))
+        observer = self._observer
+        return trimmed(
+            replace(
+                report, measured=self._measured.millis, flows=flows, machines=observer.machines,
+                processor=observer.guest_processor,
+            )
+        )  # fmt: skip

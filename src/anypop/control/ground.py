@@ -128,6 +128,9 @@ class StateGround:
     def runs_machines(self, host: HostName) -> bool:
         return self._state.runs_machines(host)
 
+    def processor(self, host: HostName) -> str:
+        return self._state.processor(host)
+
 
 def touched_between(before: State, after: State) -> Touched:
     """What may be planned otherwise in `after`."""
@@ -179,6 +182,7 @@ def touched_between(before: State, after: State) -> Touched:
         addresses = addresses or not host
     for host in differing(before.reports, after.reports):
         same = before.runs_machines(host) == after.runs_machines(host)
+        same = same and before.processor(host) == after.processor(host)
         if not same or _told_capacity(before, host) != _told_capacity(after, host):
             hosts.add(host)
     return Touched(

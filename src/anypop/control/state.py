@@ -305,6 +305,7 @@ class State:
             reserved=reserved(self.allocations.values()),
             eases=self.eases,
             machines=frozenset(filter(self.runs_machines, self.reports)),
+            processors={host: self.processor(host) for host in self.reports},
             serial=self.serial,
         )
 
@@ -312,6 +313,11 @@ class State:
         """Whether it has told that it can run virtual machines."""
         received = self.reports.get(host)
         return received is not None and received.report.machines in (Acceleration.KVM, Acceleration.TCG)
+
+    def processor(self, host: HostName) -> str:
+        """What it has told that guests there are given of its processor; empty: nothing."""
+        received = self.reports.get(host)
+        return received.report.processor if received is not None else ""
 
     def __post_init__(self) -> None:
         for name, groups, entries in zip(_GROUPS, _GROUPS.values(), _TABLES(self), strict=True):

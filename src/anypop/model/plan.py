@@ -97,7 +97,7 @@ class World:
     `volumes`: those that are there, or are being taken away. `scaled`: how many instances targets have that follow
     their load. `pins`: where slots live for the sake of addresses that they claim; `reserved`: places of hosts that are
     kept for such addresses.
-    `machines`: hosts that can run virtual machines.
+    `machines`: hosts that can run virtual machines; `processors`: what guests there are given of it, as far as told.
     `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
     taken for the one that went.
     """
@@ -128,6 +128,7 @@ class World:
     pins: Mapping[tuple[WorkloadId, InstanceName], Pin] = field(default_factory=dict)
     reserved: frozenset[PlaceKey] = frozenset()
     machines: frozenset[HostName] = frozenset()
+    processors: Mapping[HostName, str] = field(default_factory=dict)
     serial: int = 0
 
 

@@ -220,7 +220,8 @@ class Report:
     thousandths of a core; None: not told. `volumes`: of the order, those that are there; `volumes_gone`: ids of those
     that were to go and are not there. `measured`: of the incarnations that the order wants measured, by uid, their use
     of processor in thousandths of a core; `flows`: of the same, about how many connections they have open. `machines`:
-    with what the host would run virtual machines; None: not told.
+    with what the host would run virtual machines; None: not told. `processor`: what their guests are given of its
+    processor, the same words wherever one can go on; empty: not told.
     """
 
     pop: CityCode
@@ -245,3 +246,4 @@ class Report:
     measured: tuple[tuple[str, int], ...] = ()
     flows: tuple[tuple[str, int], ...] = ()
     machines: Acceleration | None = None
+    processor: str = ""

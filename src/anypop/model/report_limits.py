@@ -91,6 +91,8 @@ def excess(report: Report) -> list[Problem]:
     for path, counted in (("measured", report.measured), ("flows", report.flows)):
         if not all(0 <= number <= _HIGHEST for _, number in counted):
             problems.append(Problem(path=path, message="is no use that a machine can have"))
+    if len(report.processor) > TOLD_LENGTH:
+        problems.append(Problem(path="processor", message=f"is longer than {TOLD_LENGTH} characters"))
     if wrong := _wrong("", report.at):
         problems.append(Problem(path="at", message=wrong))
     if report.generation < 0:

@@ -75,6 +75,9 @@ class Ground(Protocol):
     def runs_machines(self, host: HostName) -> bool:
         """Whether a host has told that it can run virtual machines."""
 
+    def processor(self, host: HostName) -> str:
+        """What guests there are given of its processor, as it has told; empty: it has not."""
+
     def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
         """How many instances a target has in a city."""
 
@@ -190,3 +193,6 @@ class WorldGround:
 
     def runs_machines(self, host: HostName) -> bool:
         return host in self.world.machines
+
+    def processor(self, host: HostName) -> str:
+        return self.world.processors.get(host, "")

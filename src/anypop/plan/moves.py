@@ -7,7 +7,7 @@ do all others: those of containers, with volumes or several interfaces, and thos
 
 from collections.abc import Iterable, Mapping
 
-from anypop.model.names import InstanceName
+from anypop.model.names import HostName, InstanceName
 from anypop.model.order import Move
 from anypop.model.plan import Incarnation
 from anypop.plan.ground import Ground
@@ -32,6 +32,11 @@ def moves_of(ground: Ground, kept: Iterable[Incarnation]) -> Mapping[str, Move]:
     return found
 
 
+def alike(ground: Ground, one: HostName, other: HostName) -> bool:
+    """Whether a guest of one host can go on at the other: not where their processors are known to differ."""
+    return len({told for host in (one, other) if (told := ground.processor(host))}) < 2
+
+
 def _moves(ground: Ground, old: Incarnation, new: Incarnation) -> bool:
     if old.host == new.host or old.pop != new.pop or old.template != new.template or not old.template:
         return False
@@ -41,6 +46,8 @@ def _moves(ground: Ground, old: Incarnation, new: Incarnation) -> bool:
     if made_from is None or not made_from.is_machine or made_from.volumes or made_from.further:
         return False
     if not old.serves or not new.serves:  # off, or running another image
+        return False
+    if not alike(ground, old.host, new.host):
         return False
     # what serves already has begun by itself, or has come
     return new.uid not in ground.ready(old.workload_id)

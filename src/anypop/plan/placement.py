@@ -22,6 +22,7 @@ from anypop.plan import pinned
 from anypop.plan.following import may_have_all
 from anypop.plan.ground import Ground
 from anypop.plan.lives import cities_of, removal_of, uuid5, why_gone
+from anypop.plan.moves import alike
 from anypop.plan.rollout import changes_at
 from anypop.plan.rooms import LinksAsked, Room, Rooms, best, needs_of, shortage
 
@@ -439,7 +440,9 @@ class _Turn:
             others = [r for r in others if self.step.rooms.runs(r.host, made_from)]
             pin, sites = self.step.pins.get(current.name, pinned.UNPINNED), self.step.rooms.sites
             others = [r for r in others if may_have_all(sites, pin, r.host)]
-            found = best(others, self.workload.id, needs, asked)
+            same = [r for r in others if made_from.is_machine and alike(self.ground, current.host, r.host)]
+            # first where it can go on as it is
+            found = best(same, self.workload.id, needs, asked) or best(others, self.workload.id, needs, asked)
             if found is None:
                 said = shortage(
                     [*([own] if own is not None and current.host not in emptied else []), *others], needs, asked

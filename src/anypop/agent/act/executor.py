@@ -183,7 +183,8 @@ class Executor:
             case NameNamespace():
                 namespaces.name_namespace(self._prefix, step.uid, step.pid)
             case AddLink():
-                namespaces.add_link(self._net, self._prefix, step.instance)
+                known = self._runtime.known_to_guest(step.instance.uid)
+                namespaces.add_link(self._net, self._prefix, step.instance, known)
             case SetInside():
                 await inside.set_inside(self._prefix, step.uid, step.inside)
             case FitLink():

@@ -82,6 +82,7 @@ class Observer:
         self.runtime_error = ""
         self.capacity: Capacity | None = None
         self.machines: Acceleration | None = None
+        self.guest_processor = ""
         self.used_millis: int | None = None
         self._processor, self._clock = Processor(), clock
         self._logs = LogFiles()
@@ -122,6 +123,7 @@ class Observer:
             self._keeper.measure()
         with contextlib.suppress(WorldError):
             self.machines = await self._runtime.machines()
+            self.guest_processor = await self._runtime.processor()
             self.capacity = capacity.read(await self._runtime.disk_bytes())
             self._logs.folder = await self._runtime.storage()
             await self._look_at_disk()

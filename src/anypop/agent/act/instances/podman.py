@@ -45,7 +45,7 @@ from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, InstanceName
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceOrder, LinkAddress
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
 
@@ -359,9 +359,17 @@ class Podman:
     async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
         """A container's file systems are made larger before it begins."""
 
+    def known_to_guest(self, uid: str) -> Collection[LinkAddress]:
+        """A container has its addresses from the link that it is given."""
+        return ()
+
     async def machines(self) -> Acceleration:
         """It runs containers."""
         return Acceleration.NONE
+
+    async def processor(self) -> str:
+        """Containers see the host's."""
+        return ""
 
     async def disk_bytes(self) -> int:
         root = await self._storage()

@@ -15,7 +15,7 @@ from anypop.agent.decide.steps import PayloadStep
 from anypop.model.confinement import Confinement
 from anypop.model.machine import Acceleration
 from anypop.model.names import InstanceName
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceOrder, LinkAddress
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
 
@@ -94,8 +94,20 @@ class InstanceRuntime(Protocol):
         """
         ...
 
+    def known_to_guest(self, uid: str) -> Collection[LinkAddress]:
+        """The addresses of its link that the guest of a virtual machine knows, where it has begun its life on another
+        host; of all others none.
+        """
+        ...
+
     async def machines(self) -> Acceleration:
         """With what it would run virtual machines."""
+        ...
+
+    async def processor(self) -> str:
+        """What guests of virtual machines here are given of the processor, in words that are the same where one of them
+        can go on; empty: there are none.
+        """
         ...
 
     async def disk_bytes(self) -> int:

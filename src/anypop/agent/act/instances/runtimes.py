@@ -17,7 +17,7 @@ from anypop.agent.decide.steps import CreateContainer, DropImage, PayloadStep, P
 from anypop.model.confinement import Confinement
 from anypop.model.machine import Acceleration
 from anypop.model.names import InstanceName
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceOrder, LinkAddress
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
 
@@ -72,8 +72,14 @@ class Runtimes:
     async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
         await self._machines.grown(uid, claim, size_bytes)
 
+    def known_to_guest(self, uid: str) -> Collection[LinkAddress]:
+        return self._machines.known_to_guest(uid)
+
     async def machines(self) -> Acceleration:
         return await self._machines.machines()
+
+    async def processor(self) -> str:
+        return await self._machines.processor()
 
     async def disk_bytes(self) -> int:
         return await self._containers.disk_bytes()

@@ -33,7 +33,8 @@ def furnish(prefix: str, order: InstanceOrder) -> None:
     """All of it, in the namespace of an instance whose link is there."""
     wire = inside_name(0)
     with netns.inside(namespace_of(prefix, order.uid)), Netlink() as net:
-        os.close(_open(TAP, persistent=True))
+        if all(link.name != TAP for link in rtnl.links(net)):  # else a guest may have it open, and nobody else gets it
+            os.close(_open(TAP, persistent=True))
         rtnl.add_bridge(net, BRIDGE, _bridge_mac(order.uid))
         for name in (wire, TAP, BRIDGE):
             _write(f"ipv6/conf/{name}/disable_ipv6", "1")  # before it is up: not even a link-local address

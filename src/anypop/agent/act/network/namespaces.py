@@ -8,7 +8,7 @@ half-made link is made again from the start.
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -126,9 +126,9 @@ def is_namespace(path: Path) -> bool:
         return False
 
 
-def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
+def add_link(net: Netlink, prefix: str, order: InstanceOrder, known: Collection[LinkAddress] = ()) -> None:
     """The veth pair between router and instance, with all addresses and routes on both sides, and those of its further
-    interfaces before it.
+    interfaces before it. `known`: what its guest knows of another link, whose gateways the router answers for too.
     """
     name = link_of(order.uid)
     if any(link.name == name for link in rtnl.links(net)):
@@ -152,7 +152,7 @@ def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
     index = next(link.index for link in rtnl.links(net) if link.name == name)
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")
-    for address in order.links[0].addresses:
+    for address in (*order.links[0].addresses, *known):
         rtnl.add_address(net, index, address.gateway, address.gateway.max_prefixlen - 1)
     links.fit(net, prefix, order)
     rtnl.set_up(net, index)

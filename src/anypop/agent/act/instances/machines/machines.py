@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from anypop.agent.act.instances.labels import asked_in, confinement_in, labels_for, past_in, template_in
 from anypop.agent.act.instances.machines import capture, launch, leaving, monitor
-from anypop.agent.act.instances.machines.ability import Ability, can
+from anypop.agent.act.instances.machines.ability import Ability, can, processor
 from anypop.agent.act.instances.machines.arguments import (
     TRANSLATED_MB,
     Handed,
@@ -60,7 +60,7 @@ from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.machine import OVERHEAD_BYTES, Acceleration, MachineImage
 from anypop.model.names import CityCode, HostName, InstanceName
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceOrder, LinkAddress
 from anypop.model.streams import CommandRequest
 from anypop.model.volume import volume_id
 from anypop.model.workload import Container
@@ -338,6 +338,10 @@ class Machines:
             asked: dict[str, Any] = {"node-name": volume_node(number), "size": size_bytes}
             await monitor.ask(place, "block_resize", **asked)
 
+    def known_to_guest(self, uid: str) -> Collection[LinkAddress]:
+        spec = self.place_of(uid).spec()
+        return spec.born.addresses if spec is not None and spec.born is not None else ()
+
     async def _remove(self, uid: str, *, grace: bool = True) -> None:
         place = Place(self._folder / uid)
         spec = place.spec()
@@ -396,6 +400,11 @@ class Machines:
             return (await asyncio.to_thread(can)).accelerator
         except WorldError:
             return Acceleration.NONE
+
+    async def processor(self) -> str:
+        with contextlib.suppress(WorldError):
+            return await asyncio.to_thread(processor)
+        return ""
 
     async def disk_bytes(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
