@@ -21,10 +21,12 @@ from anypop.agent.act.network.router import Router
 from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import CreateContainer, MakeNamespace, PrepareRouter, PullImage, Step
+from anypop.agent.observe import probes
 from anypop.agent.observe.ask import ask
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.probes import Probes, RunInside, Target, readiness_of
 from anypop.model.errors import WorldError
+from anypop.model.machine import Machine
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Probe, ProbeKind, Protocol
 from tests.agent_fake_runtime import FakeRuntime
@@ -174,6 +176,22 @@ def test_health_follows_the_probe_within_milliseconds_of_the_first_answer() -> N
 
     container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("x",), period_s=60))
     asyncio.run(_probed(container, test, run=_inside(run)))
+
+
+def test_a_guest_whose_network_refuses_is_asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has taken long until then, and serves a moment later."""
+    asked: list[int] = []
+
+    async def refuses(*_: object) -> str | None:
+        asked.append(1)
+        return f"port 80: {probes.REFUSED}" if len(asked) < 8 else None
+
+    async def test(one: Probes) -> None:
+        await _until(lambda: one.verdict("u1", ("web",)).healthy is True)  # gives up before eight whole seconds
+
+    monkeypatch.setattr(probes, "ask", refuses)
+    monkeypatch.setattr(probes, "QUICK_FOR_S", 0.0)
+    asyncio.run(_probed(replace(web(), machine=Machine()), test))
 
 
 def test_what_was_found_running_is_unknown_until_it_has_been_asked() -> None:

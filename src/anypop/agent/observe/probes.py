@@ -4,10 +4,12 @@ In: the containers that run (`set`), deaths. Out: a verdict per instance and fam
 `wake` whenever one of them changes. What is announced is what is asked: each family has its own address, its own
 questions and its own health. Health belongs to a process: another probe, other ports for the same process change how
 it is asked, not what is known of it. While a container has never answered it is asked quickly, so that its start is
-not delayed by its period. Judges by local evidence only.
+not delayed by its period; so is a guest from the moment on at which its network refuses. Judges by local evidence only.
 """
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +27,10 @@ from anypop.model.workload import Container, Probe, ProbeKind, Protocol
 
 QUICK_S = 0.01
 QUICK_FOR_S = 2.0  # most start within this; a slow one is then asked each second at least
+# Of a guest whose network refuses: it serves a moment later, and has taken long to come so far.
+REFUSED = os.strerror(errno.ECONNREFUSED)
+REFUSING_S = 0.1
+REFUSING_FOR_S = 10.0
 # Where no probe is declared: what hangs is found within 2 s, by three questions that begin half a second apart.
 DEFAULT = Probe(kind=ProbeKind.TCP, period_s=0.5, timeout_s=0.4, success_threshold=1, failure_threshold=3)
 # A virtual machine without a port: whether its guest's network answers. One that is translated is slower to do so.
@@ -310,6 +316,7 @@ class Probes:
         if self._health[place].stage is Stage.PENDING:
             await asyncio.sleep(self._rest_of_delay_s(place[0], probe))
         begun, declared, clock = self._clock(), target.container.readiness is not None, asyncio.get_running_loop().time
+        refused_at: float | None = None
         while True:
             asked_at = clock()
             # the kernel takes connections for a process that is stopped, until its queue is full
@@ -319,7 +326,10 @@ class Probes:
             self._said[place] = trouble or ""
             self._move(place, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
             now, took_s = self._clock(), clock() - asked_at
-            pause_s = _pause(probe, self._health[place], now - begun)
+            if refused_at is None and target.container.machine is not None and trouble and REFUSED in trouble:
+                refused_at = now
+            refuses = refused_at is not None and now - refused_at < REFUSING_FOR_S
+            pause_s = _pause(probe, self._health[place], now - begun, refuses=refuses)
             if declared:
                 pause_s = until_beat(now, pause_s, self._slots[place[0]])
             else:  # a question that nobody answers puts off the next one no further
@@ -419,11 +429,11 @@ class Probes:
             self._wake()
 
 
-def _pause(probe: Probe, health: Health, running_s: float) -> float:
+def _pause(probe: Probe, health: Health, running_s: float, *, refuses: bool) -> float:
     """Until the next question: its period, or less while it has never answered."""
     period = max(probe.period_s, QUICK_S)
     if health.stage in (Stage.PENDING, Stage.UNKNOWN):
-        return min(period, QUICK_S if running_s < QUICK_FOR_S else 1.0)
+        return min(period, QUICK_S if running_s < QUICK_FOR_S else REFUSING_S if refuses else 1.0)
     return period
 
 
