@@ -1,6 +1,6 @@
 """Random little internets for property tests of the engines. Not a test itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ class World:
             f"{s.pop} to {net.name(s.site)} customer={s.customer} prepend={s.prepend} {s.communities} key={s.key}"
             for s in self.seeds
         ]
-        return "\n".join(["World", *lines, *seeds, f"strips={sorted(self.policies.strips)}"])
+        others = f"strips={sorted(self.policies.strips)} reflectors={sorted(self.policies.reflectors)}"
+        return "\n".join(["World", *lines, *seeds, others])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What hypothesis prints."""
@@ -56,7 +57,14 @@ def relationships(rows: list[tuple[int, int, int]]) -> Relationships:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, preferences: bool = True, siblings: bool = True, communities: bool = True) -> World:
+def worlds(
+    draw: st.DrawFn,
+    *,
+    preferences: bool = True,
+    siblings: bool = True,
+    communities: bool = True,
+    reflectors: bool = False,
+) -> World:
     """Customer links go from earlier to later ASes, so there is no loop of providers."""
     asns = draw(st.permutations(ASNS))[: draw(st.integers(2, len(ASNS)))]
     kinds = [Link.PROVIDER, Link.PROVIDER, Link.PEER] + ([Link.SIBLING] if siblings else [])
@@ -95,4 +103,8 @@ def worlds(draw: st.DrawFn, *, preferences: bool = True, siblings: bool = True, 
                 key=draw(st.sampled_from([1, ORIGIN, 4200000000])),
             )
         )
-    return World(internet=internet, seeds=tuple(seeds), policies=draw(st.sampled_from([POLICIES, POLICIES, STRIPPING])))
+    policies = draw(st.sampled_from([POLICIES, POLICIES, STRIPPING]))
+    wide = [(asn, code) for asn, codes in places.items() if asn in used and len(codes) > 2 for code in codes]
+    if reflectors and wide:
+        policies = replace(policies, reflectors=frozenset(draw(st.lists(st.sampled_from(wide), max_size=6))))
+    return World(internet=internet, seeds=tuple(seeds), policies=policies)

@@ -72,10 +72,10 @@ def test_engines_agree_on_export_communities(world: World) -> None:
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
-@given(worlds())
-def test_engines_agree_on_local_preference_by_communities(world: World) -> None:
-    """The same end; or, where preferences allow for more than one, an end with which the slow engine's sites are
-    content too.
+@given(worlds(reflectors=True))
+def test_engines_agree_on_local_preference_by_communities_and_on_reflectors(world: World) -> None:
+    """The same end; or, where preferences or reflectors allow for more than one, an end with which the slow engine's
+    sites are content too.
     """
     found = differences(world)
     if found:

@@ -52,7 +52,7 @@ class Modelled:
 
         `senders[i]`: whom site i has its best route from, -1 - s for seed s, and itself for no route. Inside an AS a
         packet passes routers that go by their own best routes, which are not always that of the first: an outcome's own
-        `pop` knows no way between two sites.
+        `pop` knows no way between two sites. It is on its way to the border, whichever reflectors told of it.
         """
         for _ in range(len(self.routers) + 1):
             sender = senders[site]
@@ -60,6 +60,8 @@ class Modelled:
                 return -1 - sender
             if sender == site:
                 return None
+            while sender in self.towards[site] and senders[sender] in self.towards[sender]:
+                sender = senders[sender]
             site = self.towards[site].get(sender, sender)
         return None
 
@@ -128,6 +130,7 @@ def modelled(plan: LabPlan, family: int = 4) -> Modelled:
         always_med=with_habit[Habit.COMPARES_MED_ALWAYS],
         worst_med=with_habit[Habit.MISSING_MED_IS_WORST],
         servers=with_habit[Habit.ROUTE_SERVER],
+        reflectors=frozenset((system.asn, str(code)) for system in topology.ases for code in system.reflectors),
     )
     return Modelled(internet=internet, policies=policies, routers=names, towards=towards, plan=plan)
 

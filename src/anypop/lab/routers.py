@@ -3,9 +3,10 @@
 After the address plan, before `build` starts the daemons. Pure. Our own routers are not here: a host's agent configures
 its own, and `edge` has the edge routers of PoPs of several hosts.
 
-Inside an AS: Babel (RFC 8966) over the internal links, with a link's length in km as its cost, and a full mesh of BGP
-between loopbacks. Babel and not OSPF, because OSPF may not tell of its first neighbours for five seconds
-(MinLSInterval, RFC 2328): a lab would be ready three times later. Between ASes: BGP for each family, with BFD.
+Inside an AS: Babel (RFC 8966) over the internal links, with a link's length in km as its cost, and BGP between
+loopbacks: a full mesh, or with route reflectors where it has some. Babel and not OSPF, because OSPF may not tell of its
+first neighbours for five seconds (MinLSInterval, RFC 2328): a lab would be ready three times later. Between ASes: BGP
+for each family, with BFD.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from anypop.lab.address import End, LabPlan, Link, Role, Router, bfd_of
 from anypop.lab.policy import Neighbour, Policy
-from anypop.lab.topology import FAMILIES, Habit, OwnNetwork
+from anypop.lab.topology import FAMILIES, AutonomousSystem, Habit, OwnNetwork
 from anypop.model.cities import city
 from anypop.model.network import UpstreamKind
 from anypop.model.route import Relationship
@@ -27,7 +28,7 @@ _LEAST_COST = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSession:
     """A BGP session of a router with one neighbour, in each of `families`. `pop`: the city, where the neighbour is one
-    of our PoPs.
+    of our PoPs. `client`: the neighbour is a client of this route reflector.
     """
 
     name: str
@@ -40,6 +41,7 @@ class RouterSession:
     interface: str = ""
     pop: str = ""
     families: tuple[int, ...] = FAMILIES
+    client: bool = False
 
 
 def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
@@ -47,8 +49,11 @@ def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
     internal ones last.
     """
     found = [_external(lab, link, own, far) for link, own, far in lab.links_of(router.netns) if link.role in _EXTERNAL]
+    system = lab.topology.find(router.asn)
+    reflectors = system.reflectors if system is not None else ()
     for other in lab.routers:
-        if other.asn == router.asn and other.netns != router.netns:
+        speak = not reflectors or router.city in reflectors or other.city in reflectors
+        if other.asn == router.asn and other.netns != router.netns and speak:
             found.append(
                 RouterSession(
                     name=f"internal_{other.city.lower()}",
@@ -58,6 +63,7 @@ def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
                     city=other.city,
                     local=(str(router.loopback4), str(router.loopback6)),
                     neighbour=(str(other.loopback4), str(other.loopback6)),
+                    client=router.city in reflectors and other.city not in reflectors,
                 )
             )
     return tuple(found)
@@ -102,7 +108,7 @@ def render(lab: LabPlan, router: Router) -> str:
     for session in known:
         if session.relationship is not Relationship.INTERNAL:
             lines += _filters(lab, policy, session)
-        lines += _protocols(router.asn, session, system.habits)
+        lines += _protocols(session, system)
     return "\n".join(lines) + "\n"
 
 
@@ -216,7 +222,8 @@ def _only_ours(own: OwnNetwork, pop: str, dropping: str) -> Iterator[str]:
 
 # Not `deterministic med on`, although RFC 4451 asks for it: with it BIRD 2.0.12 now and then stays with a longer path
 # after routes of one neighbour came in another order (3 of 7 runs of one world of `script/bench agree`, none without).
-def _protocols(asn: int, session: RouterSession, habits: frozenset[Habit]) -> Iterator[str]:
+def _protocols(session: RouterSession, system: AutonomousSystem) -> Iterator[str]:
+    asn, habits = system.asn, system.habits
     for family, local, neighbour in zip(FAMILIES, session.local, session.neighbour, strict=True):
         if family not in session.families:
             continue
@@ -232,7 +239,10 @@ def _protocols(asn: int, session: RouterSession, habits: frozenset[Habit]) -> It
             lines.append(f"default bgp_med {(1 << 32) - 1};")
         if session.relationship is Relationship.INTERNAL:
             region = city(session.city).continent.lower()
-            lines.append(f"ipv{family} {{ next hop self; import filter carried; export filter carry_to_{region}; }};")
+            lines += ["rr client;"] if session.client else []
+            # what is reflected keeps the border router as its next hop, so nobody's packets go round by the reflector
+            own = "next hop self ebgp" if system.reflectors else "next hop self"
+            lines.append(f"ipv{family} {{ {own}; import filter carried; export filter carry_to_{region}; }};")
         else:
             lines.append("bfd on;")
             # who is told by a route server leaves its number out, not its address: the next hop is the server here

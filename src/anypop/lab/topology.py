@@ -53,7 +53,8 @@ class InternalLink:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutonomousSystem:
     """A network with one router in each of its cities. `communities`: the AS whose dictionary of action communities
-    it obeys.
+    it obeys. `reflectors`: cities whose routers are its route reflectors (RFC 4456), of which all others are clients;
+    none: each of its routers speaks BGP with each other one.
     """
 
     asn: int
@@ -62,6 +63,7 @@ class AutonomousSystem:
     internal: tuple[InternalLink, ...] = ()
     communities: int
     habits: frozenset[Habit] = frozenset()
+    reflectors: tuple[CityCode, ...] = ()
 
     @property
     def continents(self) -> frozenset[str]:

@@ -75,6 +75,11 @@ def _systems(topology: Topology, path: _Path) -> _Found:
         for i, code in enumerate(system.cities):
             if code in system.cities[:i]:
                 yield path(system, f".cities[{i}]"), f"{code} stands there twice; an AS has one router in a city"
+        for i, code in enumerate(system.reflectors):
+            if code not in system.cities:
+                yield path(system, f".reflectors[{i}]"), f"AS{system.asn} has no router in {code}"
+            elif code in system.reflectors[:i]:
+                yield path(system, f".reflectors[{i}]"), f"{code} stands there twice"
 
 
 def _internal(topology: Topology, path: _Path) -> _Found:

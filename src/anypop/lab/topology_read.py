@@ -118,11 +118,12 @@ class _Reader:
 
     def autonomous_system(self, row: object, path: str) -> AutonomousSystem | None:
         fields = self.mapping(
-            row, path, required=("asn", "cities"), optional=("name", "internal", "communities", "habits")
+            row, path, required=("asn", "cities"), optional=("name", "internal", "communities", "habits", "reflectors")
         )
         asn = self.asn(fields, "asn", path)
         habits = [h for at, word in self.rows(fields, "habits", path) if (h := self.habit(word, at))]
         places = [c for at, code in self.rows(fields, "cities", path) if (c := self.city(code, at))]
+        reflectors = [c for at, code in self.rows(fields, "reflectors", path) if (c := self.city(code, at))]
         internal: list[InternalLink] = []
         if "internal" in fields:
             for at, item in self.rows(fields, "internal", path):
@@ -147,6 +148,7 @@ class _Reader:
             internal=tuple(internal),
             communities=communities or asn,
             habits=frozenset(habits),
+            reflectors=tuple(reflectors),
         )
         self.paths[id(found)] = path
         return found

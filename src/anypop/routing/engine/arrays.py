@@ -53,6 +53,7 @@ class Graph(NamedTuple):
     site. `footprint[group]`: bits of the AS's known regions. `leaf`: sites that tell nobody, most of the Internet;
     `teller`: all others; `transit`: rows of customers that are no leaves. `judges[site]`: how its AS compares MEDs: 1
     also those of different neighbours, 2 a missing one as the worst. `serves[site]`: it is a route server.
+    `reflects[site]`: 1 a client of route reflectors of its AS, 2 one of these, 0 its AS has none.
     """
 
     group: Int32
@@ -78,6 +79,7 @@ class Graph(NamedTuple):
     transit_to: Int32
     judges: UInt8
     serves: UInt8
+    reflects: UInt8
 
 
 class Sown(NamedTuple):
@@ -198,7 +200,18 @@ def graph_arrays(internet: Internet, policies: Policies) -> Graph:
         transit_to=down.to[told],
         judges=among(policies.always_med) + 2 * among(policies.worst_med),
         serves=among(policies.servers),
+        reflects=_reflects(internet, policies),
     )
+
+
+def _reflects(internet: Internet, policies: Policies) -> UInt8:
+    found = np.zeros(len(internet), dtype=np.uint8)
+    for asn in {asn for asn, _ in policies.reflectors}:
+        sites = internet.sites_of(asn)
+        some = [site for site in sites if (asn, internet.city[site]) in policies.reflectors]
+        found[sites.start : sites.stop] = 1 if some else 0
+        found[some] = 2
+    return found
 
 
 def _silent(internet: Internet) -> npt.NDArray[np.bool_]:

@@ -136,6 +136,11 @@ class Engine:
         self._graph: Graph = graph_arrays(internet, policies)
         self._state: State = fresh_state(internet)
 
+    @property
+    def _others(self) -> bool:
+        """Whether some sites tell what `spread` has no rule for."""
+        return bool(self.policies.servers or self.policies.reflectors)
+
     def twin(self) -> "Engine":
         """The same graph with its own working space."""
         other = object.__new__(Engine)
@@ -181,7 +186,7 @@ class Engine:
             pops=tuple(map(CityCode, pops)),
             sown=sown,
             actions=actions,
-            ranked=bool(((actions.act == PREFER) | (actions.act == MED)).any() or self.policies.servers),
+            ranked=bool(((actions.act == PREFER) | (actions.act == MED)).any() or self._others),
         )
 
     def spread(self, prepared: "Prepared", *, ties: bool = True, turn: int = 0) -> bool:
@@ -191,7 +196,7 @@ class Engine:
         spread(self._graph, prepared.sown, prepared.actions, self._state, ties)
         if not prepared.ranked:
             return True
-        everybody = bool(prepared.actions.meds[0] or self.policies.servers)
+        everybody = bool(prepared.actions.meds[0] or self._others)
         # A site that comes to rest chooses a handful of times; hundreds of times means that it never will.
         limit = 200 * len(self.internet) + 1000
         stable = bool(settle_ranks(self._graph, prepared.sown, prepared.actions, self._state, everybody, turn, limit))
@@ -275,7 +280,9 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Seeds in the form that kernels take. `ranked`: some AS sets local preference by a community."""
+    """Seeds in the form that kernels take. `ranked`: some AS sets local preference by a community, or has a route
+    server or route reflectors.
+    """
 
     seeds: tuple[Seed, ...]
     pops: tuple[CityCode, ...]

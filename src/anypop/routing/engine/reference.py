@@ -2,8 +2,8 @@
 compiled engine is held to.
 
 In: an `Internet`, seeds and policies. Out: per site the routes it holds and its best one, exactly as a router-level
-lab with the same rules would: relationship classes, action communities, prepends, MED, a full iBGP mesh inside each
-AS. Written to be read, not to be fast: fit for some hundred sites.
+lab with the same rules would: relationship classes, action communities, prepends, MED, a full iBGP mesh or route
+reflectors inside each AS. Written to be read, not to be fast: fit for some hundred sites.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,8 +39,9 @@ _WORST_MED = (1 << 32) - 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """A route as one site holds it. `path` begins with the neighbour AS. `sender`: the site it came from; -1: from
-    us. `kind`: what the AS that sent it into this one is to it. `entered`: the site where it did. `med` None: it came
-    with none. `dropped`: this site throws away what goes there (a blackhole community).
+    us. `kind`: what the AS that sent it into this one is to it. `entered`: the site where it did, to which packets go
+    inside; `clusters`: how many reflectors handed it on from there. `med` None: it came with none. `dropped`: this site
+    throws away what goes there (a blackhole community).
     """
 
     seed: int
@@ -55,6 +56,7 @@ class Held:
     med: int | None = None
     communities: tuple[tuple[int, ...], ...] = ()
     dropped: bool = False
+    clusters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +124,15 @@ class Rules:
         self.internet = internet
         self.policies = policies
         self._meanings: dict[tuple[int, tuple[int, ...]], Action | None] = {}
+        self.reflectors = frozenset(
+            site for asn, city in policies.reflectors for site in internet.sites_of(asn) if internet.city[site] == city
+        )
+        self.reflected = frozenset(int(internet.asn[site]) for site in self.reflectors)
 
     def choose(self, site: int, routes: Sequence[Held]) -> Held | None:
         """The best route of a site: RFC 4271 with MED among routes of one neighbour AS, or among all where the AS
-        compares always, then the key of the sender.
+        compares always, then the key of the sender; inside an AS that of the site where it entered, then the fewest
+        reflectors (RFC 4456, section 9).
         """
         left = list(routes)
         for rank in (lambda r: -r.local_pref, lambda r: len(r.path)):
@@ -138,7 +145,7 @@ class Rules:
             for r, (first, med) in zip(left, meds, strict=True)
             if med == min(other for neighbour, other in meds if always or neighbour == first)
         ]
-        return min(left, key=lambda r: (not r.external, r.metric, r.key, r.sender, r.seed), default=None)
+        return min(left, key=lambda r: (not r.external, r.metric, r.key, r.clusters, r.sender, r.seed), default=None)
 
     def region(self, site: int) -> Region | None:
         index = int(self.internet.region[site])
@@ -213,9 +220,18 @@ class Rules:
         if sender_is == INSIDE:
             if not self.carried(sender, route, site):
                 return None
-            rows = self.internet.internal
-            km = int(rows.km_of(site)[rows.of(site).tolist().index(sender)])
-            inner = replace(route, external=False, metric=km, key=int(self.internet.key[sender]), sender=sender)
+            rows, border = self.internet.internal, route.entered
+            near = rows.of(site).tolist()
+            if border not in near:  # no way there: a next hop that does not exist
+                return None
+            inner = replace(
+                route,
+                external=False,
+                metric=int(rows.km_of(site)[near.index(border)]),
+                key=int(self.internet.key[border]),
+                sender=sender,
+                clusters=0 if route.external else route.clusters + 1,
+            )
             return self.preferred(site, inner)
         sent = self.sent(sender, route, site, _OTHER_END[sender_is])
         if sent is None:
@@ -263,6 +279,7 @@ class Rules:
             metric=0,
             key=int(self.internet.key[sender]),
             sender=sender,
+            clusters=0,
             med=min(meds, default=route.med if server else None),
             communities=() if asn in self.policies.strips else route.communities,
         )
@@ -272,14 +289,23 @@ class Rules:
         return to in route.path
 
     def carried(self, sender: int, route: Held, site: int) -> bool:
-        """Whether `sender` tells a site of its own AS: only what it learnt outside, and not beyond a region that
-        holds it.
-        """
-        if not route.external or _NO_ADVERTISE in self.words(route):
+        """Whether `sender` tells a site of its own AS, and not beyond a region that holds it."""
+        if not self.told_inside(sender, route, site) or _NO_ADVERTISE in self.words(route):
             return False
         kept = [action.region for action in self.actions(sender, route) if isinstance(action, KeepInRegion)]
         here = self.region(site)
         return all(here is None or here is region for region in kept)
+
+    def told_inside(self, sender: int, route: Held, site: int) -> bool:
+        """Whether the sessions inside an AS carry a route: what `sender` learnt outside; where it is a reflector also
+        what its clients told it, and to clients all.
+        """
+        if int(self.internet.asn[site]) not in self.reflected:
+            return route.external
+        there, here = sender in self.reflectors, site in self.reflectors
+        if not (there or here) or route.entered == site:
+            return False
+        return route.external or (there and not (here and route.sender in self.reflectors))
 
     def preferred(self, site: int, route: Held) -> Held:
         """With the local preference that this site gives it: by kind, or the lowest that a community asks for. What

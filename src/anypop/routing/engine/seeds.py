@@ -37,7 +37,8 @@ class Policies:
     (`common`). Of ASes: `strips`, which send routes on without communities; `always_med`, which compare the MED of
     routes from different neighbours too, and `worst_med`, to which a missing MED is the highest and not 0; `servers`,
     route servers of exchanges, which tell each peer of all others and leave their number out of the path, and MED as
-    it is (RFC 7947).
+    it is (RFC 7947). `reflectors`: AS and city of its route reflectors (RFC 4456), of which the other sites of the AS
+    are clients; where an AS has none, each of its sites tells each other one.
     """
 
     books: Mapping[int, Dictionary] = field(default_factory=Shipped)
@@ -46,6 +47,7 @@ class Policies:
     always_med: frozenset[int] = field(default_factory=frozenset)
     worst_med: frozenset[int] = field(default_factory=frozenset)
     servers: frozenset[int] = field(default_factory=frozenset)
+    reflectors: frozenset[tuple[int, str]] = field(default_factory=frozenset)
 
     def dictionary(self, asn: int) -> Dictionary:
         """What communities mean to an AS."""

@@ -1,9 +1,9 @@
-"""The compiled engine, part two: local preference and MED set by communities, and route servers of exchanges.
+"""The compiled engine, part two: local preference and MED set by communities, route servers and route reflectors.
 
 Starts from what `spread` found and lets sites choose again by the full rank (preference, length, MED, outside before
-inside, nearest exit, key) until nothing changes: a worklist, first the sites whose AS acts on preference, then
-whoever hears of a change. Also unites the masks of equally good routes once the choice stands. Touches nothing but
-the arrays it is given.
+inside, nearest exit, key, fewest reflectors) until nothing changes: a worklist, first the sites whose AS acts on
+preference, then whoever hears of a change. Also unites the masks of equally good routes once the choice stands.
+Touches nothing but the arrays it is given.
 """
 
 # ruff: noqa: PLR0917 - a compiled function takes its arrays by position, and what runs per link calls little
@@ -62,19 +62,20 @@ def follow(g: Graph, s: State, u: int, group: int) -> int:
 @kernel
 def candidate(
     g: Graph, a: Sown, t: Actions, s: State, v: int, source: int, j: int
-) -> tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, int]:
     """What site v makes of the j-th route of one `source`: 0 to 4 as `neighbours` has them, 5 our own announcements.
 
     (1 it is offered, 2 it is old news, 0 neither; local preference; length; 1 when from inside; distance to the exit;
-    tie; sender; seed; kind; 1 when bare; region where it entered; MED, -1 for none; the neighbour AS, -1: we.)
+    tie; reflectors on its way; sender; seed; kind; 1 when bare; region where it entered; MED, -1 for none; the
+    neighbour AS, -1: we.)
     """
     seeds = len(a.site)
-    nothing = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1)
+    nothing = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1)
     if source == 5:
         if a.site[j] != v or not a.on[j]:
             return nothing
         lp = preference(g, t, v, a.kind[j], j, seeds, g.region[v], 0)
-        return 1, lp, a.length[j], 0, 0, a.tie[j], -1 - j, j, a.kind[j], 0, g.region[v], -1, -1
+        return 1, lp, a.length[j], 0, 0, a.tie[j], 0, -1 - j, j, a.kind[j], 0, g.region[v], -1, -1
     u = neighbours(g, source)[1][j]
     here = s.site[u]
     serves = g.serves[u]
@@ -83,16 +84,29 @@ def candidate(
         return nothing
     through = follow(g, s, u, -1 if source == 4 else g.group[v])
     if through:
-        return through & 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1
+        return through & 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1
     seed = s.rest[u].seed
     tie = g.rank[u] * (seeds + 1)
     if source == 4:
-        if not here.external or a.flags[seed] & 2 or (here.bare == 0 and not carried(g, t, u, v, seed, seeds)):
+        if not told_inside(g, s, u, v) or a.flags[seed] & 2:
             return nothing
-        entered = g.region[u]
+        if here.bare == 0 and not carried(g, t, u, v, seed, seeds):
+            return nothing
+        border, clusters = u, 0
+        while not s.site[border].external:  # it ends: `follow` came to us
+            border = s.site[border].sender
+            clusters += 1
+        km = -1
+        for k in range(g.inner[v], g.inner[v + 1]):
+            if g.inner_to[k] == border:
+                km = g.inner_km[k]
+        if km < 0:  # v itself told of it, or has no way there
+            return nothing
+        tie = g.rank[border] * (seeds + 1)
+        entered = g.region[border]
         lp = preference(g, t, v, here.kind, seed, seeds, entered, here.bare)
         return (
-            1, lp, here.length, 1, g.inner_km[j], tie, u, seed, here.kind, here.bare, entered, s.med[u], s.first[u],
+            1, lp, here.length, 1, km, tie, clusters, u, seed, here.kind, here.bare, entered, s.med[u], s.first[u],
         )  # fmt: skip
     if a.flags[seed]:
         return nothing
@@ -111,7 +125,20 @@ def candidate(
     first = s.first[u] if serves and extra == 0 else g.group[u]
     bare = 1 if here.bare or g.strips[u] else 0
     lp = preference(g, t, v, kind, seed, seeds, g.region[v], bare)
-    return 1, lp, length, 0, 0, tie, u, seed, kind, bare, g.region[v], med, first
+    return 1, lp, length, 0, 0, tie, 0, u, seed, kind, bare, g.region[v], med, first
+
+
+@kernel
+def told_inside(g: Graph, s: State, u: int, v: int) -> bool:
+    """Whether the sessions inside an AS carry the route of site u to v: what it learnt outside; where it is a reflector
+    also what its clients told it, and to clients all.
+    """
+    teller, hearer = g.reflects[u], g.reflects[v]
+    if teller == 1 and hearer == 1:
+        return False
+    if s.site[u].external:
+        return True
+    return bool(teller == 2 and (hearer == 1 or g.reflects[s.site[u].sender] == 1))
 
 
 @kernel
@@ -139,8 +166,8 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
     each neighbour AS (of all together where v's AS compares always) among those, for the best that has it, and to
     forget those MEDs.
     """
-    # A rank is (minus preference, length, 1 when from inside, distance to the exit, tie): lower is better.
-    best = (1 << 30, 0, 0, 0, 0)
+    # A rank is (minus preference, length, 1 when from inside, distance to the exit, tie, reflectors): lower is better.
+    best = (1 << 30, 0, 0, 0, 0, 0)
     best_sender, best_seed, best_kind, best_bare, best_entered, best_med, best_first = -1, -1, NONE, 0, 0, -1, -1
     head = 1 << 62
     always = g.judges[v] & 1
@@ -155,9 +182,9 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
                 start, _ = neighbours(g, source)
                 begin, end = start[v], start[v + 1]
             for j in range(begin, end):
-                offered, lp, length, inside, km, tie, sender, seed, kind, bare, entered, med, first = candidate(
-                    g, a, t, s, v, source, j
-                )
+                (
+                    offered, lp, length, inside, km, tie, clusters, sender, seed, kind, bare, entered, med, first,
+                ) = candidate(g, a, t, s, v, source, j)  # fmt: skip
                 again |= offered & 2
                 if offered != 1:
                     continue
@@ -177,7 +204,7 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
                         continue
                     if told != s.least[among]:
                         continue
-                rank = (-lp, length, inside, km, tie)
+                rank = (-lp, length, inside, km, tie, clusters)
                 if rank[:4] < best[:4]:
                     mask = 0
                 if rank[:4] <= best[:4]:
@@ -200,7 +227,14 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
 
 @kernel
 def store(
-    s: State, v: int, best: tuple[int, int, int, int, int], sender: int, seed: int, kind: int, bare: int, entered: int
+    s: State,
+    v: int,
+    best: tuple[int, int, int, int, int, int],
+    sender: int,
+    seed: int,
+    kind: int,
+    bare: int,
+    entered: int,
 ) -> int:
     """Site v takes a route (`seed` -1: has none). Returns 1 when that is news to its neighbours."""
     here = s.site[v]
