@@ -24,7 +24,7 @@ from anypop.routing.actions import (
     Where,
 )
 from anypop.routing.engine import reference
-from anypop.routing.engine.reference import CUSTOMER, PEER, SIBLING, Held, Rules, Settled
+from anypop.routing.engine.reference import CUSTOMER, INSIDE, PEER, SIBLING, Held, Rules, Settled
 from anypop.routing.engine.seeds import Policies, Seed
 from bench.agreement.compare import landing, tables_of
 from bench.agreement.worlds import PREFIXES, World
@@ -139,6 +139,34 @@ class _IgnoresFootprints(Rules):
         return set()
 
 
+class _ReflectsNothing(Rules):
+    def told_inside(self, sender: int, route: Held, site: int) -> bool:
+        return route.external and super().told_inside(sender, route, site)
+
+
+class _ReflectsAll(Rules):
+    def told_inside(self, sender: int, route: Held, site: int) -> bool:
+        both = {sender, site} <= self.reflectors and route.entered != site
+        return both or super().told_inside(sender, route, site)
+
+
+class _TellersAreBorders(Rules):
+    def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
+        offered = super().offer(site, sender, sender_is, route)
+        if offered is None or sender_is != INSIDE:
+            return offered
+        return replace(offered, key=int(self.internet.key[sender]))
+
+
+class _TellersAreExits(Rules):
+    def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
+        offered = super().offer(site, sender, sender_is, route)
+        if offered is None or sender_is != INSIDE:
+            return offered
+        rows = self.internet.internal
+        return replace(offered, metric=int(rows.km_of(site)[rows.of(site).tolist().index(sender)]))
+
+
 class _SiblingsArePeers(Rules):
     def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
         return super().offer(site, sender, PEER if sender_is == SIBLING else sender_is, route)
@@ -175,6 +203,12 @@ RULES: Mapping[str, Broken] = {
     "a peer of ours takes our route as a peer's": Broken(seeds=lambda seed: replace(seed, customer=True)),
     "nobody takes a route with itself in the path": Broken(rules=_GoesRound),
     "what a router heard inside its AS it tells nobody there": Broken(rules=_Reflects),
+    "a reflector tells what it heard inside its AS": Broken(rules=_ReflectsNothing),
+    "to another reflector it tells only what clients told it": Broken(rules=_ReflectsAll),
+    "clients of a reflector do not tell each other": Broken(policies=lambda p: replace(p, reflectors=frozenset())),
+    "what is reflected is as far away as the border": Broken(rules=_TellersAreExits),
+    "what is reflected has the router id of the border": Broken(rules=_TellersAreBorders),
+    "then the fewest reflectors": _blind(clusters=0),
     "a sibling hands on what it has": Broken(rules=_SiblingsArePeers),
     "a route server tells its peers of each other, and is not in the path": Broken(
         policies=lambda p: replace(p, servers=frozenset())

@@ -35,6 +35,7 @@ def shrink(world: World, disagrees: Callable[[World], bool]) -> World:
             "at",
             "city",
             "internal",
+            "reflector",
             "habit",
             "family",
             "vantage",
@@ -82,6 +83,10 @@ def _parts(world: World, kind: str) -> list[Part]:
             ]
         case "internal":
             found = [(kind, system["asn"], pair) for system in document["ases"] for pair in system.get("internal", ())]
+        case "reflector":
+            found = [
+                (kind, system["asn"], code) for system in document["ases"] for code in system.get("reflectors", ())
+            ]
         case "habit":
             found = [(kind, system["asn"], h) for system in document["ases"] for h in system.get("habits", ())]
         case "family":
@@ -111,6 +116,9 @@ def _without(world: World, parts: Collection[Part]) -> World | None:
         ]
         if "internal" in system:
             system["internal"] = pairs
+        if "reflectors" in system:
+            left = [code for code in system["reflectors"] if ("reflector", asn, code) not in gone]
+            system["reflectors"] = [code for code in left if code in system["cities"]]
         if "habits" in system:
             system["habits"] = [h for h in system["habits"] if ("habit", asn, h) not in gone]
     document["ases"] = [system for system in document["ases"] if ("as", system["asn"]) not in gone]

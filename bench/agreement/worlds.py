@@ -2,10 +2,11 @@
 
 Goes out: a `World`, a topology document (as in a topology file) and four announcements of ours with prepends and
 communities. Nothing in it is shaped to please the model: networks with routers on several continents, backbones that
-are not full meshes, several links between two networks, links with IPv6 alone, siblings, exchanges with a route server,
-networks that strip communities or compare MED in their own way, PoPs with upstreams in other cities, peers as
-upstreams, communities of networks on the way. Each announcement but the first, which is plain, has a theme: a kind of
-community that one network near us understands, so that every rule of the model is tried often. Pure.
+are not full meshes, some of them with route reflectors, several links between two networks, links with IPv6 alone,
+siblings, exchanges with a route server, networks that strip communities or compare MED in their own way, PoPs with
+upstreams in other cities, peers as upstreams, communities of networks on the way. Each announcement but the first,
+which is plain, has a theme: a kind of community that one network near us understands, so that every rule of the model
+is tried often. Pure.
 """
 
 from collections.abc import Callable, Mapping
@@ -114,6 +115,7 @@ def world(seed: int, *, ases: int | None = None) -> World:
     links = _links(dice, systems)
     servers, peerings = _exchanges(dice, systems)
     links += peerings
+    _reflect(Random(f"reflectors of {seed}"), systems)
     access = dice.sample(systems, min(len(systems), _MOST_VANTAGES))
     systems += servers
     pops = _pops(dice, systems)
@@ -162,6 +164,13 @@ def _system(dice: Random, asn: int) -> dict[str, Any]:
     habits = {Habit.STRIPS_COMMUNITIES: 0.1, Habit.COMPARES_MED_ALWAYS: 0.5, Habit.MISSING_MED_IS_WORST: 0.5}
     system["habits"] = [str(habit) for habit, often in habits.items() if dice.random() < often]
     return system
+
+
+def _reflect(dice: Random, systems: list[dict[str, Any]]) -> None:
+    """One or two route reflectors in half of the networks of three and more routers. By dice of its own."""
+    for system in systems:
+        if len(system["cities"]) > 2 and dice.random() < 0.5:
+            system["reflectors"] = dice.sample(system["cities"], dice.choice((1, 2)))
 
 
 def _exchanges(dice: Random, systems: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

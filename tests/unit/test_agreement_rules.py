@@ -26,6 +26,7 @@ RARE = {
     "where it was announced",
     "then the nearest exit",
     "kept from who reaches beyond the region",
+    "to another reflector it tells only what clients told it",
 }
 
 
