@@ -14,12 +14,13 @@ from bench.agreement.worlds import world
 from bench.harness import Row, row
 
 TOPOLOGIES = 200
-SEVERAL = range(3001, 3013)  # seeds of the worlds that FRR and GoBGP run too
+SEVERAL = range(3001, 3013)  # seeds of the worlds that FRR, GoBGP and OpenBGPD run too
 
 
 def rows() -> Iterable[Row]:
     """Rows `topologies_agreeing` (a count), `rules_that_matter` (those that change at least five worlds when they are
-    broken), `implementations_agreeing` (a dozen topologies that BIRD, FRR and GoBGP run together), `tables_compared`,
+    broken), `implementations_agreeing` (a dozen topologies that BIRD, FRR, GoBGP and OpenBGPD run together),
+    `sessions_renewed` (in these, for the known fault that `agreement.gobgp` tells of), `tables_compared`,
     `several_ends` (announcements that end as they were begun; see `agreement.compare.Verdict.led`) and
     `seconds_per_topology`.
     """
@@ -64,10 +65,11 @@ def rows() -> Iterable[Row]:
             "implementations_agreeing",
             [sum(result.verdict.agree for result in several)],
             unit="topologies",
-            against="all that BIRD, FRR and GoBGP ran together",
+            against="all that BIRD, FRR, GoBGP and OpenBGPD ran together",
             floor=[len(several)],
             at_least=len(several),
         ),
+        row("sessions_renewed", [sum(result.verdict.renewed for result in several)], unit="sessions"),
         row("tables_compared", [sum(r.verdict.compared for r in found)], unit="tables"),
         row("several_ends", [sum(r.verdict.led for r in found)], unit="announcements"),
         row("seconds_per_topology", [r.seconds for r in found], unit="s"),

@@ -1,6 +1,7 @@
 """What every implementation of a router is told of relationships, and how their words for communities are read.
 
-Shared by `frr` and `gobgp`. The mark (ASN, 1, class) and the preferences are those of the lab's own BIRDs. Pure.
+Shared by `frr`, `gobgp` and `openbgpd`. The mark (ASN, 1, class) and the preferences are those of the lab's own BIRDs.
+Pure.
 """
 
 import re
@@ -20,6 +21,9 @@ _WELL_KNOWN = {
     "noExport": "65535:65281",
     "noAdvertise": "65535:65282",
     "noPeer": "65535:65284",
+    "NO_EXPORT": "65535:65281",
+    "NO_ADVERTISE": "65535:65282",
+    "NO_PEER": "65535:65284",
     "no-export": "65535:65281",
     "no-advertise": "65535:65282",
     "no-peer": "65535:65284",

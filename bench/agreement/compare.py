@@ -15,6 +15,7 @@ from random import Random
 from anypop.lab import model, routers
 from anypop.lab.model import Modelled
 from anypop.lab.policy import MARKS
+from anypop.lab.routers import RouterSession
 from anypop.lab.topology import FAMILIES
 from anypop.model.announce import Prefix
 from anypop.model.errors import WorldError
@@ -31,6 +32,7 @@ from bench.agreement.worlds import PREFIXES
 QUIET_S = 8.0
 LONGEST_S = 60.0
 MOST_ORDERS = 4
+MOST_RENEWED = 20
 PAUSE_S = 1.0  # news of one announcement crosses any of these internets in a tenth of that
 
 # Sender (a router or `pop-lhr`), AS path, local preference, MED (0: none), communities in order without the marks of
@@ -45,12 +47,14 @@ Table = tuple[frozenset[Said], Said | None]  # all that a router holds, and its 
 class Verdict:
     """`differences` is empty when all agree. `led`: how many of the announcements have several stable ends (RFC 4264:
     it matters what was announced first), where routers found another one than the model and came to the model's own
-    when told in another order. `compared`: how many tables of routers were laid side by side.
+    when told in another order. `compared`: how many tables of routers were laid side by side. `renewed`: sessions that
+    had to begin anew, since an implementation with a known fault had left an older route there.
     """
 
     differences: tuple[str, ...]
     led: int = 0
     compared: int = 0
+    renewed: int = 0
 
     @property
     def agree(self) -> bool:
@@ -92,6 +96,12 @@ def compare(running: Running) -> Verdict:
     graphs = {family: model.modelled(running.plan, family) for family in FAMILIES}
     told = {(k, family): predict(graph, running, k) for k in range(PREFIXES) for family, graph in graphs.items()}
     tables = _watch(running, told)
+    renewed = 0
+    while (left := _left_behind(running, told, tables)) and renewed < MOST_RENEWED:
+        for teller, session, family in left:
+            _renew(running, teller, session, family)
+        renewed += len(left)
+        tables = _watch(running, told)
     differences: list[str] = []
     led = 0
     for (k, family), prediction in told.items():
@@ -115,7 +125,36 @@ def compare(running: Running) -> Verdict:
         differences=tuple(differences),
         led=led,
         compared=sum(len(prediction.tables) for prediction in told.values()),
+        renewed=renewed,
     )
+
+
+def _left_behind(
+    running: Running, told: Told, tables: Mapping[str, Mapping[Prefix, Table]]
+) -> set[tuple[str, RouterSession, int]]:
+    """Where a router kept an older route of one whose program has the fault that `gobgp` tells of: who told it, over
+    which session, in which family. What is kept is more than the model has, and who keeps it stands in the path of the
+    teller's best route.
+    """
+    found = set()
+    for router in running.plan.routers:
+        if (program := running.others.get(router.name)) is None or program.renew is None:
+            continue
+        for session in routers.sessions(running.plan, router):
+            for k, family in told if not session.pop else ():
+                prefix = running.prefix(k, family)
+                kept, _ = tables[session.router][prefix]
+                _, best = tables[router.name][prefix]
+                more = kept - told[k, family].tables[session.router][0]
+                if best is not None and session.asn in best[1] and any(sender == router.name for sender, *_ in more):
+                    found.add((router.name, session, family))
+    return found
+
+
+def _renew(running: Running, name: str, session: RouterSession, family: int) -> None:
+    renew = running.others[name].renew
+    assert renew is not None, name
+    renew(next(router for router in running.plan.routers if router.name == name), session, family)
 
 
 def _changes(running: Running, before: Mapping[str, Mapping[Prefix, Table]]) -> list[str]:

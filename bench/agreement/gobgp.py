@@ -2,6 +2,10 @@
 
 As `frr`, with two differences of GoBGP's own: it forwards nothing, and it does not act on NO_EXPORT and NO_ADVERTISE by
 itself, so its operator's policy does (RFC 1997).
+
+A known fault of version 3.10 (`filterpath` in pkg/server/server.go; later versions withdraw): whoever stands in the
+path of its new best route is told neither that route nor that the older one is over, and keeps the older one until the
+session begins anew.
 """
 
 import json
@@ -43,6 +47,12 @@ def held(
         for prefix in prefixes:
             for route in rib.get(str(prefix), ()):
                 yield _candidate(prefix, route, names)
+
+
+def renew(router: Router, session: RouterSession, family: int) -> None:
+    """Begin a session anew."""
+    argv = ["gobgp", "neighbor", session.neighbour[family // 2 - 2], "reset"]
+    process.run(netns.command(router.netns, *argv), timeout_s=_SOON_S)
 
 
 def _candidate(prefix: Prefix, route: dict[str, Any], names: dict[str, str]) -> Candidate:

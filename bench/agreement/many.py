@@ -1,7 +1,7 @@
 """Worlds for several implementations at once: who runs which router, and what a world must be for that.
 
-Networks of one city are FRR's and GoBGP's in turn, all others BIRD's. What these two have no words for here (a
-dictionary, siblings, a route server) stays with BIRD. Pure, but for the two modules that it hands on.
+Networks of one city are FRR's, GoBGP's and OpenBGPD's in turn, all others BIRD's. What these three have no words for
+here (a dictionary, siblings, a route server) stays with BIRD. Pure, but for the modules that it hands on.
 """
 
 import copy
@@ -15,30 +15,44 @@ from anypop.lab.routers import RouterSession
 from anypop.lab.topology import Habit, LinkKind
 from anypop.model.announce import Prefix, Scope
 from anypop.model.route import Candidate
-from bench.agreement import frr, gobgp
+from bench.agreement import frr, gobgp, openbgpd
 from bench.agreement.worlds import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Implementation:
-    """How a router is started in its namespace, with a folder of its own, and asked what it holds."""
+    """How a router is started in its namespace, with a folder of its own, and asked what it holds. `renew` begins a
+    session anew (None: nothing is known for which that would be needed); `lacks`: habits that it has no words for.
+    """
 
     name: str
     start: Callable[[Router, Sequence[RouterSession], frozenset[Habit], Path], None]
     held: Callable[[Router, Sequence[RouterSession], Sequence[Prefix], Path], Iterator[Candidate]]
+    renew: Callable[[Router, RouterSession, int], None] | None = None
+    lacks: frozenset[Habit] = frozenset()
 
 
 FRR = Implementation(name="FRR", start=frr.start, held=frr.held)
-GOBGP = Implementation(name="GoBGP", start=gobgp.start, held=gobgp.held)
+GOBGP = Implementation(
+    name="GoBGP",
+    start=gobgp.start,
+    held=gobgp.held,
+    renew=gobgp.renew,
+    lacks=frozenset({Habit.MISSING_MED_IS_WORST, Habit.STRIPS_COMMUNITIES}),
+)
+OPENBGPD = Implementation(
+    name="OpenBGPD", start=openbgpd.start, held=openbgpd.held, lacks=frozenset({Habit.MISSING_MED_IS_WORST})
+)
+_IN_TURN = (FRR, GOBGP, OPENBGPD)
 
 # Graceful shutdown: FRR gives 0 by itself, the lab's networks 50, the lowest of their scale. Blackhole: of hosts alone,
-# in FRR and in GoBGP a matter of their kernels.
+# in these three a matter of their kernels.
 _LEFT_OUT = ((65535, 0), (65535, 666))
 
 
 def implementations(plan: LabPlan) -> dict[str, Implementation]:
     """The routers that are not BIRD's, by name."""
-    turns = cycle((FRR, GOBGP))
+    turns = cycle(_IN_TURN)
     fit = [router for router in plan.routers if _fits(plan, router.asn)]
     return {router.name: next(turns) for router in sorted(fit, key=lambda router: router.asn)}
 
@@ -57,14 +71,15 @@ def _fits(plan: LabPlan, asn: int) -> bool:
 
 def fitted(world: World) -> World:
     """The world with networks of one city that know no communities but the well-known ones, and no packets, which
-    GoBGP does not forward.
+    neither GoBGP nor OpenBGPD forwards here.
     """
     document = copy.deepcopy(dict(world.document))
     document["vantages"] = []
     others = [s for s in document["ases"] if len(s["cities"]) == 1 and str(Habit.ROUTE_SERVER) not in s["habits"]]
-    for turn, system in enumerate(sorted(others, key=lambda system: int(system["asn"]))):
+    for system, program in zip(sorted(others, key=lambda system: int(system["asn"])), cycle(_IN_TURN), strict=False):
         system.pop("communities", None)
-        if turn % 2:  # GoBGP's, which has no word for a missing MED, nor for taking all communities away
+        system["habits"] = [habit for habit in system["habits"] if habit not in program.lacks]
+        if program is GOBGP:  # which compares MEDs of different neighbours always, or none
             system["habits"] = [str(Habit.COMPARES_MED_ALWAYS)]
     for link in document["links"]:
         if link["relationship"] == str(LinkKind.SIBLING) and {link["a"], link["b"]} & {s["asn"] for s in others}:

@@ -33,11 +33,11 @@ def test_a_dozen_topologies_agree_with_the_model() -> None:
     assert netns.names(f"g{os.getpid() % 46656:x}") == []
 
 
-def test_bird_frr_and_gobgp_agree_with_each_other_and_with_the_model() -> None:
+def test_bird_frr_gobgp_and_openbgpd_agree_with_each_other_and_with_the_model() -> None:
     """One small topology of which each runs a part."""
     asked = fitted(world(SEVERAL, ases=8))
     programs = {found.name for found in implementations(address.plan(asked.topology, "any")).values()}
-    assert programs == {"FRR", "GoBGP"}
+    assert programs == {"FRR", "GoBGP", "OpenBGPD"}
     prefix = f"i{os.getpid() % 46656:x}"
     verdict = judged(asked, prefix=prefix, several=True).verdict
     assert verdict.agree, verdict.differences
