@@ -60,6 +60,7 @@ REAL = {
     "tag": "12",
     "part": "disk",
     "sha256": "0" * 64,
+    "taker": "AMS",
 }
 LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
@@ -477,7 +478,11 @@ def images(own: World) -> None:
     own.settle()
     own.send("POST", "/anypop/v1/stacks/default/images/golden/1/capture", {"capture": {"instance": "vm-eu-lhr-0"}})
     file = f"/anypop/v1/agents/LHR/machine-images/{found.parts[0].sha256}"
-    assert own.call("GET", file, headers=FakeAgent(own, LHR).headers).content == DISK
+    headers = FakeAgent(own, LHR).headers
+    assert own.call("GET", file, headers=headers).content == DISK
+    assert own.call("GET", f"{file}/holders", headers=headers).json() == {"hosts": []}
+    assert own.call("GET", f"{file}/takers/LHR", headers=headers).status_code == 204
+    own.send("DELETE", f"{IMAGES}/golden")
     own.send("DELETE", f"{BASE}/vm")
     own.settle()
     own.send("PUT", f"{path}/deprecation", {"deprecation": {"reason": "old"}})

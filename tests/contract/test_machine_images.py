@@ -342,9 +342,9 @@ def test_a_fetch_goes_on_with_the_next_life_of_control(world: World, site: Site)
     assert site.ranges == ["", f"bytes={PIECE}-"]
 
 
-def with_machine(world: World, found: MachineImage) -> None:
+def with_machine(world: World, found: MachineImage, cities: tuple[str, ...] = ("LHR",)) -> None:
     """A workload whose only container is a virtual machine made of it."""
-    world.create("vm", cities=("LHR",), replicas=1)
+    world.create("vm", cities=cities, replicas=1)
     declared = next(d for d in world.state.workloads.values() if d.workload.slug == "vm")
 
     def alter(state: State, now: float) -> State:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 from websockets.asyncio.client import connect
@@ -83,6 +84,28 @@ class ControlClient:
     def image_file(self, sha256: str, offset: int) -> AbstractAsyncContextManager[tuple[int, AsyncIterator[bytes]]]:
         """A file of an image of virtual machines that the host's order names; see `download`."""
         return self.download(f"machine-images/{sha256}", offset)
+
+    async def image_holders(self, sha256: str) -> list[HostName]:
+        """Hosts that have such a file. Raises `WorldError`."""
+        try:
+            answer = await self._asked(f"machine-images/{sha256}/holders")
+            _raise_for(answer)
+            return [HostName(str(name)) for name in answer.json()["hosts"]]
+        except (httpx.HTTPError, OSError, ValueError, LookupError, TypeError) as error:
+            raise WorldError("ask control who has an image", str(error) or type(error).__name__) from error
+
+    async def may_take(self, sha256: str, taker: HostName) -> bool:
+        """Whether control says that this host may have such a file from us; without control nobody may."""
+        try:
+            answer = await self._asked(f"machine-images/{sha256}/takers/{quote(taker, safe='')}")
+        except (httpx.HTTPError, OSError):
+            return False
+        return answer.status_code == httpx.codes.NO_CONTENT
+
+    async def _asked(self, what: str) -> httpx.Response:
+        """Over a connection of its own, so that orders and reports never wait for it."""
+        async with httpx.AsyncClient(verify=self._context(), timeout=10, trust_env=False) as http:
+            return await http.get(self._path(what), headers=self._credentials())
 
     @asynccontextmanager
     async def download(self, what: str, offset: int) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.between_hosts import reach
 from anypop.agent.captures import Captures
 from anypop.agent.control_client import ControlClient
+from anypop.agent.image_hosts import ImageHosts
 from anypop.agent.moving import Moving
 from anypop.agent.run import CAPTURES, KEPT_LOGS, MACHINE_IMAGES, MACHINES, Agent
 from anypop.host.shared_mounts import volumes_top
@@ -72,11 +74,13 @@ async def _live(
     volumes = volumes_top(whole)
     client = ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state)
     clock = SteadyClock(time.time, time.monotonic)
-    images = ImageCache(whole / MACHINE_IMAGES, client.image_file, wall=clock)
-    machines = Machines(
-        whole / MACHINES, prefix=prefix, pop=pop, images=images, volumes=volumes,
-        ways=partial(reach, state, ca) if ca is not None else None,
+    moved, ways = Counter[str](), partial(reach, state, ca) if ca is not None else None
+    hosts = ImageHosts(whole / MACHINE_IMAGES, client, ways, moved) if ways is not None else None
+    images = ImageCache(
+        whole / MACHINE_IMAGES, client.image_file, others=hosts.sources if hosts is not None else None, wall=clock,
+        moved=moved,
     )  # fmt: skip
+    machines = Machines(whole / MACHINES, prefix=prefix, pop=pop, images=images, volumes=volumes, ways=ways)
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,
         runtime=Runtimes(
@@ -86,8 +90,9 @@ async def _live(
             ),
             machines,
         ),
-        moving=Moving(state, ca, machines) if ca is not None else None,
+        moving=Moving(state, ca, machines, hosts) if ca is not None else None,
         captures=Captures(whole / CAPTURES, machines, wall=clock),
+        image_bytes=moved,
         keeper=Keeper(whole, podman),
         control=client,
         clock=clock,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +105,7 @@ class Agent:
     def __init__(
         self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: InstanceRuntime,
         control: ControlClient, keeper: Keeper, moving: Moving | None = None, captures: Captures | None = None,
-        clock: Callable[[], float],
+        image_bytes: Mapping[str, int] | None = None, clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
         self._ledger = Ledger(state / "order.json", host, ledger_key(state, host, os.environ))
@@ -136,6 +136,8 @@ class Agent:
         )
         self._lanes = Lanes(executor, self)
         self._meter = Meter(pop=pop, host=host, prefix=prefix, known=self._known, clock=clock, folder=state / SAMPLES)
+        if image_bytes is not None:
+            self._meter.tell_images(image_bytes)
         self._shipping = LogShipping(state / "shipping", self._observer.log_of)
         self._guesting = Guesting(
             state / GUESTS, prefix=prefix, machines=state / MACHINES, kept=state / KEPT_LOGS

@@ -11,16 +11,18 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from anypop.api.bodies import BYTES, JSON, LARGE, JsonBody, RawBody, object_of
-from anypop.api.context import CallerHost, JoiningHost, PlatformDep, shown_by
+from anypop.api.context import CallerHost, JoiningHost, Platform, PlatformDep, shown_by
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
+from anypop.api.models.images import ImageHolders
 from anypop.api.models.joins import Certificate, CertificateRequest
 from anypop.api.models.orders import NextOrder
 from anypop.api.parameters import whole
-from anypop.control.image_uses import named_by
+from anypop.control.image_uses import holders, needs
 from anypop.control.refusals import Forbidden, NotFound
 from anypop.model import codec, limits
 from anypop.model.errors import Invalid
+from anypop.model.names import HostName
 from anypop.model.order_delta import BASE_HEADER, written
 from anypop.model.order_text import OrderWriter
 from anypop.model.report import Report
@@ -30,6 +32,9 @@ router = APIRouter(prefix="/anypop/v1/agents", tags=["agents"])
 
 # Longer than this and a middlebox may forget the connection; agents ask for 25 s.
 LONGEST_WAIT_S = 55
+
+
+ImageFile = Annotated[str, Path(description="of the file", pattern="^[0-9a-f]{64}$")]
 
 
 @router.post("/{host}/certificate")
@@ -87,16 +92,37 @@ async def get_order(
 
 @router.get("/{host}/machine-images/{sha256}", response_class=FileResponse)
 @answers(bytes, Code.NOT_FOUND, media_type=BYTES)
-async def get_image_file(
-    sha256: Annotated[str, Path(description="of the file", pattern="^[0-9a-f]{64}$")], own: CallerHost,
-    platform: PlatformDep,
-) -> FileResponse:  # fmt: skip
+async def get_image_file(sha256: ImageFile, own: CallerHost, platform: PlatformDep) -> FileResponse:
     """Get a file of an image of virtual machines that the host's order names; with `Range`, a part of it."""
-    issued = platform.core.state.orders.get(own)
     file = platform.machine_images.files.path(sha256)
-    if issued is None or sha256 not in named_by(issued.order) or not file.is_file():
+    if not needs(platform.core.state, own, sha256) or not file.is_file():
         raise NotFound(f"the order of {own} needs no such file, or it is not here")
     return FileResponse(file, media_type=BYTES)
+
+
+@router.get("/{host}/machine-images/{sha256}/holders")
+@answers(ImageHolders, Code.NOT_FOUND)
+async def list_image_holders(sha256: ImageFile, own: CallerHost, platform: PlatformDep) -> dict[str, Any]:
+    """List hosts that have a file of an image that this host's order names, those of its own PoP first."""
+    _check_needs(platform, own, sha256)
+    return {"hosts": await asyncio.to_thread(holders, platform.core.state, own, sha256)}
+
+
+@router.get("/{host}/machine-images/{sha256}/takers/{taker}", status_code=204)
+@answers(None, Code.NOT_FOUND)
+async def check_image_taker(
+    sha256: ImageFile, own: CallerHost, platform: PlatformDep,
+    taker: Annotated[HostName, Path(description="another host's name")],
+) -> Response:  # fmt: skip
+    """Ask whether another host may have a file from this one: both orders have to name it."""
+    _check_needs(platform, own, sha256)
+    _check_needs(platform, taker, sha256)
+    return Response(status_code=204)
+
+
+def _check_needs(platform: Platform, host: HostName, sha256: str) -> None:
+    if not needs(platform.core.state, host, sha256):
+        raise NotFound(f"the order of {host} needs no such file")
 
 
 @router.post("/{host}/report", status_code=204)

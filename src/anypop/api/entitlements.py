@@ -250,6 +250,8 @@ OPERATIONS: Mapping[str, Rule] = {
     # agents show a certificate or a token of their own
     "sign_certificate": _OPEN,
     "get_image_file": _OPEN,
+    "list_image_holders": _OPEN,
+    "check_image_taker": _OPEN,
     "get_order": _OPEN,
     "take_report": _OPEN,
 }

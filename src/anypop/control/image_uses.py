@@ -1,15 +1,24 @@
 """Who needs which image of virtual machines, and what an image is for a host. Pure.
 
-In: images, workloads, orders, all that control knows. Out: contents, and the files that are needed, by sha256.
+In: images, workloads, orders, all that control knows. Out: contents, and the files that are needed, by sha256; which
+host may have one, and which have it.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import islice
 
 from anypop.control.image_rows import ImageState, StoredImage
 from anypop.control.state import State
 from anypop.model.machine import ImagePart, MachineImage, machine_image
+from anypop.model.names import HostName
 from anypop.model.order import Order
+from anypop.model.report import Phase
 from anypop.model.workload import Workload
+
+MOST_HOLDERS = 4
+"""Of which a host is told: it asks one after the other, and then control."""
 
 
 def content_of(image: StoredImage, slug: str) -> MachineImage:
@@ -38,6 +47,34 @@ def named_by(order: Order) -> frozenset[str]:
         if image is not None
         for part in image.parts
     )
+
+
+def needs(state: State, host: HostName, sha256: str) -> bool:
+    """Whether the host's order names this file: only then it may have it."""
+    issued = state.orders.get(host)
+    return issued is not None and sha256 in named_by(issued.order)
+
+
+def holders(state: State, taker: HostName, sha256: str) -> list[HostName]:
+    """The other hosts that have this file, as far as one may believe what they tell: a machine runs there of an order
+    that names it. Those of the taker's PoP first, and each taker by another one first.
+    """
+    pops = {host.name: pop.city for pop, host in state.network.hosts()}
+    others = sorted(pops.keys() - {taker}, key=lambda host: (pops[host] != pops.get(taker), _turn(taker, host)))
+    return list(islice((host for host in others if _runs(state, host, sha256)), MOST_HOLDERS))
+
+
+def _runs(state: State, host: HostName, sha256: str) -> bool:
+    issued, received, verdict = state.orders.get(host), state.reports.get(host), state.verdict.hosts.get(host)
+    if issued is None or received is None or verdict is None or not verdict.trusted:
+        return False
+    running = {one.uid for one in received.report.instances if one.phase is Phase.RUNNING}
+    own = tuple(one for one in issued.order.instances if one.uid in running)
+    return bool(own) and sha256 in named_by(replace(issued.order, instances=own))
+
+
+def _turn(taker: HostName, host: HostName) -> bytes:
+    return blake2b(f"{taker}/{host}".encode(), digest_size=8).digest()
 
 
 def in_use(state: State) -> set[str]:

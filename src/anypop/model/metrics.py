@@ -58,6 +58,7 @@ SESSION_BFD, SESSION_FLAPS = "anypop_session_bfd_up", "anypop_session_flaps_tota
 TUNNEL = tuple(f"anypop_tunnel_{way}_{what}_total" for what in ("bytes", "packets") for way in ("receive", "transmit"))
 AGENT_CPU, AGENT_MEMORY = "anypop_agent_cpu_seconds_total", "anypop_agent_memory_bytes"
 AGENT_PASS = "anypop_agent_pass_seconds"
+IMAGE_BYTES = "anypop_image_bytes_total"
 AGENT_LOST, AGENT_TIERS = "anypop_agent_samples_lost_total", "anypop_agent_tier_bytes"
 
 

@@ -4,7 +4,7 @@ In: the newest row, its series, and the library's own registry for what it count
 without a value is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from anypop.agent.samples.rows import Layout, Row
-from anypop.model.metrics import METRICS, Kind
+from anypop.model.metrics import IMAGE_BYTES, METRICS, Kind
 
 __all__ = ["CONTENT_TYPE", "text"]
 
@@ -37,6 +37,21 @@ class _Rows(Collector):
         for name in METRICS:
             if name in families:
                 yield families[name]
+
+
+class ImageBytes(Collector):
+    """`moved`: bytes, by the way that they went; the very dictionary in which they are counted."""
+
+    def __init__(self, pop: str, host: str, moved: Mapping[str, int]) -> None:
+        self._pop, self._host, self._moved = pop, host, moved
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            IMAGE_BYTES, "Bytes of files of images of virtual machines", labels=("pop", "host", "way")
+        )
+        for way, count in sorted(self._moved.items()):
+            family.add_metric((self._pop, self._host, way), count)
+        yield family
 
 
 def text(latest: tuple[Layout, Row] | None, own: CollectorRegistry) -> bytes:

@@ -9,7 +9,7 @@ be counted and nothing to be written the loop does it by itself: to have a threa
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -64,6 +64,11 @@ class Meter:
         self._passes = Histogram(
             AGENT_PASS, "How long a pass took", ("pop", "host"), buckets=_PASSES, registry=self.registry
         ).labels(pop, host)
+        self._of = pop, host
+
+    def tell_images(self, moved: Mapping[str, int]) -> None:
+        """`moved`: bytes of files of images, by the way that they went, counted elsewhere."""
+        self.registry.register(exposition.ImageBytes(*self._of, moved))
 
     def passed(self, seconds: float) -> None:
         """A pass took so long."""

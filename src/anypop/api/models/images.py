@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from anypop.api.models.common import CamelAnswer, CamelRequest, CountText, Id, Moment, Page, left_out
+from anypop.api.models.common import Answer, CamelAnswer, CamelRequest, CountText, Id, Moment, Page, left_out
 from anypop.model.limits import LONGEST_NAME, LONGEST_NOTE
 from anypop.model.machine import Board, DiskFormat, Firmware, PartName
 
@@ -159,3 +159,9 @@ class ImagePage(Page):
 
 class ImagePartAnswer(CamelAnswer):
     part: ImagePart
+
+
+class ImageHolders(Answer):
+    """`hosts`: their names; another host asks them in this order, and then control."""
+
+    hosts: list[str]

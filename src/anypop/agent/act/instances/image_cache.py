@@ -1,4 +1,5 @@
-"""Files of images of virtual machines on this host: fetched once from control, however many instances wait for them.
+"""Files of images of virtual machines on this host: fetched once, from another host or from control, however many
+instances wait for them.
 
 In: the image of an order. Out: the path of each of its parts, complete and with the checksum that its name says. What
 came before a cut, or before the agent's end, is not fetched again. It decides nothing: who needs what, and when a
@@ -11,8 +12,10 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -28,13 +31,20 @@ _PIECE = 1 << 20
 
 # Bytes of a file by its sha256, from an offset on; and the offset at which they really begin.
 Source = Callable[[str, int], AbstractAsyncContextManager[tuple[int, AsyncIterator[bytes]]]]
+Sources = Callable[[str], Awaitable[Sequence[Source]]]
 
 
 class ImageCache:
-    """Below `folder`, one for each host. `source`: see `ControlClient.download`. `wall`: seconds since the epoch."""
+    """Below `folder`, one for each host. `source`: see `ControlClient.download`. `others`: who may have a file too, and
+    is asked before. `wall`: seconds since the epoch. `moved`: bytes by the way that they came.
+    """
 
-    def __init__(self, folder: Path, source: Source, *, wall: Callable[[], float]) -> None:
-        self._folder, self._source, self._wall = folder, source, wall
+    def __init__(
+        self, folder: Path, source: Source, *, others: Sources | None = None, wall: Callable[[], float],
+        moved: Counter[str] | None = None,
+    ) -> None:  # fmt: skip
+        self._folder, self._source, self._wall, self._others = folder, source, wall, others
+        self._moved = moved if moved is not None else Counter()
         self._fetching: dict[str, asyncio.Task[Path]] = {}
 
     def path(self, part: ImagePart) -> Path:
@@ -117,35 +127,53 @@ class ImageCache:
             task.exception()  # told to whoever waits; it may be that nobody does any more
 
     async def _fetch(self, part: ImagePart) -> Path:
+        """From others first: one that is cut off, or does not give it, is followed by the next, and at last by control.
+        Where the checksum is wrong of what others have a part in, all of it comes from control.
+        """
         what, file = f"fetch the {part.name} of an image", self.path(part)
-        unfinished = _unfinished(file)
         try:
-            digest, here = await asyncio.to_thread(self._begin, part)
-            if here < part.size:
-                async with self._source(part.sha256, here) as (begins, pieces):
-                    if begins != here:
-                        digest, here = hashlib.sha256(), 0
-                    with unfinished.open("r+b") as out:
-                        out.truncate(here)
-                        out.seek(here)
-                        async for piece in pieces:
-                            here += len(piece)
-                            if here > part.size:
-                                raise _Wrong(f"more than its {part.size} bytes came")
-                            await asyncio.to_thread(_take, out, digest, piece)
-            if here < part.size:
-                raise WorldError(what, f"{here} of {part.size} bytes came; the rest is fetched at the next try")
-            if digest.hexdigest() != part.sha256:
-                raise _Wrong(f"what came has another checksum, {digest.hexdigest()}, not {part.sha256}")
-            await asyncio.to_thread(_settle, unfinished, file)
+            coming = await asyncio.to_thread(self._begin, part)
+            others = await self._others(part.sha256) if self._others is not None and coming.here < part.size else ()
+            for source in others:
+                if coming.here < part.size:
+                    with contextlib.suppress(WorldError, _Wrong):
+                        await self._pour(source, coming)
+            if coming.here < part.size:
+                await self._pour(self._source, coming)
+            if coming.of_others and coming.here == part.size and coming.digest.hexdigest() != part.sha256:
+                coming.begin_anew()
+                await self._pour(self._source, coming)
+            if coming.here < part.size:
+                raise WorldError(what, f"{coming.here} of {part.size} bytes came; the rest is fetched at the next try")
+            if (found := coming.digest.hexdigest()) != part.sha256:
+                raise _Wrong(f"what came has another checksum, {found}, not {part.sha256}")
+            await asyncio.to_thread(_settle, coming.file, file)
         except _Wrong as error:
-            unfinished.unlink(missing_ok=True)
+            _unfinished(file).unlink(missing_ok=True)
             raise WorldError(what, str(error)) from error
         except OSError as error:
             raise WorldError(what, error.strerror or str(error)) from error
         return file
 
-    def _begin(self, part: ImagePart) -> "tuple[hashlib._Hash, int]":
+    async def _pour(self, source: Source, coming: "_Coming") -> None:
+        """What a source gives of the rest. Raises `WorldError` where it is cut off; what came is kept."""
+        others = source is not self._source
+        way = "from_hosts" if others else "from_control"
+        async with source(coming.part.sha256, coming.here) as (begins, pieces):
+            if begins != coming.here:
+                coming.begin_anew()
+            with coming.file.open("r+b") as out:
+                out.truncate(coming.here)
+                out.seek(coming.here)
+                async for piece in pieces:
+                    if coming.here + len(piece) > coming.part.size:
+                        raise _Wrong(f"more than its {coming.part.size} bytes came")
+                    await asyncio.to_thread(_take, out, coming.digest, piece)
+                    coming.here += len(piece)
+                    coming.of_others |= others
+                    self._moved[way] += len(piece)
+
+    def _begin(self, part: ImagePart) -> "_Coming":
         """What an earlier try has left, read once more, and whether there is room for the rest."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         unfinished = _unfinished(self.path(part))
@@ -164,7 +192,21 @@ class ImageCache:
                 f"fetch the {part.name} of an image",
                 f"its disk has {free >> 20} MiB left: {(part.size - here) >> 20} are needed, and 1024 beside them",
             )
-        return digest, here
+        return _Coming(part=part, file=unfinished, digest=digest, here=here)
+
+
+@dataclass
+class _Coming:
+    """A file on its way: `here` bytes of it are in `file`, of which `digest` is. `of_others`: some came from hosts."""
+
+    part: ImagePart
+    file: Path
+    digest: "hashlib._Hash"
+    here: int
+    of_others: bool = False
+
+    def begin_anew(self) -> None:
+        self.digest, self.here, self.of_others = hashlib.sha256(), 0, False
 
 
 class _Wrong(Exception):  # noqa: N818 - what came is not what was asked for

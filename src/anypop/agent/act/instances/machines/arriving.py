@@ -36,10 +36,13 @@ class Arrivals:
 
     async def take(self, stream: Stream, sender: HostName) -> None:
         """One connection of another host, until it is over."""
+        with contextlib.suppress(WorldError):
+            if (opening := await stream.hear(Opening)) is not None:
+                await self.take_opened(stream, sender, opening)
+
+    async def take_opened(self, stream: Stream, sender: HostName, opening: Opening) -> None:
+        """The same, where its first line was heard already."""
         try:
-            opening = await stream.hear(Opening)
-            if opening is None:
-                return
             step = self._expected(opening.uid, sender)
             place = self._machines.place_of(opening.uid)
             if step is None:

@@ -26,14 +26,27 @@ class Part(StrEnum):
     TALK = "talk"
     DISK = "disk"
     MEMORY = "memory"
+    IMAGE = "image"  # of no machine: a file of an image, which the side that begins wants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """`uid`: of the instance that the machine is to be, on the host that takes it in."""
+    """`uid`: of the instance that the machine is to be, on the host that takes it in. `sha256`, `offset`: of a file of
+    an image, and from where on.
+    """
 
     uid: str
     part: Part
+    sha256: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The answer to an opening of part IMAGE; where there is no `why`, `left` bytes follow."""
+
+    left: int = 0
+    why: str = ""
 
 
 class Word(StrEnum):
@@ -63,7 +76,7 @@ class Stream:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def say(self, what: Opening | Said) -> None:
+    async def say(self, what: Opening | Said | Given) -> None:
         self.writer.write(to_json(what) + b"\n")
         await self.writer.drain()
 
