@@ -86,6 +86,8 @@ def test_a_guest_that_does_not_come_up_is_told_with_the_end_of_its_console() -> 
     assert not report.healthy and report.reason is Reason.PROBE_FAILED
     assert report.message.endswith(f"its console ends: {panic}")
     assert "console" not in told(host).message
+    said = told(host, consoles={one.uid: panic}, started_up=frozenset({one.uid})).message
+    assert said.endswith(f"its guest has told that all of it has started; its console ends: {panic}")
 
 
 def test_a_change_of_a_guest_pins_what_the_router_tracks_of_it() -> None:

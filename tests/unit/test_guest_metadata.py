@@ -8,6 +8,7 @@ import pytest
 from anypop.agent.guests import files
 from anypop.agent.guests.metadata import LIFETIME_HEADER, TOKEN_HEADER, Answer, Asked, Metadata, Tokens
 from anypop.agent.guests.service import LARGEST_BODY, LARGEST_HEAD, serve
+from anypop.agent.guests.wanted import Guest
 
 ABOUT = {
     "instance-id": "i-1", "local-hostname": "web-eu1-lhr-0", "placement/availability-zone": "LHR",
@@ -20,9 +21,10 @@ class World:
     def __init__(self, seed: dict[str, bytes] = SEED) -> None:
         self.now = 0.0
         self.kept: list[bytes] = []
+        self.ready: list[float] = []
         self.metadata = Metadata(
             about=ABOUT, seed=lambda name: seed.get(name) or None, tokens=Tokens(lambda: self.now),
-            keep_password=self._keep,
+            keep_password=self._keep, keep_ready=lambda: self.ready.append(self.now),
         )  # fmt: skip
 
     def _keep(self, password: bytes) -> bool:
@@ -128,6 +130,28 @@ def test_a_password_is_told_once_and_never_given_back() -> None:
     assert [told(b""), told(b"x" * 1025), told(b"", "GET")] == [400, 400, 405]
     assert [told(b"hush"), told(b"another")] == [200, 409]
     assert "hush" not in repr(Asked(method="POST", path=path, body=b"hush"))
+
+
+def test_a_guest_says_that_it_is_ready_and_it_holds_for_that_life_of_it(tmp_path: Path) -> None:
+    """As the boot hook and the test image say it; said twice it is said once, and another QEMU has not said it."""
+    world = World()
+    assert [world.ask("POST", "/ready").status, world.ask("GET", "/ready").status] == [200, 405]
+    assert len(world.ready) == 1
+    console = tmp_path / "console.sock"
+    guest = Guest(uid="u1", console=str(console), kept="", log_bytes=1)
+    place = files.folder_of(tmp_path, guest.uid)
+    place.mkdir()
+    console.touch()
+    assert files.begins_life(tmp_path, guest)
+    for _ in range(2):
+        files.keep_ready(tmp_path, guest.uid)
+    assert not files.begins_life(tmp_path, guest), "the same QEMU, and another of our processes"
+    assert files.is_ready(place)
+    later = console.with_name("later")
+    later.touch()
+    later.rename(console)
+    assert files.begins_life(tmp_path, guest)
+    assert not files.is_ready(place)
 
 
 def test_the_first_password_lies_there_for_the_agent_alone_until_it_is_taken(tmp_path: Path) -> None:

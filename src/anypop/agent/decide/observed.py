@@ -42,7 +42,8 @@ class Observed:
     `buckets`: how many each member has, of groups in which some have too few.
 
     `started`: ids of containers whose startup probe has been answered. `consoles`: of virtual machines that do not
-    answer, by uid, what their consoles said last. `logs`: by container bytes, and how often a log
+    answer, by uid, what their consoles said last; `started_up`: those of them whose guests have told that all of them
+    has started. `logs`: by container bytes, and how often a log
     was full; as of the last full look.
     """
 
@@ -73,6 +74,7 @@ class Observed:
     disk_is_short: bool = False
     logs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     consoles: Mapping[str, str] = field(default_factory=dict)
+    started_up: frozenset[str] = frozenset()
     tunnel: bool | None = None
     tunnel_number: int = 0
     inbound: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)

@@ -209,9 +209,10 @@ def _phase(
         drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
         runs = Reason.NOT_ASKED if verdict.reason is Reason.NOT_ASKED else Reason.RUNNING
         return Phase.RUNNING, Reason.DRAINING if drains else runs, _notes(instance, verdict, facts, at)
-    message, said = verdict.message, facts.observed.consoles.get(instance.uid, "")
-    if said:
-        message = f"{message or 'it has not answered yet'}; its console ends: {said}"
+    up, said = instance.uid in facts.observed.started_up, facts.observed.consoles.get(instance.uid, "")
+    notes = ["its guest has told that all of it has started"] if up else []
+    notes += [f"its console ends: {said}"] if said else []
+    message = "; ".join([verdict.message or "it has not answered yet", *notes]) if notes else verdict.message
     return (Phase.STARTING if verdict.reason is Reason.PROBE_PENDING else Phase.RUNNING), verdict.reason, message
 
 

@@ -60,6 +60,7 @@ class Guests:
             seed=partial(files.read_seed, self._folder, guest.uid),
             tokens=self._tokens,
             keep_password=partial(files.keep_password, self._folder, guest.uid),
+            keep_ready=partial(files.keep_ready, self._folder, guest.uid),
         )
         return Service(guest.namespace, metadata.answer).run
 

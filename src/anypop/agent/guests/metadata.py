@@ -67,18 +67,24 @@ class Tokens:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """One guest's. `about`: by path below `meta-data/`. `seed`: a file by its name. `keep_password`: whether
-    it was the first that this guest told.
+    it was the first that this guest told. `keep_ready`: it says that all of it has started.
     """
 
     about: Mapping[str, str]
     seed: Callable[[str], bytes | None]
     tokens: Tokens
     keep_password: Callable[[bytes], bool]
+    keep_ready: Callable[[], None]
 
     def answer(self, asked: Asked) -> Answer:
         path = asked.path.partition("?")[0]
         if _PASSWORD.fullmatch(path):
             return self._password(asked)
+        if path == "/ready":
+            if asked.method != "POST":
+                return NOT_ALLOWED
+            self.keep_ready()
+            return Answer()
         if path.startswith("/nocloud/"):
             return self._seed(asked, path.removeprefix("/nocloud/"))
         version, _, rest = path.lstrip("/").partition("/")

@@ -32,6 +32,7 @@ from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.memory import NOTHING, Memory, as_known
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import CreateContainer
+from anypop.agent.guests.files import is_ready
 from anypop.agent.ledger import Page
 from anypop.agent.naming import link_of, namespace_of, peer_table, short
 from anypop.agent.observe import capacity
@@ -260,7 +261,7 @@ class Observer:
             tunnels=self._counted(backbone, speaker.tunnels),
             volumes=self._keeper.look(page.order),
             newcomers=kernel.newcomers, remembered=remembered, buckets=kernel.buckets,
-            consoles=self._consoles(containers), memory=memory,
+            consoles=self._consoles(containers), started_up=self._started_up(containers), memory=memory,
             logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip
 
@@ -274,6 +275,12 @@ class Observer:
             and self.probes.verdict(c.uid, [c.container]).healthy is not True
             and (said := end_of_log(folder))
         }
+
+    def _started_up(self, containers: Iterable[ContainerSeen]) -> frozenset[str]:
+        """Asked of those that do not answer: what does not is then a service in it, and not its start."""
+        silent = (c for c in containers if self.probes.verdict(c.uid, [c.container]).healthy is not True)
+        found = ((c.uid, self._logs.others.get(c.id)) for c in silent)
+        return frozenset(uid for uid, folder in found if folder is not None and is_ready(folder))
 
     def _counted(self, backbone: Backbone | None, tunnels: Sequence[TunnelReport]) -> tuple[TunnelReport, ...]:
         """The tunnels with what they have carried, as of the last full look."""
