@@ -90,6 +90,35 @@ def test_one_that_was_off_when_it_was_made_begins_when_it_is_powered_on() -> Non
     assert told(host).healthy
 
 
+def _is_dead_for_a_while(host: FakeHost) -> None:
+    """Its machine: what was in memory is gone, what was on disks is not."""
+    for lost in (host.namespaces, host.links, host.device_groups, host.external, host.covers, host.groups, host.routed):
+        lost.clear()
+    host.firewall = host.speaker = None
+    for key, one in host.containers.items():
+        if one.state is ContainerState.RUNNING:
+            host.containers[key] = replace(one, state=ContainerState.EXITED, pid=0, exit_code=None)
+    host.kill()
+
+
+def test_one_that_is_off_or_mended_has_its_disk_still_when_its_host_was_dead(host: FakeHost) -> None:
+    """Its namespace is made anew, and what is on its disk is not. One that ran begins anew, as ever."""
+    before = [seen(host, n).id for n in range(2)]
+    for n, what in enumerate(({"power": Power.OFF}, {"rescue": OTHER}), 1):
+        host.obey(order(2 * n, guest(0, **what), guest(1)))
+        settle(host)
+        _is_dead_for_a_while(host)
+        settle(host)
+        assert seen(host).id == before[0]
+        assert (seen(host).state, seen(host).rescue) == (
+            (ContainerState.CREATED, "") if n == 1 else (ContainerState.RUNNING, OTHER.id)
+        )
+        host.obey(order(2 * n + 1, guest(0), guest(1)))
+        settle(host)
+        assert (seen(host).id, seen(host).state) == (before[0], ContainerState.RUNNING)
+    assert seen(host, 1).id != before[1]
+
+
 def test_nobody_waits_for_one_that_is_off(host: FakeHost) -> None:
     """A restart of the other one goes on, although the first was restarted once."""
     host.obey(order(2, guest(0, restarts=1), guest(1)))

@@ -240,8 +240,9 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
         named = True
     if not named:
         # whatever still lives in a namespace that has lost its name and its link can never be wired again
-        steps += [RemoveContainer(uid=uid, container=name, lane=lane) for name in there]
-        there = {}
+        lost = {name for name, seen in there.items() if _goes_with_its_namespace(instance, seen)}
+        steps += [RemoveContainer(uid=uid, container=name, lane=lane) for name in there if name in lost]
+        there = {name: seen for name, seen in there.items() if name not in lost}
         steps.append(MakeNamespace(uid=uid, lane=lane))
     if not named or not facts.is_wired(uid):
         steps.append(AddLink(instance=instance, lane=lane))
@@ -273,6 +274,13 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     for container in lives.next_ones(instance, facts):
         steps += _container_steps(instance, container, there.get(container.name), facts, now)
     return steps
+
+
+def _goes_with_its_namespace(instance: InstanceOrder, seen: ContainerSeen) -> bool:
+    """A virtual machine that does not run holds nothing of the old one, and its disk is not to go: it may be off, or
+    being mended.
+    """
+    return instance.machine is None or seen.state is ContainerState.RUNNING
 
 
 def _lives_unnamed(instance: InstanceOrder, facts: Facts) -> int | None:
