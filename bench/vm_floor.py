@@ -74,14 +74,14 @@ def _guest(
         labels={"anypop.instance": order.name}, image=image, namespace=namespace, mac=mac, user=0, cpu_millis=1000,
         share_millis=1000, memory_bytes=memory_bytes,
     )  # fmt: skip
-    gateway = order.links[0].addresses[0].gateway
+    gateway, tap_name = order.links[0].addresses[0].gateway, guests.tap_of(0)
     ip.batch([f"netns add {namespace}"])
     ip.batch(
-        ["link set lo up", f"tuntap add {guests.TAP} mode tap vnet_hdr", f"addr add {gateway}/31 dev {guests.TAP}",
-         f"link set {guests.TAP} up"], netns=namespace,
+        ["link set lo up", f"tuntap add {tap_name} mode tap vnet_hdr", f"addr add {gateway}/31 dev {tap_name}",
+         f"link set {tap_name} up"], netns=namespace,
     )  # fmt: skip
-    tap = guests.open_tap(namespace)
-    words = arguments(spec, accelerator=can().accelerator, handed=Handed(tap=tap))
+    (tap,) = guests.open_taps(namespace, 1)
+    words = arguments(spec, accelerator=can().accelerator, handed=Handed(taps=(tap,)))
     try:
         qemu = subprocess.Popen(
             ["nsenter", f"--net={netns.path_of(namespace)}", "--", *words], cwd=home, pass_fds=[tap],

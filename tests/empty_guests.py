@@ -53,6 +53,13 @@ def machine_order(n: int, image: MachineImage) -> InstanceOrder:
     return replace(instance(n), payload=Containers(containers=(one,)))
 
 
+def with_further(order: InstanceOrder) -> InstanceOrder:
+    """The same with a second interface."""
+    second = replace(instance(90).links[0], network="red")
+    own = tuple(replace(address, external=None) for address in second.addresses)
+    return replace(order, links=(*order.links, replace(second, addresses=own)))
+
+
 class EmptyGuests:
     """Machines in a folder, and the order of one. `firmware`: which the guest begins with."""
 

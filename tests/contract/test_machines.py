@@ -32,10 +32,10 @@ from anypop.agent.decide.steps import (
     TakeSnapshot,
 )
 from anypop.agent.live import NICE
-from anypop.agent.naming import namespace_of
+from anypop.agent.naming import inside_mac, namespace_of
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.groups import Group
-from anypop.host import control_groups, inventory, limited_groups, netns, process
+from anypop.host import control_groups, inventory, ip, limited_groups, netns, process
 from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import WorldError
 from anypop.model.machine import Acceleration, Board, Firmware
@@ -43,7 +43,7 @@ from anypop.model.order import Containers
 from anypop.model.volume import LEAST_BYTES, Mount, VolumeOrder, volume_id
 from tests.agent_lab import instance
 from tests.agent_world import order as an_order
-from tests.empty_guests import EmptyGuests
+from tests.empty_guests import EmptyGuests, with_further
 
 pytestmark = pytest.mark.lab
 PREFIX, UID = f"agm{os.getpid()}", instance(0).uid
@@ -261,6 +261,30 @@ def test_a_volume_is_a_disk_that_its_user_could_not_open_himself(empty: EmptyGue
             mounts._unmount(Path(point))
 
 
+def test_each_interface_is_a_card_of_its_own_and_may_be_joined_anew_under_a_guest(empty: EmptyGuests) -> None:
+    """By QEMU's word, with the hardware address that the router knows; a link that somebody took away comes back while
+    QEMU has its tap open.
+    """
+    two = with_further(empty.order)
+    space = namespace_of(PREFIX, UID)
+    ip.batch(["link add eth1 type veth peer name far1"], netns=space)
+    guests.furnish_further(PREFIX, UID, 1)
+
+    async def test(machines: Machines, place: Place) -> None:
+        container = two.containers[0]
+        await machines.carry_out(CreateContainer(instance=two, container=container, generation=1, lane=""))
+        await machines.carry_out(START)
+        cards = await monitor.ask(place, "query-rx-filter")
+        assert {one["main-mac"] for one in cards} == {inside_mac(UID, n).hex(":") for n in range(2)}
+        guests.furnish(PREFIX, two)
+        guests.furnish_further(PREFIX, UID, 1)
+
+    try:
+        run(empty, test)
+    finally:
+        ip.batch(["link del eth1", "link del br1", "link del tap1"], netns=space)
+
+
 def test_what_cannot_be_started_says_why_in_qemus_words(empty: EmptyGuests) -> None:
     """And one whose user has put something else in the place of its sockets is not spoken to."""
 
@@ -339,8 +363,8 @@ def test_the_program_takes_every_command_line(empty: EmptyGuests, board: Board, 
 
 
 async def _begins(place: Place, spec: Spec) -> None:
-    tap = guests.open_tap(spec.namespace)
-    words = arguments(spec, accelerator=Acceleration.KVM, handed=Handed(tap=tap))
+    (tap,) = guests.open_taps(spec.namespace, 1)
+    words = arguments(spec, accelerator=Acceleration.KVM, handed=Handed(taps=(tap,)))
     words = [{"kvm": "tcg", "host": "max"}.get(word, word) for word in words]
     qemu = await asyncio.create_subprocess_exec(*words, "-S", cwd=place.own, pass_fds=[tap])
     os.close(tap)

@@ -49,7 +49,7 @@ CASES = {
 def test_a_command_line_is_as_recorded(name: str) -> None:
     """Word by word, with a volume beside the root disk."""
     made, accelerator = CASES[name]
-    handed = Handed(tap=7, disks=(("data-of-a-long-claim-name", 9),))
+    handed = Handed(taps=(7,), disks=(("data-of-a-long-claim-name", 9),))
     text = "".join(f"{word}\n" for word in arguments(spec(made), accelerator=accelerator, handed=handed))
     file = HERE / f"{name}.txt"
     if os.environ.get("ANYPOP_RECORD"):

@@ -27,6 +27,7 @@ from anypop.model.machine import Machine
 from anypop.model.volume import Mount
 from anypop.model.workload import Container, Port, Protocol
 from tests.agent_lab import ANYCAST4, instance
+from tests.empty_guests import with_further
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
@@ -50,7 +51,7 @@ class Guest:
         box = Container(
             name="vm", image="test", machine=machine, ports=(udp,), mounts=(Mount(claim="kept", path="/www/kept"),)
         )
-        self.order = instance(1, containers=(box,))
+        self.order = with_further(instance(1, containers=(box,)))
         self.folder, self.image = folder, folder / "image"
         test_image.make(self.image)
         mac = inside_mac(self.order.uid).hex(":")
@@ -78,9 +79,10 @@ class Guest:
         words = ["nsenter", f"--net={netns.path_of(SPACE)}", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg"]
         words += ["-cpu", "max", "-m", "192", "-nodefaults", "-no-user-config", "-display", "none"]
         words += ["-kernel", "image/kernel", "-initrd", "image/initrd", "-append", self.told["cmdline"]]
-        words += ["-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no"]
-        words += ["-device", f"virtio-net-pci,netdev=n,mac={self._mac}", "-device", "virtio-rng-pci"]
-        words += ["-serial", "file:console", "-qmp", "unix:qmp,server=on,wait=off"]
+        for n, mac in enumerate((self._mac, inside_mac(self.order.uid, 1).hex(":"))):
+            words += ["-netdev", f"tap,id=n{n},ifname=tap{n},script=no,downscript=no"]
+            words += ["-device", f"virtio-net-pci,netdev=n{n},mac={mac}"]
+        words += ["-device", "virtio-rng-pci", "-serial", "file:console", "-qmp", "unix:qmp,server=on,wait=off"]
         for serial, file, kind in disks:
             kept = "on" if serial == "seed" else "off"
             words += ["-drive", f"if=none,id={serial},file={file},format={kind},readonly={kept}"]
@@ -132,19 +134,21 @@ def metadata() -> Iterator[list[str]]:
     """The namespace with the router's end of the link, and a listener at the metadata service's address; what it was
     asked.
     """
-    order = instance(1)
+    order = with_further(instance(1))
     ip.batch([f"netns add {SPACE}"])
     try:
         lines = [
             "link set lo up",
             f"addr add {FAR}/32 dev lo",
             "tuntap add dev tap0 mode tap",
+            "tuntap add dev tap1 mode tap",
             "addr add 169.254.169.254/32 dev tap0",
         ]
-        for address in order.links[0].addresses:
-            bits = address.private.max_prefixlen - 1
-            lines.append(f"addr add {address.gateway}/{bits} dev tap0" + (" nodad" if bits > 32 else ""))
-        lines.append("link set tap0 up")
+        for n, link in enumerate(order.links):
+            for address in link.addresses:
+                bits = address.private.max_prefixlen - 1
+                lines.append(f"addr add {address.gateway}/{bits} dev tap{n}" + (" nodad" if bits > 32 else ""))
+            lines.append(f"link set tap{n} up")
         ip.batch(lines, netns=SPACE)
         public = (*order.externals(), *order.anycast)
         far = [f"route add {own} via {order.private(own.version)} dev tap0" for own in public]
@@ -161,10 +165,18 @@ def metadata() -> Iterator[list[str]]:
         ip.batch([f"netns delete {SPACE}"])
 
 
-def _get(address: object, path: str = "/") -> str:
+def _get(address: object, path: str = "/", *, by: str = "") -> str:
+    """`by`: asked from far away, and an answer by another link is none."""
     with netns.inside(SPACE):
         asked = http.client.HTTPConnection(str(address), 80, timeout=20)
-        asked.connect()
+        if by:
+            asked.sock = socket.socket()
+            asked.sock.settimeout(20)
+            asked.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, by.encode())
+            asked.sock.bind((FAR, 0))
+            asked.sock.connect((str(address), 80))
+        else:
+            asked.connect()
     asked.request("GET", path)
     with asked.getresponse() as answer:
         assert answer.status == 200
@@ -189,8 +201,9 @@ def _asked_by_udp(address: object) -> bytes:
 def test_a_guest_is_reached_by_all_its_addresses_and_does_once_what_its_user_said(
     metadata: list[str], tmp_path: Path
 ) -> None:
-    """Private, external and anycast addresses of both families, by UDP on a wildcard too; its name; user data that
-    runs once although it starts twice; a volume that is kept; word of it to the host; and the power button.
+    """Private, external and anycast addresses of both families, by UDP on a wildcard too, and by its second interface
+    what was asked there; its name; user data that runs once although it starts twice; a volume that is kept; word of
+    it to the host; and the power button.
     """
     guest = Guest(tmp_path)
     name = guest.order.name
@@ -198,13 +211,14 @@ def test_a_guest_is_reached_by_all_its_addresses_and_does_once_what_its_user_sai
         guest.start()
         guest.wait_for("started")
         own = [*guest.order.externals(), *guest.order.anycast, *(a.private for a in guest.order.addresses())]
-        assert len(own) == 6
+        assert len(own) == 8
         for address in own:
             told = _get(address)
             assert told.startswith(f"{name}\n"), f"by {address}: {told}"
         gateway = guest.order.links[0].addresses[0].gateway
         assert f"client [::ffff:{gateway}]" in _get(own[0], "/cgi-bin/index.cgi")
         assert _get(own[0], "/said") == f"{name} was here\n"
+        assert _get(guest.order.links[1].addresses[0].private, by="tap1").startswith(f"{name}\n")
         assert _asked_by_udp(ANYCAST4) == b"hello"
         assert metadata == [f"/ready from {guest.order.private(4)}"]
         guest.press_power()

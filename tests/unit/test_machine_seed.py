@@ -15,9 +15,9 @@ import yaml
 from anypop.agent.act.instances.machines.iso import write_iso
 from anypop.agent.act.instances.machines.place import KEPT_SAID, MOST_SAID, SAID, Place
 from anypop.agent.act.instances.machines.seed import seed_files
-from anypop.agent.naming import disk_serial
+from anypop.agent.naming import disk_serial, inside_mac
 from anypop.model.machine import Machine
-from anypop.model.order import InstanceLink, InstanceOrder
+from anypop.model.order import InstanceLink, InstanceOrder, LinkAddress
 from anypop.model.volume import Mount
 from anypop.model.workload import Container, Port, Protocol
 from tests.agent_lab import ANYCAST4, ANYCAST6, external, instance
@@ -71,6 +71,35 @@ def test_the_address_in_a_subnet_comes_first_on_the_card() -> None:
     card = json.loads(files["network-config"])["ethernets"]["eth0"]
     assert card["addresses"][:2] == ["172.20.0.9/32", "10.64.0.3/31"]
     assert 'route replace 172.20.0.0/16 via 10.64.0.2 dev "$nic" src 172.20.0.9' in files["vendor-data"].decode()
+
+
+def test_a_further_interface_has_its_addresses_its_network_and_a_way_back() -> None:
+    """As a container's has them: the way out is the first one's."""
+    guest, container = _guest()
+    four = LinkAddress(
+        private=IPv4Address("10.64.9.1"), gateway=IPv4Address("10.64.9.0"), external=None, vpc=IPv4Address("172.20.0.9")
+    )
+    red = InstanceLink(network="red", addresses=(four,), reach=(IPv4Network("172.20.0.0/16"),))
+    files = seed_files(replace(guest, links=(*guest.links, red)), container, pop="LHR", mac=MAC)
+    first, second = json.loads(files["network-config"])["ethernets"].values()
+    mac = inside_mac(guest.uid, 1).hex(":")
+    assert (second["match"], second["set-name"]) == ({"macaddress": mac}, "eth1")
+    assert second["addresses"] == ["172.20.0.9/32", "10.64.9.1/31"]
+    assert "gateway4" in first and "gateway4" not in second
+    hook = files["vendor-data"].decode()
+    own = hook[hook.index(f"card {mac}") : hook.index("block /etc/hosts")]
+    assert 'route replace 172.20.0.0/16 via 10.64.9.0 dev "$nic" src 172.20.0.9' in own
+    assert 'route replace default via 10.64.9.0 dev "$nic" table 101' in own
+    assert all(f"rule add from {address} table 101" in own for address in ("172.20.0.9", "10.64.9.1"))
+    subprocess.run(["busybox", "sh", "-n"], input=hook.encode(), check=True)
+
+
+def test_a_gateway_passes_on_and_nobody_else_is_told_to() -> None:
+    """Its kernel: the boot hook says so."""
+    guest, container = _guest()
+    passing = replace(guest, links=(replace(guest.links[0], passes=(IPv4Network("10.9.0.0/16"),)),))
+    found = [seed_files(one, container, pop="LHR", mac=MAC)["vendor-data"] for one in (guest, passing)]
+    assert [b"echo 1 >/proc/sys/net/ipv4/ip_forward" in text for text in found] == [False, True]
 
 
 def test_user_data_comes_as_the_user_wrote_it() -> None:

@@ -229,11 +229,11 @@ def router_mac(uid: str, interface: int = 0) -> bytes:
     return bytes([interface << 4 | 0x06]) + bytes.fromhex(short(uid))
 
 
-def port_mac(uid: str) -> bytes:
-    """The same of the instance's end of its first link where a virtual machine is behind it: `inside_mac` is then that
-    of the card that the guest sees.
+def port_mac(uid: str, interface: int = 0) -> bytes:
+    """The same of the instance's end of a link where a virtual machine is behind it: `inside_mac` is then that of the
+    card that the guest sees.
     """
-    return bytes([0x0A]) + bytes.fromhex(short(uid))
+    return bytes([interface << 4 | 0x0A]) + bytes.fromhex(short(uid))
 
 
 def own_files_of(prefix: str, uid: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anypop.agent.act.network import rtnl
-from anypop.agent.act.network.guests import TAP
+from anypop.agent.act.network.guests import tap_of
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.nft import nft
 from anypop.agent.naming import MOVED_TABLE, inside_mac, link_of, namespace_of, router_mac
@@ -20,6 +20,7 @@ from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder, LinkAddress
 
 _IP = {4: "ip", 6: "ip6"}
+_TAP = tap_of(0)  # what has several interfaces does not move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +43,17 @@ def rules(order: InstanceOrder, born: Identity) -> str:
         f"table bridge {MOVED_TABLE} {{",
         "\tchain leaving {",
         "\t\ttype filter hook prerouting priority -300; policy accept;",
-        f'\t\tiifname "{TAP}" {_led("daddr", router_mac(born.uid), router_mac(order.uid))}',
+        f'\t\tiifname "{_TAP}" {_led("daddr", router_mac(born.uid), router_mac(order.uid))}',
         *(
-            f'\t\tiifname "{TAP}" {_IP[old.version]} saddr {old} {_IP[old.version]} saddr set {new}'
+            f'\t\tiifname "{_TAP}" {_IP[old.version]} saddr {old} {_IP[old.version]} saddr set {new}'
             for old, new in pairs
         ),
         "\t}",
         "\tchain arriving {",
         "\t\ttype filter hook postrouting priority 300; policy accept;",
-        f'\t\toifname "{TAP}" {_led("daddr", inside_mac(order.uid), inside_mac(born.uid))}',
+        f'\t\toifname "{_TAP}" {_led("daddr", inside_mac(order.uid), inside_mac(born.uid))}',
         *(
-            f'\t\toifname "{TAP}" {_IP[old.version]} daddr {new} {_IP[old.version]} daddr set {old}'
+            f'\t\toifname "{_TAP}" {_IP[old.version]} daddr {new} {_IP[old.version]} daddr set {old}'
             for old, new in pairs
         ),
         "\t}",

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
+from anypop.agent.act.network import guests, rtnl
 from anypop.agent.act.network import netlink as nl
-from anypop.agent.act.network import rtnl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import (
     ROUTE_PROTOCOL,
@@ -23,6 +23,7 @@ from anypop.agent.naming import (
     inside_name,
     link_of,
     namespace_of,
+    port_mac,
     router_mac,
 )
 from anypop.host import netns
@@ -31,9 +32,9 @@ from anypop.model.errors import WorldError
 from anypop.model.order import InstanceLink, InstanceOrder
 from anypop.model.subnets import MOST_INTERFACES
 
-_BACK_TABLES = 100
+BACK_TABLES = 100
 """Inside, the table of what is answered by an interface: this number and the interface's."""
-_BACK_PREFERENCE = 100
+BACK_PREFERENCE = 100
 _RULE_HEADER, _TO_TABLE = struct.Struct("=BBBBBBBBI"), 1  # struct fib_rule_hdr, FR_ACT_TO_TBL
 _KEPT_APART = {
     # a namespace is born with what its host has, and that passes packets on
@@ -87,12 +88,16 @@ def _make(net: Netlink, prefix: str, order: InstanceOrder, n: int) -> None:
     """Anew, and up last: what is up is complete."""
     name, group = link_of(order.uid, n), device_group_of(order.domains[n] if order.domains else "")
     rtnl.delete_link(net, name)
+    peer_mac = inside_mac(order.uid, n) if order.machine is None else port_mac(order.uid, n)
     with netns.path_of(namespace_of(prefix, order.uid)).open() as handle:
         rtnl.add_veth(
-            net, name, mac=router_mac(order.uid, n), group=group, peer=inside_name(n),
-            peer_mac=inside_mac(order.uid, n), peer_namespace=handle.fileno(),
+            net, name, mac=router_mac(order.uid, n), group=group, peer=inside_name(n), peer_mac=peer_mac,
+            peer_namespace=handle.fileno(),
         )  # fmt: skip
-    _furnish(prefix, order, n)
+    if order.machine is None:
+        _furnish(prefix, order, n)
+    else:
+        guests.furnish_further(prefix, order.uid, n)  # what is inside is the guest's, who is told by its seed
     index = next(link.index for link in rtnl.links(net) if link.name == name)
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")
@@ -131,18 +136,18 @@ def _lead(inside: Netlink, wire: int, link: InstanceLink, n: int) -> None:
     for address in link.addresses:
         everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
         rtnl.set_route(
-            inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, table=_BACK_TABLES + n
+            inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, table=BACK_TABLES + n
         )  # fmt: skip
         for own in (address.private, address.vpc):
             if own is not None:
-                _answer_by(inside, own, _BACK_TABLES + n)
+                _answer_by(inside, own, BACK_TABLES + n)
 
 
 def _answer_by(inside: Netlink, own: Address, table: int) -> None:
     """A rule: what is sent from an address looks into a table."""
     family = socket.AF_INET if own.version == 4 else socket.AF_INET6
     head = _RULE_HEADER.pack(family, 0, own.max_prefixlen, 0, 0, 0, 0, _TO_TABLE, 0)
-    body = nl.u32(6, _BACK_PREFERENCE) + nl.attribute(21, bytes([ROUTE_PROTOCOL]))  # FRA_PRIORITY, FRA_PROTOCOL
+    body = nl.u32(6, BACK_PREFERENCE) + nl.attribute(21, bytes([ROUTE_PROTOCOL]))  # FRA_PRIORITY, FRA_PROTOCOL
     body += nl.u32(15, table) + nl.attribute(2, own.packed)  # FRA_TABLE, FRA_SRC
     try:
         inside.change(f"answer from {own} by its interface", rtnl.NEW_RULE, nl.CREATE | nl.EXCL, head + body)

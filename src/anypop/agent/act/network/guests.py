@@ -1,9 +1,9 @@
-"""The network of a virtual machine: a bridge in the instance's namespace joins the link to the router with the tap of
-the guest. The guest has the instance's addresses, the namespace none of them.
+"""The network of a virtual machine: for each of its interfaces a bridge in the instance's namespace joins the link to
+the router with a tap of the guest. The guest has the instance's addresses, the namespace none of them.
 
-In: the instance's order. Out: the bridge, a tap that stays while nobody has it open, and the one address of the
-metadata service, which only the guest has a way to. Everything at the router's end is as with containers: what a guest
-forges is dropped there. Made twice it is made once.
+In: the instance's order. Out: bridges, taps that stay while nobody has them open, and by the first bridge the one
+address of the metadata service, which only the guest has a way to. Everything at the router's end is as with
+containers: what a guest forges is dropped there. Made twice it is made once.
 """
 
 import fcntl
@@ -21,7 +21,6 @@ from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
 
-BRIDGE, TAP = "br0", "tap0"
 _TUN = Path("/dev/net/tun")
 # linux/if_tun.h
 _SET_INTERFACE, _SET_PERSISTENT = 0x400454CA, 0x400454CB
@@ -30,32 +29,56 @@ _REQUEST = struct.Struct("16sH22x")
 
 
 def furnish(prefix: str, order: InstanceOrder) -> None:
-    """All of it, in the namespace of an instance whose link is there."""
-    wire = inside_name(0)
+    """That of its first interface, in the namespace of an instance whose link is there."""
     with netns.inside(namespace_of(prefix, order.uid)), Netlink() as net:
-        if all(link.name != TAP for link in rtnl.links(net)):  # else a guest may have it open, and nobody else gets it
-            os.close(_open(TAP, persistent=True))
-        rtnl.add_bridge(net, BRIDGE, _bridge_mac(order.uid))
-        for name in (wire, TAP, BRIDGE):
-            _write(f"ipv6/conf/{name}/disable_ipv6", "1")  # before it is up: not even a link-local address
         _write("ipv4/ip_forward", "0")
-        _write(f"ipv4/conf/{BRIDGE}/rp_filter", "1")
-        _write(f"ipv4/conf/{BRIDGE}/arp_ignore", "1")
-        index = {link.name: link.index for link in rtnl.links(net)}
-        for name in (wire, TAP):
-            rtnl.set_port(net, index[name], index[BRIDGE])
-        for name in ("lo", BRIDGE, wire, TAP):
-            rtnl.set_up(net, index[name])
-        rtnl.add_address(net, index[BRIDGE], METADATA4, METADATA4.max_prefixlen)
+        bridge = _join(net, order.uid, 0)
+        rtnl.add_address(net, bridge, METADATA4, METADATA4.max_prefixlen)
         for address in _asking(order):
-            rtnl.set_route(net, ip_network(address), ROUTE_PROTOCOL, interface=index[BRIDGE])
-            rtnl.set_neighbor(net, index[BRIDGE], address, inside_mac(order.uid))
+            rtnl.set_route(net, ip_network(address), ROUTE_PROTOCOL, interface=bridge)
+            rtnl.set_neighbor(net, bridge, address, inside_mac(order.uid))
 
 
-def open_tap(namespace: str) -> int:
-    """The guest's end of its network as an open file, for QEMU. The caller closes it. Raises `WorldError`."""
-    with netns.inside(namespace):
-        return _open(TAP, persistent=False)
+def furnish_further(prefix: str, uid: str, interface: int) -> None:
+    """That of a further one. The guest alone has an address there."""
+    with netns.inside(namespace_of(prefix, uid)), Netlink() as net:
+        _join(net, uid, interface)
+
+
+def _join(net: Netlink, uid: str, interface: int) -> int:
+    """A link that is there is joined with the guest's card; the number of their bridge. All of it may be there."""
+    wire, tap, bridge = inside_name(interface), tap_of(interface), f"br{interface}"
+    if all(link.name != tap for link in rtnl.links(net)):  # one that QEMU has is open once and no more
+        os.close(_open(tap, persistent=True))
+    rtnl.add_bridge(net, bridge, _bridge_mac(uid, interface))
+    for name in (wire, tap, bridge):
+        _write(f"ipv6/conf/{name}/disable_ipv6", "1")  # before it is up: not even a link-local address
+    _write(f"ipv4/conf/{bridge}/rp_filter", "1")
+    _write(f"ipv4/conf/{bridge}/arp_ignore", "1")
+    index = {link.name: link.index for link in rtnl.links(net)}
+    for name in (wire, tap):
+        rtnl.set_port(net, index[name], index[bridge])
+    for name in ("lo", bridge, wire, tap):
+        rtnl.set_up(net, index[name])
+    return index[bridge]
+
+
+def tap_of(interface: int) -> str:
+    """What the guest's end of an interface is called in the namespace of its instance."""
+    return f"tap{interface}"
+
+
+def open_taps(namespace: str, count: int) -> list[int]:
+    """The guest's ends of so many interfaces as open files, for QEMU. The caller closes them. Raises `WorldError`."""
+    found = list[int]()
+    try:
+        with netns.inside(namespace):
+            found += [_open(tap_of(interface), persistent=False) for interface in range(count)]
+    except BaseException:
+        for handle in found:
+            os.close(handle)
+        raise
+    return found
 
 
 def abstract_socket(namespace: str, name: str) -> socket.socket:
@@ -92,9 +115,9 @@ def _open(name: str, *, persistent: bool) -> int:
     return handle
 
 
-def _bridge_mac(uid: str) -> bytes:
+def _bridge_mac(uid: str, interface: int) -> bytes:
     """Neither the link's nor the guest's: the ten digits with a first byte of their own."""
-    return bytes([0x0E]) + port_mac(uid)[1:]
+    return bytes([interface << 4 | 0x0E]) + port_mac(uid)[1:]
 
 
 def _write(path: str, value: str) -> None:

@@ -1,8 +1,8 @@
 """The command line of QEMU for one machine. Pure.
 
 In: its image, its size, what this host can do. Out: the words. All files are named relative to the machine's folder.
-Only what is named here is there: no default devices, no configuration files of the host, no network but the tap that is
-handed over as an open file. QEMU may neither start programs nor become another user, however a guest breaks it.
+Only what is named here is there: no default devices, no configuration files of the host, no network but the taps that
+are handed over as open files. QEMU may neither start programs nor become another user, however a guest breaks it.
 """
 
 import json
@@ -36,9 +36,11 @@ _TOLD = "werror=report,rerror=report"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """Files that QEMU gets open: the tap of its network, and further disks, each with the name the guest sees."""
+    """Files that QEMU gets open: a tap for each of its network cards, and further disks, each with the name the guest
+    sees.
+    """
 
-    tap: int
+    taps: tuple[int, ...]
     disks: tuple[tuple[str, int], ...] = ()
 
 
@@ -79,9 +81,10 @@ def arguments(
     if rescue is not None:
         words += _root(spec.image, bus, "", "id=own-disk", name="own")
     words += _disks(bus, other, handed)
+    for n, (tap, mac) in enumerate(zip(handed.taps, (spec.mac, *spec.further_macs), strict=True)):
+        words += ["-netdev", f"tap,id=net{n},fd={tap}"]
+        words += ["-device", f"virtio-net-{bus},netdev=net{n},mac={mac},host_mtu={mtu}"]
     words += [
-        "-netdev", f"tap,id=net0,fd={handed.tap}",
-        "-device", f"virtio-net-{bus},netdev=net0,mac={spec.mac},host_mtu={mtu}",
         "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", f"virtio-rng-{bus},rng=rng0",
         "-device", f"virtio-balloon-{bus},id=balloon0,deflate-on-oom=on",
         "-chardev", f"socket,id=console,path={CONSOLE},server=on,wait=off", "-serial", "chardev:console",

@@ -209,6 +209,7 @@ class Machines:
             user=first_user(instance), cpu_millis=container.most_cpu_millis, share_millis=container.cpu_millis,
             memory_bytes=container.most_memory_bytes,
             volumes=tuple((m.claim, volume_id(instance.workload_id, instance.name, m.claim)) for m in container.mounts),
+            further_macs=tuple(inside_mac(as_whom, n).hex(":") for n in range(1, len(instance.links))),
             born=guest,
         )  # fmt: skip
         try:
@@ -241,16 +242,17 @@ class Machines:
         other = await self._rescued(what, place, spec, mended)
         groups = limited_groups.make(spec.id, _limits(spec, ability.accelerator))
         with contextlib.ExitStack() as opened:
-            tap = guests.open_tap(spec.namespace)
-            opened.callback(os.close, tap)
+            taps = guests.open_taps(spec.namespace, 1 + len(spec.further_macs))
+            for tap in taps:
+                opened.callback(os.close, tap)
             disks = []
             for name, id_ in spec.volumes:
                 disks.append((name, self._open_volume(what, spec.uid, id_)))
                 opened.callback(os.close, disks[-1][1])
-            handed = Handed(tap=tap, disks=tuple(disks))
+            handed = Handed(taps=tuple(taps), disks=tuple(disks))
             argv = arguments(spec, accelerator=ability.accelerator, handed=handed, arriving=arriving, rescue=other)
             argv = launch.as_nobody(spec.namespace, spec.user, ability.group, argv)
-            await launch.begin(place, argv, groups, [tap, *(file for _, file in disks)])
+            await launch.begin(place, argv, groups, [*taps, *(file for _, file in disks)])
         try:
             await answers(place, lambda: place.pid() is not None)
         except WorldError as error:

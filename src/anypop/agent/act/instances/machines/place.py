@@ -42,7 +42,8 @@ DISK, KERNEL, INITRD = "image-disk", "image-kernel", "image-initrd"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """One machine, for as long as it lives. `id`: a UUID of this life; `user`: whom QEMU runs as on the host; `mac`: of
-    the guest's network card; `volumes`: the ids of its further disks, each with the name that the guest sees.
+    the guest's network card; `further_macs`: those of its further interfaces; `volumes`: the ids of its further
+    disks, each with the name that the guest sees.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Spec:
     share_millis: int
     memory_bytes: int
     volumes: tuple[tuple[str, str], ...] = ()
+    further_macs: tuple[str, ...] = ()
     born: Identity | None = None
 
     @property

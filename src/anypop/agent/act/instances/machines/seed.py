@@ -11,9 +11,9 @@ import json
 from typing import Any
 
 from anypop.agent.act.instances.machines.vendor import vendor_data
-from anypop.agent.naming import RESOLVER4, RESOLVER6, inside_name
+from anypop.agent.naming import RESOLVER4, RESOLVER6, inside_mac, inside_name
 from anypop.model.names import host_label
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceLink, InstanceOrder
 from anypop.model.workload import Container
 
 META_DATA, USER_DATA, VENDOR_DATA, NETWORK_CONFIG = "meta-data", "user-data", "vendor-data", "network-config"
@@ -40,28 +40,30 @@ def _meta_data(instance: InstanceOrder, pop: str, ssh_keys: tuple[str, ...]) -> 
 
 
 def _network_config(instance: InstanceOrder, mac: str) -> dict[str, Any]:
-    """Its private addresses and ways out, in version 2. What stands on its loopback is the boot hook's."""
-    addresses, gateways = list[str](), dict[str, str]()
-    for one in instance.links[0].addresses:
+    """Its private addresses and ways out, in version 2: those of the first interface, the others have addresses alone.
+    What stands on its loopback is the boot hook's, and so are other routes.
+    """
+    # the old form: cloud-init 22 makes ::/64 of a route to ::/0
+    out = {f"gateway{one.private.version}": str(one.gateway) for one in instance.links[0].addresses}
+    cards = {inside_name(0): _card(0, mac, instance.links[0]) | out | {"nameservers": _nameservers(instance)}}
+    for n, link in enumerate(instance.links[1:], 1):
+        cards[inside_name(n)] = _card(n, inside_mac(instance.uid, n).hex(":"), link)
+    return {"version": 2, "ethernets": cards}
+
+
+def _card(interface: int, mac: str, link: InstanceLink) -> dict[str, Any]:
+    addresses = list[str]()
+    for one in link.addresses:
         if one.vpc is not None:  # first: it is what programs that ask for their address are to find
             addresses.append(f"{one.vpc}/{one.vpc.max_prefixlen}")
         addresses.append(f"{one.private}/{one.private.max_prefixlen - 1}")
-        # the old form: cloud-init 22 makes ::/64 of a route to ::/0
-        gateways[f"gateway{one.private.version}"] = str(one.gateway)
     return {
-        "version": 2,
-        "ethernets": {
-            inside_name(0): {
-                "match": {"macaddress": mac},
-                "set-name": inside_name(0),
-                "dhcp4": False,
-                "dhcp6": False,
-                "accept-ra": False,
-                "addresses": addresses,
-                **gateways,
-                "nameservers": _nameservers(instance),
-            }
-        },
+        "match": {"macaddress": mac},
+        "set-name": inside_name(interface),
+        "dhcp4": False,
+        "dhcp6": False,
+        "accept-ra": False,
+        "addresses": addresses,
     }
 
 

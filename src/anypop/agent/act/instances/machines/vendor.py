@@ -10,10 +10,11 @@ import shlex
 from collections.abc import Iterator
 
 from anypop.agent.act.instances.own_files import hosts_text, resolv_conf_text
+from anypop.agent.act.network.further_links import BACK_PREFERENCE, BACK_TABLES
 from anypop.agent.act.network.inside import answers_kept
 from anypop.agent.act.network.namespaces import own_addresses, ways_out
-from anypop.agent.decide.inside import Inside, whole_inside
-from anypop.agent.naming import INSIDE_TABLE, METADATA4, disk_serial
+from anypop.agent.decide.inside import Inside, InsideWay, whole_inside
+from anypop.agent.naming import INSIDE_TABLE, METADATA4, disk_serial, inside_mac
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
@@ -29,10 +30,15 @@ block() {
 }
 """
 _FIND = """\
-for link in /sys/class/net/*; do
-\t[ "$(cat "$link/address")" = %s ] && nic=${link##*/}
-done
-[ -n "$nic" ] || { tell 'no network card has the hardware address '%s; exit 1; }
+# card MAC: the name of the network card with this hardware address
+card() {
+\tfor link in /sys/class/net/*; do
+\t\t[ "$(cat "$link/address")" = "$1" ] && echo "${link##*/}" && return
+\tdone
+\ttell "no network card has the hardware address $1"
+\treturn 1
+}
+nic=$(card %s) || exit 1
 # where no ICMP error arrives at all, TCP finds the MTU of the way out by itself
 echo 1 >/proc/sys/net/ipv4/tcp_mtu_probing
 ip link set lo up
@@ -65,9 +71,10 @@ if [ -d /var/lib/cloud ]; then
 \tmkdir -p /var/lib/cloud/scripts/per-boot
 \tcat >/var/lib/cloud/scripts/per-boot/anypop-ready <<'ANYPOP'
 #!/bin/sh
-curl -s -m 5 -X POST http://{METADATA4}/ready ||
+curl -sf -m 5 -o /dev/null -X POST http://{METADATA4}/ready ||
 \twget -q -T 5 -O /dev/null --post-data=ready http://{METADATA4}/ready ||
-\tpython3 -c "import urllib.request as u; u.urlopen('http://{METADATA4}/ready', b'ready', 5)"
+\tpython3 -c "import urllib.request as u; u.urlopen('http://{METADATA4}/ready', b'ready', 5)" ||
+\techo 'anypop: the host could not be told that this guest is ready' >/dev/console
 ANYPOP
 \tchmod 755 /var/lib/cloud/scripts/per-boot/anypop-ready
 fi
@@ -76,8 +83,8 @@ fi
 
 def vendor_data(instance: InstanceOrder, container: Container, *, mac: str) -> str:
     """`mac`: of the guest's network card."""
-    text = _HEAD + _FIND % (shlex.quote(mac), shlex.quote(mac))
-    text += "\n".join([*_network(instance), ""])
+    text = _HEAD + _FIND % shlex.quote(mac)
+    text += "\n".join([*_network(instance), *_further(instance), ""])
     text += _udp(whole_inside(instance))
     text += _names(instance)
     if container.mounts:
@@ -96,11 +103,47 @@ def _network(instance: InstanceOrder) -> Iterator[str]:
         # IPv6 has no metric 0, and the default route that the image makes by `seed` is to come behind it
         metric = " metric 512" if reached.version == 6 and not reached.prefixlen else ""
         yield f'ip -{reached.version} route replace {to} via {address.gateway} dev "$nic"{metric} src {source}'
-    for way in whole_inside(instance).ways:
+    inside = whole_inside(instance)
+    for way in inside.ways:
         if way.interface == 0:
-            yield f'ip -{way.prefix.version} route replace {way.prefix} via {way.gateway} dev "$nic" src {way.source}'
+            yield _way(way)
+    if inside.passes:  # as far as its kernel goes; what else a gateway does is its own
+        yield "echo 1 >/proc/sys/net/ipv4/ip_forward"
+        yield "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding"
     if (private := instance.private(4)) is not None:
         yield f'ip -4 route replace {METADATA4}/32 dev "$nic" scope link src {private}'
+
+
+def _further(instance: InstanceOrder) -> Iterator[str]:
+    """Interfaces beside the first one, as `network.further_links` makes them for a container: addresses, the subnets of
+    its network, and a way back for what was asked at one of them.
+    """
+    ways = whole_inside(instance).ways
+    for n, link in enumerate(instance.links[1:], 1):
+        yield f"if nic=$(card {inside_mac(instance.uid, n).hex(':')}); then"
+        # a link of two: nobody to collide with, and nobody who tells of routes
+        yield 'for what in accept_dad accept_ra; do echo 0 >"/proc/sys/net/ipv6/conf/$nic/$what"; done'
+        yield 'ip link set "$nic" up'
+        for one in link.addresses:
+            version = one.private.version
+            own = [(one.private, one.private.max_prefixlen - 1)]
+            own += [(one.vpc, one.vpc.max_prefixlen)] if one.vpc is not None else []
+            for address, bits in own:
+                yield f'ip -{version} addr replace {address}/{bits} dev "$nic"'
+            yield f'ip -{version} route replace default via {one.gateway} dev "$nic" table {BACK_TABLES + n}'
+            for address, _ in own:
+                rule = f"from {address} table {BACK_TABLES + n} priority {BACK_PREFERENCE}"
+                yield f"ip -{version} rule del {rule} 2>/dev/null; ip -{version} rule add {rule}"
+        for subnet in link.reach:
+            here = link.of(subnet.version)
+            if here is not None and here.vpc is not None:
+                yield f'ip -{subnet.version} route replace {subnet} via {here.gateway} dev "$nic" src {here.vpc}'
+        yield from (_way(way) for way in ways if way.interface == n)
+        yield "fi"
+
+
+def _way(way: InsideWay) -> str:
+    return f'ip -{way.prefix.version} route replace {way.prefix} via {way.gateway} dev "$nic" src {way.source}'
 
 
 def _udp(inside: Inside) -> str:
