@@ -41,7 +41,7 @@ json.dump({
 
 def _package() -> tuple[Path, dict[str, str]]:
     """Where it is, and what a Python needs to find it."""
-    found = debian.unpacked("cloud-init", "python3-configobj", "python3-jsonpatch")
+    found = debian.unpacked("cloud-init", "python3-configobj", "python3-jsonpatch", "python3-json-pointer")
     places = os.pathsep.join(str(folder / "usr/lib/python3/dist-packages") for folder in found.values())
     return found["cloud-init"], {**os.environ, "PYTHONPATH": places}
 
