@@ -212,7 +212,7 @@ class Receiver:
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    for name in ("LOOK_S", "KEPT_EVERY_S", "FIRST_WAIT_S", "LONGEST_WAIT_S"):
+    for name in ("RESTED_S", "KEPT_EVERY_S", "FIRST_WAIT_S", "LONGEST_WAIT_S"):
         monkeypatch.setattr(shipper, name, 0.02)
     made = Receiver()
     yield made
@@ -224,8 +224,8 @@ async def until(predicate: Any, reason: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def shipping(folder: Path) -> Any:
-    working = asyncio.create_task(Shipper(folder).run(asyncio.Event()))
+async def shipping(folder: Path, news: asyncio.Event | None = None) -> Any:
+    working = asyncio.create_task(Shipper(folder).run(news or asyncio.Event()))
     try:
         yield
     finally:
@@ -287,6 +287,34 @@ def test_lines_wait_in_their_files_until_the_receiver_is_there_and_go_on_after_a
     assert (state / "receivers.json").stat().st_mode & 0o077 == 0
 
 
+def test_a_line_that_is_written_goes_out_by_the_kernels_word(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks at files of those who say nothing: a look comes later than this test lasts."""
+    for name in ("LOOK_S", "RESTED_S"):
+        monkeypatch.setattr(shipper, name, 600.0)
+    state, log = tmp_path / "state", tmp_path / LOG
+    log.write_bytes(entry("before", at(0)))
+    files.write(state, files.Sources(containers=(source(tmp_path),)))
+    files.write(state, files.Receivers(sinks=(sink(address=receiver.address),)))
+    receiver.answer = 204
+
+    async def run() -> None:
+        news = asyncio.Event()
+        async with shipping(state, news):
+            news.set()
+            await until(lambda: files.read(state, files.Positions) is not None, "it has begun")
+            with log.open("ab") as file:
+                file.write(entry("one", at(1)))
+            await until(lambda: receiver.lines() == ["one"], "it came")
+            log.rename(tmp_path / BEFORE)
+            log.write_bytes(entry("two", at(2)))
+            await until(lambda: receiver.lines() == ["one", "two"], "the next log's came")
+            await until(lambda: told(state).sent == 2, "and is counted")
+
+    asyncio.run(run())
+
+
 class Unread:
     """A receiver of syslog that takes bytes and reads none, until it is told to; how it ends a connection is said."""
 
@@ -329,7 +357,7 @@ def test_what_a_receiver_of_syslog_had_not_read_when_it_broke_comes_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though nothing new is written; what was sent before a goodbye does not."""
-    for name in ("LOOK_S", "KEPT_EVERY_S", "FIRST_WAIT_S", "LONGEST_WAIT_S"):
+    for name in ("RESTED_S", "KEPT_EVERY_S", "FIRST_WAIT_S", "LONGEST_WAIT_S"):
         monkeypatch.setattr(shipper, name, 0.02)
     receiver, state, log = Unread(), tmp_path / "state", tmp_path / LOG
     log.write_bytes(b"")

@@ -1,7 +1,8 @@
 """All receivers of a host at work: what each gets, when it is tried again, and how far it has come.
 
 In: receivers and containers, from the files of the agent. Out: lines, sent in turn from each container so that none
-waits for another's flood; positions and counters, written about once a second and at the end. It keeps no line in
+waits for another's flood; positions and counters, written within a second after they have changed and at the end. The
+kernel tells of what is written (inotify(7)): where nobody says anything, next to nothing is done. It keeps no line in
 memory but those that are on their way.
 """
 
@@ -16,11 +17,17 @@ from anypop.agent.shipping import files
 from anypop.agent.shipping.formats import Sent
 from anypop.agent.shipping.reading import Position, Reader
 from anypop.agent.shipping.sending import NotNow, Sender
+from anypop.host.inotify import CREATED, MODIFIED, MOVED_TO, OVERFLOW, Inotify
+from anypop.model.errors import WorldError
 from anypop.model.log_sinks import LogSink, Places, Shipped
 from anypop.model.log_text import RANKS, level_of
 
-LOOK_S = 0.5  # files are looked at so often: a log may be full and begun anew in between
+GATHERED_S = 0.2  # what is written one after the other goes together, and a log cannot be full twice meanwhile
+LOOK_S = 2.0  # beside what the kernel tells: whether the stream to a receiver still stands
+BLIND_S = 0.5  # the same where the kernel gives no watches
 KEPT_EVERY_S = 1.0
+RESTED_S = 10.0  # the agent tells when its files are others; this is for a word that was lost
+WATCHED = MODIFIED | MOVED_TO | CREATED
 MOST_LINES = 2000  # on their way at once
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 UNSURE_S = 60.0  # a receiver that lives has read what came longer ago than that
@@ -45,6 +52,7 @@ class _Work:
     unsure: deque[_Unsure] = field(default_factory=deque)
     told: Shipped = field(init=False)
     task: asyncio.Task[None] | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.told = Shipped(id=self.sink.id)
@@ -60,21 +68,62 @@ class Shipper:
         self._works: dict[str, _Work] = {}
         before = files.read(folder, files.Told)
         self._before = {one.id: one for one in before.sinks} if before is not None else {}
+        self._news = asyncio.Event()
+        self._due: asyncio.TimerHandle | None = None
+        self._events: Inotify | None = None
+        self._watches: dict[str, int] = {}  # by folder; all of them, or nobody relies on any
 
     async def run(self, news: asyncio.Event) -> None:
         """Until cancelled. `news`: the agent has written something."""
+        self._news = news
         try:
             while True:
                 await self._look()
+                self._watch()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(KEPT_EVERY_S):
+                    async with asyncio.timeout(RESTED_S):
                         await news.wait()
                 news.clear()
+                if self._due is not None:
+                    self._due.cancel()
+                    self._due = None
                 self._keep()
         finally:
+            self._blind()
             for work in self._works.values():
                 await self._end(work)
             self._keep()
+
+    def _watch(self) -> None:
+        """The folders of all logs that are read."""
+        wanted = {reader.source.folder for work in self._works.values() for reader in work.readers.values()}
+        try:
+            self._events = self._events or Inotify(self._told, rest_s=GATHERED_S)
+            for gone in self._watches.keys() - wanted:
+                self._events.remove(self._watches.pop(gone))
+            for new in wanted - self._watches.keys():
+                if Path(new).exists():  # one that is gone is read to its end
+                    self._watches[new] = self._events.add(Path(new), WATCHED)
+        except WorldError:
+            self._blind()
+
+    def _blind(self) -> None:
+        if self._events is not None:
+            self._events.close()
+        self._events, self._watches = None, {}
+
+    def _told(self, watch: int, _: bytes) -> None:
+        """Something was written."""
+        for work in self._works.values():
+            folders = {reader.source.folder for reader in work.readers.values()}
+            if watch == OVERFLOW or any(self._watches.get(folder) == watch for folder in folders):
+                work.news.set()
+        self._stirred()
+
+    def _stirred(self) -> None:
+        """Positions, or what waits, are others than those on disk."""
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(KEPT_EVERY_S, self._news.set)
 
     async def _look(self) -> None:
         wanted = files.read(self._folder, files.Receivers) or files.Receivers()
@@ -97,6 +146,7 @@ class Shipper:
                     work.readers.pop(key).close()
                     kept.pop(key, None)
                 work.readers[key] = reader = Reader(source, kept.get(key))
+                work.news.set()
                 if first:
                     reader.begin_at_end()
                     if reader.position is not None:
@@ -118,15 +168,19 @@ class Shipper:
         wait = FIRST_WAIT_S
         choice = Choice()
         while True:
+            work.news.clear()
             lines, positions = self._taken(work, choice)
             try:
                 if work.sender.said_goodbye():
                     work.unsure.clear()
                 if not positions:
-                    await asyncio.sleep(LOOK_S)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_S if self._events is not None else BLIND_S):
+                            await work.news.wait()
                     continue
                 refused = await work.sender.send(lines) if lines else 0
             except NotNow as error:
+                self._stirred()
                 work.told = replace(work.told, error=str(error)[:300])
                 if error.unread:
                     self._back(work)
@@ -134,6 +188,7 @@ class Shipper:
                 await asyncio.sleep(max(wait, min(error.wait_s, LONGEST_WAIT_S)))
                 wait = min(2 * wait, LONGEST_WAIT_S)
                 continue
+            self._stirred()
             wait = FIRST_WAIT_S
             sent = len(lines) - refused
             work.told = replace(work.told, sent=work.told.sent + sent, lost=work.told.lost + refused, error="")
