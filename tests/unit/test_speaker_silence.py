@@ -33,11 +33,11 @@ def daemon(tmp_path: Path) -> Iterator[int]:
 def test_one_that_is_stopped_is_ended_at_the_second_look_and_one_that_runs_never(daemon: int, tmp_path: Path) -> None:
     """A debugger's moment is no reason; and its pid file stays, since it died and took no leave."""
     speaker = Bird(tmp_path)
-    speaker.end_stopped()
-    speaker.end_stopped()
+    assert not speaker.end_stopped()
+    assert not speaker.end_stopped()
     os.kill(daemon, signal.SIGSTOP)
     wait_until(lambda: process.is_stopped(daemon), timeout_s=5, reason="it is stopped")
-    speaker.end_stopped()
+    assert speaker.end_stopped(), "look again soon"
     assert speaker.pid() == daemon
     speaker.end_stopped()
     wait_until(lambda: speaker.pid() is None, timeout_s=5, reason="it is ended")

@@ -69,6 +69,7 @@ from anypop.agent.observe.metering import Known
 from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
+from anypop.agent.observe.speaker_log import SpeakerLog
 from anypop.agent.observe.usage import Usage
 from anypop.agent.resolving import Resolving
 from anypop.agent.return_file import ReturnFile
@@ -88,11 +89,14 @@ FIRST_PROBE_S = 1.0
 LONGEST_REST_S = 0.02
 REPORT_AGE_S = 0.1
 FOREIGN_RULES_S = 0.1  # who changes rules without end costs us a tenth of a core at most
-# BIRD sends no events: it is asked this often, and more often while what is ordered is not yet exported
+# BIRD is asked when it has written something into its log, and now and then; more often while something does not stand
+# as ordered, or the kernel does not tell of the log; and more often still while what is ordered is not yet exported
+SPEAKER_SETTLED_S = 5.0
 SPEAKER_S = 1.0
 SPEAKER_QUICK_S = 0.03
 SPEAKER_QUICK_FOR_S = 5.0
-SPEAKER_STOPPED_S = 0.5  # nothing tells that a process was stopped; two looks at a file find it out
+SPEAKER_STOPPED_S = 1.0  # nothing tells that a process was stopped: a look at a file does, and soon after a second one
+SPEAKER_STOPPED_AGAIN_S = 0.2
 SPEAKER_FLAPPING_S = 0.2  # a session that was lost is seen to be down before it can be up again, a second later
 REFILL_PAUSE_S = 0.5  # a full table takes BIRD a second; nobody may keep it busy with that alone
 
@@ -110,7 +114,7 @@ class Agent:
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
         self._ledger = Ledger(state / "order.json", host, ledger_key(state, host, os.environ))
         self._wake, self._look_now, self._learnt_gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._foreign_rules, self._urgent = asyncio.Event(), asyncio.Event()
+        self._foreign_rules, self._urgent, self._speaker_news = asyncio.Event(), asyncio.Event(), asyncio.Event()
         net = self._net = Netlink()
         self._router, self._speaker = Router(net), Speaker(Bird(state / "bird"))
         self._observer = Observer(
@@ -185,6 +189,7 @@ class Agent:
         learnt_monitor = LearntMonitor(deleted=self._learnt_gone.set, ruled=self._rules_changed)
         ruleset = RulesetMonitor(self._foreign_rules.set)
         named = NamespaceMonitor(self._prefix, self._wake_soon)
+        said = SpeakerLog(self._speaker.log, self._speaker_news.set)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
@@ -195,7 +200,7 @@ class Agent:
                 group.create_task(self._passes(monitor))
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
-                group.create_task(self._watch_speaker(learnt_monitor))
+                group.create_task(self._watch_speaker(learnt_monitor, said))
                 group.create_task(self._end_stopped_speaker())
                 group.create_task(self._refill())
                 group.create_task(self._full_passes())
@@ -216,6 +221,7 @@ class Agent:
             learnt_monitor.close()
             ruleset.close()
             named.close()
+            said.close()
             self._observer.close()
             self._meter.close()
 
@@ -410,14 +416,15 @@ class Agent:
                 await self._speaker.refill()
             await asyncio.sleep(REFILL_PAUSE_S)
 
-    async def _watch_speaker(self, learnt_monitor: LearntMonitor) -> None:
-        """Ask BIRD now and then; often while what it is told to say has not yet been said, and at once when it dies."""
-        last, changed_at = self._speaker.seen, self._clock()
-        died = asyncio.Event()
+    async def _watch_speaker(self, learnt_monitor: LearntMonitor, said: SpeakerLog) -> None:
+        """Ask BIRD when it has said something, and now and then; often while what it is told to say has not yet been
+        said, and at once when it dies.
+        """
+        last, changed_at, news = self._speaker.seen, self._clock(), self._speaker_news
 
         def dies(*_: object) -> None:
             self._observer.offers.speaker_died()
-            died.set()
+            news.set()
 
         deaths = DeathWatch(dies)
         while True:
@@ -427,25 +434,28 @@ class Agent:
                 changed_at = self._clock()
             last = seen
             quick = waiting and self._clock() - changed_at < SPEAKER_QUICK_FOR_S
-            died.clear()
             pid = self._speaker.pid()
             daemons = {("bird", "speaker"): pid, ("bfd", "speaker"): self._speaker.bfd_pid()}
             deaths.set({name: number for name, number in daemons.items() if number is not None})
             learnt_monitor.follow(pid)
             lost = pid is None and seen is not None and not seen.answers  # it died while it was being asked
+            settled = said.watches and seen is not None and seen.settled
             with contextlib.suppress(TimeoutError):
                 flaps = any(uplink.losses for uplink in self._memory.uplinks.values())
-                pause = SPEAKER_QUICK_S if quick else SPEAKER_FLAPPING_S if flaps else SPEAKER_S
+                pause = SPEAKER_FLAPPING_S if flaps else SPEAKER_SETTLED_S if settled else SPEAKER_S
+                pause = SPEAKER_QUICK_S if quick else pause
                 async with asyncio.timeout(0 if lost else until_beat(self._clock(), pause)):
-                    await died.wait()
+                    await news.wait()
+            news.clear()
             if await self._speaker.look() != seen:
                 self._wake.set()
 
     async def _end_stopped_speaker(self) -> None:
         """Its death is then seen like any other."""
         while True:
-            self._speaker.end_stopped()
-            await asyncio.sleep(until_beat(self._clock(), SPEAKER_STOPPED_S))
+            doubted = self._speaker.end_stopped()
+            pause = SPEAKER_STOPPED_AGAIN_S if doubted else SPEAKER_STOPPED_S
+            await asyncio.sleep(until_beat(self._clock(), pause))
 
     async def _full_passes(self) -> None:
         """Look at everything anew, trusting no event; what then has to be mended is told as drift."""

@@ -65,6 +65,16 @@ class SpeakerSeen:
     bfd: tuple[tuple[tuple[str, int], bool], ...] = ()
     error: str = ""
 
+    @property
+    def settled(self) -> bool:
+        """Whether everything stands as it is ordered: what changes from there, BIRD writes into its log."""
+        return (
+            self.config is not None and self.answers and not self.error
+            and all(session.state == "established" for session in self.sessions)
+            and all(tunnel.up for tunnel in self.tunnels) and all(up for _, up in self.bfd)
+            and len(self.exported) >= len(self.config.exports)
+        )  # fmt: skip
+
 
 class Heard(NamedTuple):
     """Of one configuration. `names`: upstream and family, by the name of the session in BIRD; `shut`: those that BIRD
@@ -86,7 +96,7 @@ class Bird:
         self._line = birdc.Line(self._control)
         self._pid = folder / "bird.pid"
         self._daemon = Recorded(self._pid)
-        self._log = folder / "bird.log"
+        self._log = self.log = folder / "bird.log"
         self._last: SpeakerConfig | None = None
         self._left: dict[str, str] = {}
         self._passwords: Passwords = {}
@@ -207,13 +217,16 @@ class Bird:
             or self._lately(),
         )
 
-    def end_stopped(self) -> None:
-        """End the daemon when two looks in a row find it stopped. Waits for nothing: call it from any thread."""
+    def end_stopped(self) -> bool:
+        """End the daemon when two looks in a row find it stopped; whether this one does. Waits for nothing: call it
+        from any thread.
+        """
         self._bfd.end_stopped()
         stopped = self._daemon.stopped_pid()
         if stopped is not None and stopped == self._stopped:
             self._end("BIRD was stopped by a signal: it was ended, and is started anew")
         self._stopped = stopped
+        return stopped is not None
 
     def _end(self, why: str) -> None:
         """Its pid file stays: it died, and its neighbours may keep what they know of it."""

@@ -57,7 +57,7 @@ def _body(
 ) -> str:  # fmt: skip
     sessions = {key: found for key, found in sessions_of(config).items() if key not in left_out}
     lines = [
-        f'log "{log}" 1048576 "{log}.old" {{ info, remote, warning, error, auth, fatal, bug }};',
+        f'log "{log}" 1048576 "{log}.old" {{ trace, info, remote, warning, error, auth, fatal, bug }};',
         f"router id {config.router_id};",
         "timeformat protocol iso long ms;",
         f"graceful restart wait {_RECOVERY_S};",

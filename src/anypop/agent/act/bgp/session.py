@@ -20,6 +20,9 @@ from anypop.model.peering import GracefulRestart, Role, most_prefixes
 # takes 1 to 2 s, of which BIRD waits 1 s before it connects; for so much longer than that at most may routes stand
 # that nobody answers for.
 RESTART_S = 10
+# That a session came up or was lost is in the log at once, where the agent sees that something was written. To be told
+# so is no parameter of a session: none is reset for it.
+SAID = "\tdebug { states };"
 _ROLES = {role: role.value.replace("-", "_") for role in Role}
 
 
@@ -44,6 +47,7 @@ def session(
         "\tconnect delay time 1;",
         f"\tconnect retry time {upstream.connect_s or 1};",
         "\terror wait time 1, 2;",
+        SAID,
         *_manner(config.asn, upstream, restarts=restarts),
         *_parameters(upstream, password),
         f"\tipv{family} {{",

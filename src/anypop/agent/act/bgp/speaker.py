@@ -8,6 +8,7 @@ else.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from anypop.agent.act.bgp import glass
@@ -57,9 +58,14 @@ class Speaker:
         """The daemon's process; None when it does not run."""
         return self._bird.pid()
 
-    def end_stopped(self) -> None:
-        """End one that is stopped; not in the thread that may be waiting for its answer."""
-        self._bird.end_stopped()
+    def end_stopped(self) -> bool:
+        """End one that is stopped; not in the thread that may be waiting for its answer. True: look again soon."""
+        return self._bird.end_stopped()
+
+    @property
+    def log(self) -> Path:
+        """The file in which the daemon says what happens to its sessions."""
+        return self._bird.log
 
     def bfd_pid(self) -> int | None:
         """The process that has the BFD of its sessions; None when it does not run."""

@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 
-from anypop.agent.act.bgp.session import RESTART_S
+from anypop.agent.act.bgp.session import RESTART_S, SAID
 from anypop.agent.act.bgp.words import FAMILIES
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.agent.naming import GATEWAY_KEYS, SERVED_TABLE, TUNNEL, peer_table, tunnel_end
@@ -124,6 +124,7 @@ def _session(config: SpeakerConfig, peer: BackbonePeer) -> Iterator[str]:
         "\tconnect delay time 1;",
         "\tconnect retry time 1;",
         "\terror wait time 1, 2;",
+        SAID,
     )
     for family in FAMILIES:
         yield from (
