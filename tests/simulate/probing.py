@@ -90,7 +90,8 @@ class SimulatedProbes(Probes):
         self._note(place, before, health.healthy, event, thresholds)
         if (health.stage, event) in _SETTLED:
             return
-        pause = _pause(probe, health, 0.0) if probe is not None else 0.5
+        own = target.container.readiness is None
+        pause = _pause(probe, health, 0.0, own=own) if probe is not None else 0.5
         if health.stage is Stage.COOLING and well:
             pause = max(pause, health.cool_until - self._clock() + 0.01)
         self._asking.add(place)

@@ -29,3 +29,10 @@ def test_what_waits_for_less_than_a_beat_waits_alone_and_many_are_spread() -> No
     taken = [slot_of(number) for number in range(1000)]
     assert taken[0] == taken[1] == 0
     assert set(taken) == set(range(SLOTS)) and max(map(taken.count, set(taken))) < 110
+
+
+@given(moments=st.lists(MOMENTS, min_size=2, max_size=5))
+def test_all_that_is_done_each_second_is_done_at_one_moment(moments: list[float]) -> None:
+    """Whenever it began: two kinds of such work wake the agent once a second, not twice."""
+    phases = [(now + until_beat(now, 1.0)) % 1.0 for now in moments]
+    assert all(min(phase, 1 - phase) < 0.02 for phase in phases)

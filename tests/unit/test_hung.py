@@ -10,14 +10,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
 from anypop.agent.observe import probes
 from anypop.agent.observe.ask import ask
-from anypop.agent.observe.probes import DEFAULT, STOPPED, Probes, Target
+from anypop.agent.observe.probes import BACK_S, DEFAULT, DOUBT_S, QUICK_S, STOPPED, Probes, Target, _pause
 from anypop.host import process
+from anypop.judge.health import Event, Health, Stage
 from anypop.model.workload import Container, Port, Probe, ProbeKind
 from tests.wait import wait_until
 
@@ -44,8 +46,17 @@ def _asked(probe: Probe) -> str | None:
 
 def test_three_questions_fit_into_two_seconds() -> None:
     """Also where it stops right after an answer, and each question has to be given up."""
-    assert DEFAULT.timeout_s < DEFAULT.period_s
-    assert DEFAULT.failure_threshold * DEFAULT.period_s + DEFAULT.timeout_s < 2
+    more = (DEFAULT.failure_threshold - 1) * (max(DOUBT_S, DEFAULT.timeout_s) + QUICK_S)
+    assert DEFAULT.period_s + more + DEFAULT.timeout_s < 1.95
+
+
+def test_who_answers_is_asked_each_second_and_sooner_while_there_is_a_doubt() -> None:
+    """A probe that somebody declared keeps its period, whatever it finds."""
+    well = Health(stage=Stage.HEALTHY, last=Event.SUCCESS)
+    doubted, ill = replace(well, last=Event.FAILURE), Health(stage=Stage.UNHEALTHY, last=Event.FAILURE)
+    paces = [_pause(DEFAULT, health, 60.0, own=True) for health in (well, doubted, ill)]
+    assert paces == [1.0, DOUBT_S, BACK_S]
+    assert {_pause(DEFAULT, health, 60.0, own=False) for health in (well, doubted, ill)} == {DEFAULT.period_s}
 
 
 def test_a_server_whose_queue_is_full_does_not_answer(listener: socket.socket) -> None:
@@ -138,7 +149,7 @@ def test_a_question_costs_little_more_than_the_connection_that_it_is(listener: s
         watched.set({(f"u{n}", "web"): target for n in range(200)})
         costs = []
         try:
-            for _ in range(5):
+            for _ in range(3):
                 _accepted(listener)
                 begun = time.process_time()
                 await asyncio.sleep(DEFAULT.period_s)

@@ -15,13 +15,14 @@ _TOGETHER = 8  # pieces of one kind in one slot, before the next one is taken
 
 def until_beat(now: float, wait_s: float, slot: int = 0) -> float:
     """Seconds from `now` to the last beat of `slot` that is no later than `wait_s` from then. What waits for less than
-    a beat waits alone.
+    a beat waits alone; what waits for whole seconds has every second beat, the same one for all of that kind.
     """
     if wait_s < BEAT_S:
         return wait_s
+    beat_s = 2 * BEAT_S if wait_s % (2 * BEAT_S) == 0 else BEAT_S
     offset = slot * BEAT_S / SLOTS
-    beats = math.floor((now + wait_s + _ALMOST_S - offset) / BEAT_S)
-    return max(_ALMOST_S, beats * BEAT_S + offset - now)
+    beats = math.floor((now + wait_s + _ALMOST_S - offset) / beat_s)
+    return max(_ALMOST_S, beats * beat_s + offset - now)
 
 
 def slot_of(number: int) -> int:

@@ -31,8 +31,11 @@ QUICK_FOR_S = 2.0  # most start within this; a slow one is then asked each secon
 REFUSED = os.strerror(errno.ECONNREFUSED)
 REFUSING_S = 0.1
 REFUSING_FOR_S = 10.0
-# Where no probe is declared: what hangs is found within 2 s, by three questions that begin half a second apart.
-DEFAULT = Probe(kind=ProbeKind.TCP, period_s=0.5, timeout_s=0.4, success_threshold=1, failure_threshold=3)
+# Where no probe is declared: who answers is asked each second. Once there is a doubt the next question follows as soon
+# as the last one may have been answered, so that three of them find what hangs within 2 s; who is to come back is asked
+# each half second.
+DEFAULT = Probe(kind=ProbeKind.TCP, period_s=1, timeout_s=0.3, success_threshold=1, failure_threshold=3)
+DOUBT_S, BACK_S = 0.3, 0.5
 # A virtual machine without a port: whether its guest's network answers. One that is translated is slower to do so.
 PING = Probe(kind=ProbeKind.PING, period_s=1, timeout_s=1, success_threshold=1, failure_threshold=3)
 STOPPED = "the process is stopped"
@@ -329,7 +332,8 @@ class Probes:
             if refused_at is None and target.container.machine is not None and trouble and REFUSED in trouble:
                 refused_at = now
             refuses = refused_at is not None and now - refused_at < REFUSING_FOR_S
-            pause_s = _pause(probe, self._health[place], now - begun, refuses=refuses)
+            own = not declared and target.container.machine is None
+            pause_s = _pause(probe, self._health[place], now - begun, own=own, refuses=refuses)
             if declared:
                 pause_s = until_beat(now, pause_s, self._slots[place[0]])
             else:  # a question that nobody answers puts off the next one no further
@@ -429,12 +433,16 @@ class Probes:
             self._wake()
 
 
-def _pause(probe: Probe, health: Health, running_s: float, *, refuses: bool) -> float:
-    """Until the next question: its period, or less while it has never answered."""
+def _pause(probe: Probe, health: Health, running_s: float, *, own: bool, refuses: bool = False) -> float:
+    """Until the next question: its period, or less while it has never answered. `own`: nobody has declared it, so how
+    soon we know more is our own affair.
+    """
     period = max(probe.period_s, QUICK_S)
     if health.stage in (Stage.PENDING, Stage.UNKNOWN):
         return min(period, QUICK_S if running_s < QUICK_FOR_S else REFUSING_S if refuses else 1.0)
-    return period
+    if own and health.stage is not Stage.HEALTHY:
+        return min(period, BACK_S)
+    return min(period, DOUBT_S) if own and health.last is Event.FAILURE else period
 
 
 def _cancel(tasks: dict[Place, asyncio.Task[None]], place: Place) -> None:
