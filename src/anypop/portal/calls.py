@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from pydantic_core import from_json
 from starlette.types import ASGIApp, Message, Scope
 
 log = logging.getLogger("anypop.portal")
@@ -102,7 +103,7 @@ class Api:
         self, method: str, path: tuple[str, ...], *, query: Mapping[str, object] | None = None, body: object = None
     ) -> Any:
         answer = await self._answer(method, path, query=query, body=body)
-        return json.loads(answer) if answer else None
+        return from_json(answer) if answer else None  # in two thirds of the time that json takes
 
     async def _answer(
         self, method: str, path: tuple[str, ...], *, query: Mapping[str, object] | None = None, body: object = None

@@ -17,6 +17,7 @@ from anypop.portal.acting import did
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit
 
+MOST_WORKLOADS = 40  # among which those are shown that have an anycast address; any other one by its address
 MOST_ROWS = 50  # of a table; where there are more, those that are not well come first, and a link leads to all
 
 DONE = {
@@ -51,7 +52,7 @@ async def shown(visit: Visit) -> Response:
 
 async def _page(visit: Visit, *, refused: Refused | None = None, **more: Any) -> Response:
     stack = visit.request.path_params["stack"]
-    known, declared = await landing_map.workloads(visit, stack)
+    known, declared = await landing_map.workloads(visit, stack, most=MOST_WORKLOADS)
     pops, drains, announced, hosts = await asyncio.gather(
         visit.api.get("anypop/v1/pops"), _drains(visit), _announced(visit, stack, declared), _hosts(visit)
     )
@@ -72,6 +73,7 @@ async def _page(visit: Visit, *, refused: Refused | None = None, **more: Any) ->
         ages={host["host"]: host["report_age_s"] for pop in pops["results"] for host in pop["hosts"]},
         host_rows=rows(hosts, lambda one: one["trusted"] and one["state"] == "in use", most),
         session_rows=rows(sessions, lambda one: one["state"] == "established", most),
+        upstreams=sorted({session["upstream"] for session in sessions}),
         questions=QUESTIONS,
         operator=bool(visit.who.get("operator")),
         refused=refused,
