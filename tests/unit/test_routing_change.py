@@ -13,8 +13,8 @@ from anypop.routing.engine.propagate import Engine, Prepared
 from tests.examples import examples
 from tests.unit.routing_worlds import World, worlds
 
-_SITE = ("done", "kind", "length", "sender", "bare", "external", "entered")
-_REST = ("seed", "preference", "metric")
+_SITE = ("done", "kind", "length", "sender", "seed", "bare", "external", "entered")
+_REST = ("metric",)
 PREPENDS = st.sampled_from([-1, -1, 0, 0, 1, 2, 5])
 
 

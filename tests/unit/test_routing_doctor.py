@@ -3,10 +3,12 @@
 from dataclasses import replace
 from functools import cache
 
+import airportsdata
 import numpy as np
 import pytest
 
 from anypop.model.announce import Mode, Scope
+from anypop.model.cities import find_city
 from anypop.model.names import CityCode
 from anypop.model.network import UpstreamKind
 from anypop.routing.catchment.doctor import diagnose
@@ -56,6 +58,23 @@ def test_two_changes_are_found_where_one_alone_only_moves_strays_elsewhere() -> 
     assert {change.pop for change in best.changes} == {"SYD", "GRU"}
     alone = [r for r in found.repairs[0] if len(r.changes) == 1 and not r.needs]
     assert alone and all(r.cured <= 1 for r in alone)
+
+
+def test_a_home_is_one_of_as_many_pops_as_there_are() -> None:
+    """Seventy more PoPs, of which nobody hears, change neither the cause nor what mends it."""
+    silent = Scope(mode=Mode.WITHHOLD)
+    far = [
+        code
+        for code in sorted(airportsdata.load("IATA"))
+        if code < "AMS" and (city := find_city(code)) and city.continent in ("OC", "NA")
+    ]
+    more = [replace(session(code, "vocus", 4826), scope=silent) for code in far[:70]]
+    few, many = (
+        diagnose(world(), announced(HOME, SYDNEY, *some), most_causes=1, most_repairs=1) for some in ([], more)
+    )
+    assert len(many.prediction.outcome.pops) == 72
+    assert many.strays.causes[0].sentence == few.strays.causes[0].sentence
+    assert many.strays.causes[0].refused and many.repairs[0][0].title == few.repairs[0][0].title
 
 
 def test_a_gain_has_an_interval_that_holds_it_and_is_the_same_each_time() -> None:

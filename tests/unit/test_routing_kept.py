@@ -1,16 +1,19 @@
 """What is worked out once and read again: compiled kernels and graphs, in folders that nobody else can write."""
 
 import linecache
+import os
+import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anypop.advice import graph, kept_graph
-from anypop.routing.engine import compiled, kernel_files
+from anypop.routing.engine import compiled, kernel_files, native
 from anypop.routing.internet.sites import Internet
 from anypop.routing.kept_files import own_folder, trusted
 
@@ -105,8 +108,8 @@ def multiplied(values):
 """
 
 
-def run_kernel(folder: Path, text: str = _KERNELS) -> tuple[list[int], int]:
-    """What a fresh import of these kernels makes of 0, 1, 2, and how often it found the code compiled."""
+def kernels(folder: Path, text: str) -> Any:
+    """A fresh import of these kernels."""
     (folder / "some_kernels.py").write_text(text)
     linecache.clearcache()
     loader = SourceFileLoader("some_kernels", str(folder / "some_kernels.py"))
@@ -114,6 +117,12 @@ def run_kernel(folder: Path, text: str = _KERNELS) -> tuple[list[int], int]:
     assert spec is not None
     module = module_from_spec(spec)
     loader.exec_module(module)
+    return module
+
+
+def run_kernel(folder: Path, text: str = _KERNELS) -> tuple[list[int], int]:
+    """What a fresh import of these kernels makes of 0, 1, 2, and how often it found the code compiled."""
+    module = kernels(folder, text)
     values = np.arange(3)
     module.multiplied(values)
     return values.tolist(), sum(module.multiplied.ready.stats.cache_hits.values())
@@ -145,10 +154,48 @@ def test_a_kernel_is_compiled_anew_when_what_it_uses_has_changed(
     assert run_kernel(tmp_path, _KERNELS.replace("FACTOR = 2", "FACTOR = 5")) == ([0, 5, 10], 1)
 
 
+_ALONE = """
+import sys
+from pathlib import Path
+import numpy as np
+from anypop.routing.engine import compiled
+compiled.folder = lambda: Path(sys.argv[1])
+from some_kernels import multiplied
+values = np.arange(3)
+multiplied(values)
+print(values.tolist(), "numba" in sys.modules)
+"""
+
+
+def test_a_kernel_kept_as_bare_machine_code_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does the same; a file that is cut is as if there were none."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(compiled, "folder", lambda: tmp_path)
+    kept = kernels(tmp_path, _KERNELS)
+    assert compiled.keep(kept.multiplied, (np.arange(5),), tmp_path)
+    (file,) = tmp_path.glob("multiplied.*.native")
+    loaded = native.read(file)
+    assert loaded is not None and loaded.takes((np.arange(2),)) and not loaded.takes((np.arange(2.0),))
+
+    def alone() -> str:
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", _ALONE, tmp_path],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        )
+        return done.stdout.strip()
+
+    assert alone() == "[0, 2, 4] False"
+    file.write_bytes(file.read_bytes()[:-8])
+    assert native.read(file) is None and alone() == "[0, 2, 4] True"
+
+
 def test_a_folder_is_whole_for_one_source_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who can only read it must find all in it."""
     assert not kernel_files.is_whole(tmp_path)
     kernel_files.set_whole(tmp_path)
     assert kernel_files.is_whole(tmp_path)
-    monkeypatch.setattr(kernel_files, "_every_source", lambda: "another")
+    monkeypatch.setattr(kernel_files, "every_source", lambda: "another")
     assert not kernel_files.is_whole(tmp_path)

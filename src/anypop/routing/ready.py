@@ -6,6 +6,7 @@ types that it is given.
 """
 
 import sys
+from pathlib import Path
 
 from anypop.model.announce import Scope
 from anypop.model.names import CityCode
@@ -14,15 +15,17 @@ from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.search import search
 from anypop.routing.catchment.strays import find_strays
 from anypop.routing.engine import kernel_files
+from anypop.routing.engine.compiled import keep
 from anypop.routing.engine.propagate import Engine
+from anypop.routing.engine.spread import spread
 from anypop.routing.internet.generate import generate
 from anypop.routing.internet.world import build_internet
 
 _NETWORKS = 60
 
 
-def compile_all() -> None:
-    """One question of each kind."""
+def compile_all(place: Path | None) -> None:
+    """One question of each kind; and where there is a place, what a first one asks for is kept as bare machine code."""
     made = generate(_NETWORKS, 1)
     internet = build_internet(made.relationships, made.places)
     engine = Engine(internet)
@@ -38,12 +41,15 @@ def compile_all() -> None:
         found = predict(engine, told)
         search(engine, found, threads=1)
         find_strays(engine, found, far_km=0.0)
+        if place is not None and not communities:
+            prepared = engine.prepare(found.outcome.seeds)
+            keep(spread, (engine.graph, prepared.sown, prepared.actions, engine.state, True), place)
 
 
 def main() -> int:
     """Compile, and open the files to readers."""
-    compile_all()
     place = kernel_files.folder()
+    compile_all(place)
     if place is None:
         sys.stderr.write("no folder for compiled code can be written here: each process compiles for itself\n")
         return 1

@@ -15,7 +15,7 @@ from anypop.model.cities import city_of_pop
 from anypop.model.names import CityCode
 from anypop.routing.catchment.predict import Prediction
 from anypop.routing.catchment.views import why
-from anypop.routing.engine.heard import heard
+from anypop.routing.engine.heard import Heard, heard
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.explain import Why
 from anypop.routing.internet.sites import REGIONS, Bool, Float, Int8, Int32, Int64, Internet
@@ -75,7 +75,8 @@ def find_strays(
     if not len(sites):
         return Strays(member=member, sites=(), causes=())
     suffering = prediction.weight[sites] * prediction.extra_km[sites]
-    decided, refused = _deciders(prediction, _heard(engine, prediction), sites, suffering)
+    held = heard(engine, engine.prepare(prediction.outcome.seeds))
+    decided, refused = _deciders(prediction, held, sites, suffering)
     groups: dict[tuple[int, bool], list[int]] = {}
     for index, key in enumerate(zip(prediction.internet.asn[decided].tolist(), refused.tolist(), strict=True)):
         groups.setdefault(key, []).append(index)
@@ -96,21 +97,9 @@ def find_strays(
     return Strays(member=member, sites=tuple(sites[rows] for rows in ordered), causes=tuple(causes))
 
 
-def _heard(engine: Engine, prediction: Prediction) -> Int64:
-    """Per site the PoPs (bits of `prediction.pops`) that its routes lead to."""
-    prepared = engine.prepare(prediction.outcome.seeds)
-    engine.spread(prepared, ties=False)
-    bits = np.zeros(len(prediction.internet), dtype=np.int64)
-    heard(engine.graph, prepared.sown, prepared.actions, engine.state, bits)
-    translated = np.zeros_like(bits)
-    for bit, pop in enumerate(prepared.pops):
-        translated |= ((bits >> bit) & 1) << prediction.pops.index(pop)
-    return translated
-
-
-def _deciders(prediction: Prediction, bits: Int64, sites: Int64, suffering: Float) -> tuple[Int32, Bool]:
+def _deciders(prediction: Prediction, held: Heard, sites: Int64, suffering: Float) -> tuple[Int32, Bool]:
     """Per stray the site that decided, and whether it refused a route home."""
-    stray, site, step = _refusals(prediction, bits, sites)
+    stray, site, step = _refusals(prediction, held, sites)
     decided = np.full(len(sites), -1, dtype=np.int32)
     group = prediction.internet.group
     last = np.full(len(sites), -1, dtype=np.int64)
@@ -132,18 +121,19 @@ def _deciders(prediction: Prediction, bits: Int64, sites: Int64, suffering: Floa
     return np.where(refused, decided, np.where(first >= 0, first, sites)).astype(np.int32), refused
 
 
-def _refusals(prediction: Prediction, bits: Int64, sites: Int64) -> tuple[Int64, Int32, Int64]:
+def _refusals(prediction: Prediction, held: Heard, sites: Int64) -> tuple[Int64, Int32, Int64]:
     """Who refused a route home to whom: stray (index in `sites`), site, and how many steps away, the nearest first. Of
     one AS the first site counts: those behind it only follow.
     """
     outcome, group = prediction.outcome, prediction.internet.group
-    home = prediction.nearest[sites]
+    known = np.array([held.pops.index(pop) if pop in held.pops else -1 for pop in prediction.pops])
+    home = known[prediction.nearest[sites]]
     here = sites.astype(np.int32)
     before = np.full(len(sites), -1, dtype=np.int64)  # the AS of the step before
     walking = np.arange(len(sites))
     strays, found, steps = [], [], []
     for number in range(_LONGEST_WAY):
-        fresh = ((bits[here] >> home[walking]) & 1 == 1) & (group[here] != before)
+        fresh = held.of(here, home[walking]) & (group[here] != before)
         strays.append(walking[fresh])
         found.append(here[fresh])
         steps.append(np.full(int(fresh.sum()), number))

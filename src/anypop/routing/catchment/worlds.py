@@ -36,16 +36,16 @@ class World:
         """Where everybody lands; None where the preferences asked for never come to rest."""
         return landed(self.engine, self.now, [replace(s, key=int(k)) for s, k in zip(seeds, self.keys, strict=False)])
 
-    def doubted(self, outcome: Outcome) -> Bool:
-        """Per site whether some network on its way, itself included, decides otherwise."""
-        number = len(outcome.sender)
-        at = np.append(np.where(outcome.sender >= 0, outcome.sender, number), number)
-        found = np.append(self.deviant, False)
-        for _ in range(5):  # each pass doubles how far it looks: ways of 32
-            found |= found[at]
-            at = at[at]
-        result: Bool = found[:number]
-        return result
+    def doubted(self, outcome: Outcome, sites: Int64) -> Bool:
+        """Of each of these sites whether some network on its way, itself included, decides otherwise."""
+        found = np.zeros(len(sites), dtype=bool)
+        going, here = np.arange(len(sites)), sites
+        while len(going):
+            found[going] |= self.deviant[here]
+            after = outcome.sender[here]
+            on = (after >= 0) & ~found[going]
+            going, here = going[on], after[on].astype(np.int64)
+        return found
 
 
 def landed(engine: Engine, now: Prepared, seeds: Sequence[Seed]) -> Outcome | None:
@@ -73,7 +73,7 @@ def drawn(engine: Engine, seeds: Sequence[Seed], *, number: int = WORLDS, seed: 
     for index in range(number):
         rng = np.random.default_rng((seed, index))
         order = rng.permutation(len(internet.asns)).astype(np.int64)
-        own = Engine(replace(internet, key=order[internet.group]), engine.policies)
+        own = engine.twin(order[internet.group])
         keys = rng.integers(0, len(order), len(seeds) + _MOST_NEW)
         found.append(
             World(

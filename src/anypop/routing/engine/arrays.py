@@ -4,6 +4,9 @@ Between the types that people read (`Internet`, `Seed`, `Policies`) and compiled
 route 0 customer, 1 peer, 2 provider, 9 none; `whom` of an action: bits 1 customers, 2 peers, 4 providers, 8 siblings,
 or 16 + the index of an AS; `table`: bit here * 7 + entered is set when the action holds at a site in region `here`
 for a route that entered the AS in region `entered`.
+
+Kernels number sites otherwise than `Internet`: first those that tell others (one in six), then leaves, like beside
+like. What a leaf asks for then lies in little memory, and the processor guesses right how often it asks.
 """
 
 from collections.abc import Sequence
@@ -12,20 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anypop.routing.actions import (
-    Blackhole,
-    ExportTo,
-    KeepInRegion,
-    LocalPreference,
-    Neighbours,
-    NoExportTo,
-    Prepend,
-    SetMed,
-    Where,
-)
 from anypop.routing.engine.seeds import Policies, Seed
-from anypop.routing.entries import Dictionary
-from anypop.routing.internet.sites import REGIONS, UNKNOWN_REGION, Int8, Int32, Int64, Internet
+from anypop.routing.internet.sites import (
+    UNKNOWN_REGION,
+    Adjacency,
+    Bool,
+    Int8,
+    Int32,
+    Int64,
+    Internet,
+)
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -36,26 +35,19 @@ WIDE = 2  # a trait of a site
 FREE = 1 << 62
 DENY, ALLOW, PREPEND, KEEP, PREFER, MED, DROP = 0, 1, 2, 3, 4, 5, 6
 WORST_MED = (1 << 32) - 1
-_BITS = {
-    Neighbours.CUSTOMERS: 1,
-    Neighbours.PEERS: 2,
-    Neighbours.PROVIDERS: 4,
-    Neighbours.ALL: 15,
-    Neighbours.EVERYONE: 15,
-}
-_PLACES = UNKNOWN_REGION + 1
-_EVERYWHERE = (1 << (_PLACES * _PLACES)) - 1
-_NO_EXPORT, _NO_ADVERTISE = (65535, 65281), (65535, 65282)
+NO_EXPORT, NO_ADVERTISE = (65535, 65281), (65535, 65282)
 
 
 class Graph(NamedTuple):
-    """The graph. `rank[site]`: its place among all by key, which decides ties. `wide[site]`: its AS has more than one
-    site. `footprint[group]`: bits of the AS's known regions. `leaf`: sites that tell nobody, most of the Internet;
-    `teller`: all others; `transit`: rows of customers that are no leaves. `judges[site]`: how its AS compares MEDs: 1
-    also those of different neighbours, 2 a missing one as the worst. `serves[site]`: it is a route server.
-    `reflects[site]`: 1 a client of route reflectors of its AS, 2 one of these, 0 its AS has none.
+    """The graph. `site`: which site of the `Internet` each is. The first `tellers[0]` have somebody to tell, all others
+    are leaves. `rank`: its place among all by key, which decides ties. `wide`: its AS has more than one site.
+    `footprint[group]`: bits of the AS's known regions. `transit`: rows of customers that are no leaves. `judges`: how
+    its AS compares MEDs: 1 also those of different neighbours, 2 a missing one as the worst. `serves`: it is a route
+    server. `reflects`: 1 a client of route reflectors of its AS, 2 one of these, 0 its AS has none.
     """
 
+    site: Int32
+    tellers: Int32
     group: Int32
     region: Int8
     rank: Int32
@@ -73,8 +65,6 @@ class Graph(NamedTuple):
     inner_to: Int32
     inner_km: Int32
     strips: UInt8
-    leaf: Int32
-    teller: Int32
     transit: Int32
     transit_to: Int32
     judges: UInt8
@@ -128,17 +118,17 @@ SITE = np.dtype(
         ("entered", np.int8),  # region where the route entered the AS
         ("external", np.uint8),
         ("sender", np.int32),  # a site, or -1 - s: directly from seed s
+        ("seed", np.int32),
     ],
     align=True,
 )
-# What is needed once per site.
+# What is needed once per site, and of a leaf never.
 REST = np.dtype(
     [
-        ("seed", np.int32),
         # the list of the sites that wait at one length; in `settle`: whether the site is on the worklist
         ("after", np.int32),
         ("before", np.int32),
-        ("preference", np.int16),
+        ("preference", np.int16),  # for `settle`
         ("metric", np.uint16),  # distance to the exit, for a route from inside
     ],
     align=True,
@@ -147,9 +137,11 @@ REST = np.dtype(
 
 class State(NamedTuple):
     """The result and the working space. `mask`: per site, bits of all PoPs that equally good ways lead to. `order`:
-    sites in the order in which they got their routes. `head`: the first site that waits, per length. `offer`: per site
-    what its customers compare, as `bound` in SITE; -1: it makes a difference between them. For `settle`: the `med` and
-    the `first` AS of each site's route, and the `least` MED that a site hears from each AS.
+    sites in the order in which they got their routes. `head`: the first site that waits, per length. `offer`: the best
+    that its peers offer to each site, as `bound` in SITE, and `by` whom; -1: it has a customer's route.
+    When leaves ask, of those that tell: what customers compare, -1: it makes a difference between them; and the route's
+    seed, doubled, with 1 when customers get it bare. For `settle`: the `med` and the `first` AS of each site's route,
+    and the `least` MED that a site hears from each AS.
     """
 
     site: npt.NDArray[np.void]
@@ -158,49 +150,59 @@ class State(NamedTuple):
     order: Int32
     head: Int32
     offer: Int64
+    by: Int32
     med: Int64
     first: Int32
     least: Int64
 
 
 def graph_arrays(internet: Internet, policies: Policies) -> Graph:
-    """The graph for kernels; shares the arrays of `internet`."""
+    """The graph for kernels."""
+    silent = _silent(internet)
+    site = _in_order(internet, silent)
+    place = places_of(site)
 
     def among(asns: frozenset[int]) -> UInt8:
-        return np.isin(internet.asn, np.array(sorted(asns), dtype=np.int64)).astype(np.uint8)
+        if not asns:
+            return np.zeros(len(site), dtype=np.uint8)
+        return np.isin(internet.asn[site], np.array(sorted(asns), dtype=np.int64)).astype(np.uint8)
 
     sizes = np.diff(internet.first)
     footprint = np.zeros(len(internet.asns), dtype=np.int32)
     bits = np.where(internet.region < UNKNOWN_REGION, 1 << internet.region.astype(np.int32), 0).astype(np.int32)
     np.bitwise_or.at(footprint, internet.group, bits)
-    silent = _silent(internet)
-    down = internet.customers
-    told = ~silent[down.to]
+    tellers = int(np.count_nonzero(~silent))
+    down, up, peer, sibling, inner = (
+        _moved(rows, site, place)
+        for rows in (internet.customers, internet.providers, internet.peers, internet.siblings, internet.internal)
+    )
+    told = down.to < tellers
+    group = internet.group[site]
     return Graph(
-        group=internet.group,
-        region=internet.region,
-        rank=_ranks(internet.key) + 1,  # from 1: before the first there is room for seeds
-        wide=(sizes[internet.group] > 1).astype(np.uint8),
+        site=site,
+        tellers=np.array([tellers], dtype=np.int32),
+        group=group,
+        region=internet.region[site],
+        rank=ranks_of(internet.key)[site],
+        wide=(sizes[group] > 1).astype(np.uint8),
         footprint=footprint,
-        down=internet.customers.start,
-        down_to=internet.customers.to,
-        up=internet.providers.start,
-        up_to=internet.providers.to,
-        peer=internet.peers.start,
-        peer_to=internet.peers.to,
-        sibling=internet.siblings.start,
-        sibling_to=internet.siblings.to,
-        inner=internet.internal.start,
-        inner_to=internet.internal.to,
-        inner_km=internet.internal.km,
+        down=down.start,
+        down_to=down.to,
+        up=up.start,
+        up_to=up.to,
+        peer=peer.start,
+        peer_to=peer.to,
+        sibling=sibling.start,
+        sibling_to=sibling.to,
+        inner=inner.start,
+        inner_to=inner.to,
+        inner_km=inner.km,
         strips=among(policies.strips),
-        leaf=np.flatnonzero(silent).astype(np.int32),
-        teller=np.flatnonzero(~silent).astype(np.int32),
         transit=np.concatenate([[0], np.cumsum(told)]).astype(np.int32)[down.start],
         transit_to=down.to[told],
         judges=among(policies.always_med) + 2 * among(policies.worst_med),
         serves=among(policies.servers),
-        reflects=_reflects(internet, policies),
+        reflects=_reflects(internet, policies)[site],
     )
 
 
@@ -214,12 +216,47 @@ def _reflects(internet: Internet, policies: Policies) -> UInt8:
     return found
 
 
-def _silent(internet: Internet) -> npt.NDArray[np.bool_]:
+def _silent(internet: Internet) -> Bool:
     """Who tells nobody: no customers, no siblings, alone in its AS."""
     silent = np.ones(len(internet), dtype=bool)
     for rows in (internet.customers, internet.siblings, internet.internal):
         silent &= np.diff(rows.start) == 0
     return silent
+
+
+def _in_order(internet: Internet, silent: Bool) -> Int32:
+    """Which site comes when: who tells others, then leaves, those with as many links together."""
+    leaves = np.flatnonzero(silent)
+    providers = np.minimum(np.diff(internet.providers.start)[leaves], 255)
+    peers = np.diff(internet.peers.start)[leaves] > 0
+    alike = np.argsort((256 * peers + providers).astype(np.uint16), kind="stable")
+    return np.concatenate([np.flatnonzero(~silent), leaves[alike]]).astype(np.int32)
+
+
+def places_of(site: Int32) -> Int32:
+    """By site when it comes."""
+    place = np.empty(len(site), dtype=np.int32)
+    place[site] = np.arange(len(site), dtype=np.int32)
+    return place
+
+
+def _moved(rows: Adjacency, site: Int32, place: Int32) -> Adjacency:
+    """The same links between the same sites, in the order of kernels."""
+    number = np.diff(rows.start)[site]
+    start = np.zeros(len(site) + 1, dtype=np.int32)
+    np.cumsum(number, out=start[1:])
+    at = np.repeat(rows.start[:-1][site] - start[:-1], number) + np.arange(start[-1], dtype=np.int32)
+    return Adjacency(start=start, to=place[rows.to[at]], km=rows.km[at] if len(rows.km) else rows.km.copy())
+
+
+def pops_of(seeds: Sequence[Seed]) -> tuple[str, ...]:
+    """The PoPs in the order of their bits."""
+    return tuple(sorted({seed.pop for seed in seeds}))
+
+
+def ranks_of(key: Int64) -> Int32:
+    """The rank of each site. From 1: before the first there is room for seeds."""
+    return _ranks(key) + np.int32(1)
 
 
 def bits_of(pop: Int32, first: int = 0) -> Int64:
@@ -236,19 +273,21 @@ def masks_of(bits: Sequence[int], pops: int) -> tuple[Int64, ...]:
     )
 
 
-def seed_arrays(internet: Internet, seeds: Sequence[Seed]) -> tuple[Sown, tuple[str, ...]]:
-    """The seeds for kernels, and the PoPs in the order of their bits."""
-    pops = tuple(sorted({seed.pop for seed in seeds}))
+def seed_arrays(seeds: Sequence[Seed], keys: Int64, place: Int32) -> tuple[Sown, tuple[str, ...]]:
+    """The seeds for kernels, and the PoPs in the order of their bits. `keys`: of all sites, the lowest first. `place`:
+    when each site comes.
+    """
+    pops = pops_of(seeds)
     pop = np.array([pops.index(seed.pop) for seed in seeds], dtype=np.int32)
     flags = [
-        (1 if _NO_EXPORT in seed.communities else 0) | (2 if _NO_ADVERTISE in seed.communities else 0) for seed in seeds
+        (1 if NO_EXPORT in seed.communities else 0) | (2 if NO_ADVERTISE in seed.communities else 0) for seed in seeds
     ]
     return (
         Sown(
-            site=np.array([seed.site for seed in seeds], dtype=np.int32),
+            site=place[np.array([seed.site for seed in seeds], dtype=np.int32)],
             kind=np.array([0 if seed.customer else 1 for seed in seeds], dtype=np.int8),
             length=np.array([1 + seed.prepend for seed in seeds], dtype=np.int32),
-            tie=_ties(internet.key, [seed.key for seed in seeds]),
+            tie=_ties(keys, [seed.key for seed in seeds]),
             pop=pop,
             bit=bits_of(pop),
             flags=np.array(flags, dtype=np.uint8),
@@ -265,104 +304,19 @@ def _ranks(key: Int64) -> Int32:
     return ranks
 
 
-def _ties(key: Int64, of_seeds: list[int]) -> Int32:
+def _ties(sites: Int64, of_seeds: list[int]) -> Int32:
     """The seeds between the sites: before those of the same key, in order of their own keys, then of their indexes."""
     number = len(of_seeds)
     keys = np.array(of_seeds, dtype=np.int64)
-    above = np.searchsorted(np.sort(key), keys, side="left")
+    above = np.searchsorted(sites, keys, side="left")
     return ((above + 1) * (number + 1) - number + _ranks(keys)).astype(np.int32)
 
 
-def action_arrays(internet: Internet, seeds: Sequence[Seed], policies: Policies) -> Actions:
-    """What each AS's dictionary makes of the seeds' communities."""
-    used = sorted({community for seed in seeds for community in seed.communities})
-    books: list[list[list[tuple[int, int, int, int]]]] = []
-    book = np.full(len(internet.asns), -1, dtype=np.int32)
-    if used:
-        own = {asn: group for asn in policies.books if (group := internet.group_of(asn)) is not None}
-        common = _book(internet, seeds, policies.common)
-        if any(common):
-            books.append(common)
-            book[:] = 0
-        for asn, group in own.items():
-            rows = _book(internet, seeds, policies.books[asn])
-            book[group] = len(books) if any(rows) else -1
-            if any(rows):
-                books.append(rows)
-    flat = [row for rows in books for of_seed in rows for row in of_seed]
-    lengths = [len(of_seed) for rows in books for of_seed in rows]
-    table = np.array(flat, dtype=np.int64).reshape(-1, 4)
-    return Actions(
-        book=book,
-        start=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
-        act=table[:, 0].astype(np.int8),
-        amount=table[:, 1].copy(),
-        whom=table[:, 2].astype(np.int32),
-        table=table[:, 3].copy(),
-        meds=np.array([(table[:, 0] == MED).any()], dtype=np.uint8),
-    )
-
-
-def _book(internet: Internet, seeds: Sequence[Seed], book: Dictionary) -> list[list[tuple[int, int, int, int]]]:
-    return [
-        [
-            row
-            for community in seed.communities
-            if community not in (_NO_EXPORT, _NO_ADVERTISE)
-            for row in _rows(internet, book, community)
-        ]
-        for seed in seeds
-    ]
-
-
-def _rows(internet: Internet, book: Dictionary, community: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-    entry = book.lookup(community)
-    if entry is None:
-        return []
-    match entry.action:
-        case NoExportTo(neighbour=whom, where=where):
-            return [(DENY, 0, _whom(internet, whom), _table(where))]
-        case ExportTo(neighbour=whom, where=where):
-            return [(ALLOW, 0, _whom(internet, whom), _table(where))]
-        case Prepend(count=count, neighbour=whom, where=where):
-            return [(PREPEND, count, _whom(internet, whom), _table(where))]
-        case KeepInRegion(region=region):
-            return [(KEEP, REGIONS.index(region), 15, _EVERYWHERE)]
-        case LocalPreference(where=where) as action:
-            return [(PREFER, action.on_scale, 15, _table(where))]
-        case SetMed(value=value, neighbour=whom):
-            return [(MED, value, _whom(internet, whom), _EVERYWHERE)]
-        case Blackhole():
-            return [(DROP, 0, 15, _EVERYWHERE)]
-        case _:
-            return []
-
-
-def _whom(internet: Internet, whom: Neighbours | int | None) -> int:
-    if isinstance(whom, Neighbours):
-        return _BITS[whom]
-    group = internet.group_of(whom) if whom is not None else None
-    return 0 if group is None else 16 + group
-
-
-def _table(where: Where) -> int:
-    """Bit here * 7 + entered. An unknown place is covered by `everywhere` alone."""
-    if not where.regions and not where.announced:
-        return _EVERYWHERE
-    bits = 0
-    for i, here in enumerate(REGIONS):
-        for j in range(_PLACES):
-            known = j < len(REGIONS)
-            covered = where.covers(here, REGIONS[j] if known else here) and (known or not where.announced)
-            bits |= int(covered) << (i * _PLACES + j)
-    return bits
-
-
-def fresh_state(internet: Internet) -> State:
+def fresh_state(graph: Graph) -> State:
     """Working space for one propagation at a time."""
-    sites = len(internet)
+    sites = len(graph.site)
     site = np.zeros(sites, SITE)
-    site["traits"] = np.where(np.diff(internet.internal.start) > 0, WIDE, 0)
+    site["traits"] = np.where(np.diff(graph.inner) > 0, WIDE, 0)
     return State(
         site=site,
         rest=np.zeros(sites, REST),
@@ -370,7 +324,8 @@ def fresh_state(internet: Internet) -> State:
         order=np.zeros(sites, np.int32),
         head=np.zeros(LONGEST + 2, np.int32),
         offer=np.zeros(sites, np.int64),
+        by=np.zeros(sites, np.int32),
         med=np.zeros(sites, np.int64),
         first=np.zeros(sites, np.int32),
-        least=np.zeros(len(internet.asns) + 1, np.int64),
+        least=np.zeros(len(graph.footprint) + 1, np.int64),
     )

@@ -175,8 +175,7 @@ def lose(s: State, c: Change, number: int, count: int) -> tuple[int, int]:
         here.kind = NONE
         here.length = 0
         here.sender = -1
-        s.rest[v].seed = -1
-        s.rest[v].preference = 0
+        here.seed = -1
         c.key[v] = FREE
     return number, count
 
@@ -201,7 +200,7 @@ def best_offer(g: Graph, a: Sown, t: Actions, s: State, c: Change, v: int) -> tu
             here = s.site[u]
             if here.done != 2 or (source < 2 and here.kind != 0):
                 continue
-            seed = s.rest[u].seed
+            seed = here.seed
             tie = g.rank[u] * (seeds + 1)
             if source == 4:
                 key = key_of(here.kind, here.length, 1, g.inner_km[j], tie)
@@ -240,11 +239,10 @@ def settle_down(g: Graph, a: Sown, s: State, c: Change, v: int, u: int, key: int
     here.entered = g.region[v]
     here.bare = 0
     more.metric = (key >> 32) & 65535
-    more.preference = 300 - 100 * (key >> 57)
     if u < 0:
-        more.seed = -1 - u
+        here.seed = -1 - u
     else:
-        more.seed = s.rest[u].seed
+        here.seed = s.site[u].seed
         here.bare = s.site[u].bare
         if here.external == 0:
             here.entered = g.region[u]
@@ -303,7 +301,7 @@ def respread(g: Graph, a: Sown, t: Actions, s: State, c: Change, changed: Int32)
         at = 0
         # v tells its neighbours
         here = s.site[v]
-        seed = s.rest[v].seed
+        seed = here.seed
         tie = g.rank[v] * (seeds + 1)
         for source in range(5):
             if source == 4:
@@ -369,11 +367,12 @@ def try_each(
         moved[k] = 0
         for j in range(count):
             v = c.touched[j]
-            before = a.pop[c.old_rest[j].seed] if c.old_site[j].done == 2 else -1
-            after = a.pop[s.rest[v].seed] if s.site[v].done == 2 else -1
+            before = a.pop[c.old_site[j].seed] if c.old_site[j].done == 2 else -1
+            after = a.pop[s.site[v].seed] if s.site[v].done == 2 else -1
             if before != after:
                 moved[k] += 1
-                dearer[k] += none[v] if after < 0 else cost[v, after]
-                dearer[k] -= none[v] if before < 0 else cost[v, before]
+                place = g.site[v]
+                dearer[k] += none[place] if after < 0 else cost[place, after]
+                dearer[k] -= none[place] if before < 0 else cost[place, before]
         take_back(s, c, count)
         a.on[i], a.length[i] = was_on, was_length

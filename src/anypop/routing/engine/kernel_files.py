@@ -19,7 +19,8 @@ WHOLE = "whole"
 
 
 @cache
-def _every_source() -> str:
+def every_source() -> str:
+    """A digest of this folder's source."""
     digest = hashlib.sha256()
     for file in sorted(_SOURCE.glob("*.py")):
         digest.update(file.read_bytes())
@@ -34,14 +35,14 @@ def beside() -> Path:
 def is_whole(place: Path) -> bool:
     """Whether all kernels of this very source are there."""
     try:
-        return (place / WHOLE).read_text() == _every_source()
+        return (place / WHOLE).read_text() == every_source()
     except OSError:
         return False
 
 
 def set_whole(place: Path) -> None:
     """Whoever reads may rely on this folder; and he may read it."""
-    (place / WHOLE).write_text(_every_source())
+    (place / WHOLE).write_text(every_source())
     for file in place.iterdir():
         file.chmod(0o644)
     place.chmod(0o755)

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from anypop.model.names import CityCode
+from anypop.routing.engine.action_arrays import action_arrays
 from anypop.routing.engine.arrays import (
     DROP,
     MASKED,
@@ -22,10 +23,11 @@ from anypop.routing.engine.arrays import (
     Graph,
     Sown,
     State,
-    action_arrays,
     bits_of,
     fresh_state,
     graph_arrays,
+    places_of,
+    ranks_of,
     seed_arrays,
 )
 from anypop.routing.engine.change import fresh_change, start_from, try_each
@@ -134,18 +136,25 @@ class Engine:
         self.internet = internet
         self.policies = policies
         self._graph: Graph = graph_arrays(internet, policies)
-        self._state: State = fresh_state(internet)
+        self._state: State = fresh_state(self._graph)
+        self._place = places_of(self._graph.site)
+        self._keys = np.sort(internet.key)
 
     @property
     def _others(self) -> bool:
         """Whether some sites tell what `spread` has no rule for."""
         return bool(self.policies.servers or self.policies.reflectors)
 
-    def twin(self) -> "Engine":
-        """The same graph with its own working space."""
+    def twin(self, key: Int64 | None = None) -> "Engine":
+        """The same graph with its own working space; with `key` ties are decided by that."""
         other = object.__new__(Engine)
         other.internet, other.policies, other._graph = self.internet, self.policies, self._graph
-        other._state = fresh_state(self.internet)
+        other._place, other._keys = self._place, self._keys
+        if key is not None:
+            other.internet = replace(self.internet, key=key)
+            other._graph = self._graph._replace(rank=ranks_of(key)[self._graph.site])
+            other._keys = np.sort(key)
+        other._state = fresh_state(self._graph)
         return other
 
     def run(self, seeds: Sequence[Seed], *, ends: bool = False) -> Outcome:
@@ -174,12 +183,12 @@ class Engine:
         for first in range(MASKED, len(found.pops), MASKED):
             later = replace(prepared, sown=prepared.sown._replace(bit=bits_of(prepared.sown.pop, first)))
             self.spread(later, turn=turn)
-            masks.append(self._state.mask.copy())
+            masks.append(self._state.mask[self._place])
         return replace(found, masks=tuple(masks))
 
     def prepare(self, seeds: Sequence[Seed]) -> "Prepared":
         """Seeds as arrays, ready for `spread`."""
-        sown, pops = seed_arrays(self.internet, seeds)
+        sown, pops = seed_arrays(seeds, self._keys, self._place)
         actions = action_arrays(self.internet, seeds, self.policies)
         return Prepared(
             seeds=tuple(seeds),
@@ -228,38 +237,45 @@ class Engine:
     ) -> list[tuple[float, int]]:
         """Where preferences are set by communities: each time the whole graph."""
         before = replace(self.outcome(prepared, stable=True), dropped=None).pop_index()
-        now, _ = tally(prepared.sown, self._state, cost, none, before)
+        now, _ = tally(self._graph, prepared.sown, self._state, cost, none, before)
         found = []
         for index, prepends in changes:
             variant = prepared.variant({index: prepends})
             self.spread(variant, ties=False)
-            total, moved = tally(variant.sown, self._state, cost, none, before)
+            total, moved = tally(self._graph, variant.sown, self._state, cost, none, before)
             found.append((float(total - now), int(moved)))
         return found
 
     @property
     def graph(self) -> Graph:
-        """The arrays of the graph."""
+        """The arrays of the graph, in the kernels' order of sites."""
         return self._graph
 
     @property
+    def place(self) -> Int32:
+        """By site where it is in that order."""
+        return self._place
+
+    @property
     def state(self) -> State:
-        """The arrays of the last propagation; the next one writes over them."""
+        """The arrays of the last propagation, in that order; the next one writes over them."""
         return self._state
 
     def outcome(self, prepared: "Prepared", stable: bool) -> Outcome:
         """A lasting copy of the last propagation."""
-        site, rest = self._state.site, self._state.rest
+        site = self._state.site[self._place]
+        kind, sender = site["kind"].copy(), site["sender"]
+        usual = np.where(kind == NONE, np.int32(0), 300 - 100 * kind.astype(np.int32))
         return Outcome(
             internet=self.internet,
             seeds=prepared.seeds,
             pops=prepared.pops,
-            kind=site["kind"].copy(),
+            kind=kind,
             length=site["length"].astype(np.int32),
-            sender=site["sender"].copy(),
-            seed=rest["seed"].copy(),
-            preference=rest["preference"].astype(np.int32),
-            mask=self._state.mask.copy(),
+            sender=np.where(sender >= 0, self._graph.site[np.maximum(sender, 0)], sender),
+            seed=site["seed"].copy(),
+            preference=self._state.rest["preference"][self._place].astype(np.int32) if prepared.ranked else usual,
+            mask=self._state.mask[self._place],
             stable=stable,
             dropped=self._dropped(prepared),
         )
@@ -272,7 +288,8 @@ class Engine:
         rows = np.repeat(np.arange(len(actions.start) - 1), np.diff(actions.start))
         drops = np.isin(np.arange(len(actions.start) - 1), rows[actions.act == DROP]).reshape(-1, number)
         book = actions.book[self.internet.group]
-        site, seed = self._state.site, self._state.rest["seed"]
+        site = self._state.site[self._place]
+        seed = site["seed"]
         obeys: Bool = (book >= 0) & (seed >= 0) & (site["bare"] == 0) & (site["done"] == 2)
         obeys &= drops[np.maximum(book, 0), np.maximum(seed, 0)]
         return obeys

@@ -85,7 +85,7 @@ def candidate(
     through = follow(g, s, u, -1 if source == 4 else g.group[v])
     if through:
         return through & 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1
-    seed = s.rest[u].seed
+    seed = here.seed
     tie = g.rank[u] * (seeds + 1)
     if source == 4:
         if not told_inside(g, s, u, v) or a.flags[seed] & 2:
@@ -243,7 +243,7 @@ def store(
     if seed < 0:
         here.done = 0
         here.kind = NONE
-        more.seed = -1
+        here.seed = -1
         here.sender = -1
         here.length = 0
         more.preference = 0
@@ -251,7 +251,7 @@ def store(
     news = (
         not had
         or here.sender != sender
-        or more.seed != seed
+        or here.seed != seed
         or here.kind != kind
         or here.length != best[1]
         or here.bare != bare
@@ -259,7 +259,7 @@ def store(
     )
     here.done = 2
     here.sender = sender
-    more.seed = seed
+    here.seed = seed
     here.kind = kind
     here.length = best[1]
     more.preference = -best[0]
@@ -313,6 +313,7 @@ def settle_ranks(g: Graph, a: Sown, t: Actions, s: State, everybody: bool, turn:
     waiting = 0
     for v in range(n):
         s.rest[v].after = 0
+        s.rest[v].preference = 300 - 100 * s.site[v].kind if s.site[v].done == 2 else 0
         s.med[v] = -1
         border = v if s.site[v].external else s.site[v].sender
         s.first[v] = -1

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from anypop.model.names import CityCode
-from anypop.routing.engine.arrays import NONE, masks_of, seed_arrays
+from anypop.routing.engine.arrays import NONE, masks_of, pops_of
 from anypop.routing.engine.propagate import KINDS, Engine, Outcome
 from anypop.routing.engine.reference import Held, Rules, Settled, settled
 from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
@@ -37,7 +37,7 @@ class SmallEngine(Engine):
         return found if not other.stable or other.same(found) else replace(found, others=(other,))
 
     def _outcome(self, rules: Rules, seeds: Sequence[Seed], found: Settled) -> Outcome:
-        _, pops = seed_arrays(self.internet, seeds)
+        pops = pops_of(seeds)
         routes = found.best
         dropped = np.array([r is not None and r.dropped for r in routes])
         mask, *more = masks_of(_masks(rules, found, [pops.index(seed.pop) for seed in seeds]), len(pops))

@@ -119,7 +119,10 @@ def sow(a: Sown, s: State, kind: int) -> None:
         if not a.on[i] or a.kind[i] != kind or here.done == 2 or a.length[i] > LONGEST:
             continue
         bit = a.bit[i]
-        bound = (a.length[i] << 32) | a.tie[i]
+        bound = (np.int64(a.length[i]) << 32) | a.tie[i]
+        if kind == 1:
+            hear(s, v, bound, -1 - i, bit)
+            continue
         if here.done == 1 and here.length == a.length[i]:
             s.mask[v] |= bit
         if bound >= here.bound:
@@ -137,15 +140,75 @@ def sow(a: Sown, s: State, kind: int) -> None:
 
 
 @kernel
+def hear(s: State, v: int, bound: int, sender: int, bits: int) -> None:
+    """A site is offered a route by a peer, or by us as one."""
+    best = s.offer[v]
+    if bound >> 32 == best >> 32:
+        s.mask[v] |= bits
+    elif bound < best:
+        s.mask[v] = bits
+    if bound < best:
+        s.offer[v] = bound
+        s.by[v] = sender
+
+
+@kernel
+def tell_peers(g: Graph, a: Sown, t: Actions, s: State, climbed: int, ties: bool) -> None:
+    """The sites `order[:climbed]`, which have customers' routes, tell their peers. Those take the best, and wait at its
+    length; leaves wait until they ask their providers (`ask`).
+    """
+    start, to, site, offer, by, mask, group, wide = g.peer, g.peer_to, s.site, s.offer, s.by, s.mask, g.group, g.wide
+    seeds = len(a.site)
+    some = len(t.act) > 0
+    for position in range(climbed):
+        u = s.order[position]
+        here = site[u]
+        seed = here.seed
+        if start[u] == start[u + 1] or a.flags[seed]:
+            continue
+        tie = np.int64(g.rank[u]) * (seeds + 1)
+        bound = ((np.int64(here.length) + 1) << 32) | tie
+        acts = some and here.bare == 0 and t.book[group[u]] >= 0
+        if acts or ties or here.length >= LONGEST:
+            for i in range(start[u], start[u + 1]):
+                v = to[i]
+                length = np.int64(here.length) + 1
+                if acts:
+                    extra = toll(g, t, u, group[v], 2, seed, seeds, here.entered)
+                    if extra < 0:
+                        continue
+                    length += extra
+                if length <= LONGEST and not (wide[v] and passes(g, s, u, group[v])):
+                    hear(s, v, int((length << 32) | tie), u, mask[u])
+            continue
+        for i in range(start[u], start[u + 1]):
+            v = to[i]
+            best = offer[v]
+            if bound < best and not (wide[v] and passes(g, s, u, group[v])):
+                offer[v] = bound
+                by[v] = u
+    for v in range(g.tellers[0]):
+        there = site[v]
+        bound = offer[v]
+        if bound < 0 or bound == FREE:
+            continue
+        sender = by[v]
+        there.done = 1
+        there.bound = bound
+        there.length = bound >> 32
+        there.sender = sender
+        there.bare = 0 if sender < 0 else site[sender].bare | g.strips[sender]
+        link(s, v, bound >> 32)
+
+
+@kernel
 def push(g: Graph, a: Sown, t: Actions, s: State, begin: int, stop: int, kind_of: int, ties: bool) -> None:
-    """The sites `order[begin:stop]` tell neighbours: `kind_of` 0 their providers, 1 peers, 2 customers (but for
-    leaves: `ask`), 3 siblings. Of what a site hears, the shortest stays, then the sender of the lowest rank; masks of
+    """The sites `order[begin:stop]` tell neighbours: `kind_of` 0 their providers, 2 customers (but for leaves: `ask`),
+    3 siblings. Of what a site hears, the shortest stays, then the sender of the lowest rank; masks of
     equals unite.
     """
     if kind_of == 0:
         start, to, relation = g.up, g.up_to, 4
-    elif kind_of == 1:
-        start, to, relation = g.peer, g.peer_to, 2
     elif kind_of == 2:
         start, to, relation = g.transit, g.transit_to, 1
     else:
@@ -153,16 +216,17 @@ def push(g: Graph, a: Sown, t: Actions, s: State, begin: int, stop: int, kind_of
     group, rank, strips, book, flags = g.group, g.rank, g.strips, t.book, a.flags
     site, rest, mask, head, order = s.site, s.rest, s.mask, s.head, s.order
     seeds = len(a.site)
+    some = len(t.act) > 0
     for position in range(begin, stop):
         u = order[position]
         if start[u] == start[u + 1]:
             continue
         here = site[u]
-        seed = rest[u].seed
+        seed = here.seed
         if flags[seed]:
             continue
         tie = np.int64(rank[u]) * (seeds + 1)
-        acts = here.bare == 0 and book[group[u]] >= 0
+        acts = some and here.bare == 0 and book[group[u]] >= 0
         bare = 1 if here.bare or strips[u] else 0
         length = np.int64(here.length) + 1
         bound = (length << 32) | tie
@@ -215,9 +279,8 @@ def arrive(g: Graph, s: State, level: int, kind: int, tail: int) -> int:
         here.kind = kind
         here.external = 1
         here.entered = region[v]
+        here.seed = -1 - here.sender if here.sender < 0 else site[here.sender].seed
         more = rest[v]
-        more.seed = -1 - here.sender if here.sender < 0 else rest[here.sender].seed
-        more.preference = 300 - 100 * kind
         more.metric = 0
         order[tail] = v
         tail += 1
@@ -234,10 +297,10 @@ def tell_inside(g: Graph, a: Sown, t: Actions, s: State, begin: int, tail: int) 
     seeds = len(a.site)
     for i in range(begin, outside):
         u = s.order[i]
-        if not g.wide[u] or a.flags[s.rest[u].seed] & 2:
-            continue
         here = s.site[u]
-        seed = s.rest[u].seed
+        seed = here.seed
+        if not g.wide[u] or a.flags[seed] & 2:
+            continue
         bound = (np.int64(here.length) << 32) | (np.int64(g.rank[u]) * (seeds + 1))
         for j in range(g.inner[u], g.inner[u + 1]):
             w = g.inner_to[j]
@@ -267,9 +330,8 @@ def tell_inside(g: Graph, a: Sown, t: Actions, s: State, begin: int, tail: int) 
             there.external = 0
             there.bound = bound
             there.sender = u
-            more.preference = s.rest[u].preference
+            there.seed = seed
             more.metric = km
-            more.seed = seed
             there.bare = here.bare
             there.entered = g.region[u]
     for i in range(outside, tail):
@@ -302,7 +364,7 @@ def phase(g: Graph, a: Sown, t: Actions, s: State, kind: int, climbed: int, tail
                     continue
             elif telling == 2:
                 since, until = first, first
-                while kind > 0 and until < climbed and s.site[s.order[until]].length == level:
+                while kind > 1 and until < climbed and s.site[s.order[until]].length == level:
                     until += 1
                 first = until
             elif telling == 3:
@@ -323,85 +385,100 @@ def lonely(s: State, v: int) -> None:
     here.kind = NONE
     here.length = 0
     here.sender = -1
-    s.rest[v].seed = -1
-    s.rest[v].preference = 0
+    here.seed = -1
     s.mask[v] = 0
 
 
 @kernel
 def ask(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
-    """Leaves without a route so far ask their providers, who all have chosen: in the order in which they lie in memory,
-    since they are most of the Internet.
+    """Leaves that have heard nothing from peers ask their providers, who all have chosen; and all leaves choose. In the
+    order in which they lie in memory, since they are most of the Internet.
     """
-    group, rank, up, up_to, region = g.group, g.rank, g.up, g.up_to, g.region
-    site, rest, mask, offer = s.site, s.rest, s.mask, s.offer
+    group, rank, up, up_to, region, strips = g.group, g.rank, g.up, g.up_to, g.region, g.strips
+    site, mask, offer = s.site, s.mask, s.offer
     seeds = len(a.site)
-    for u in g.teller:
+    acting = len(t.act) > 0
+    for u in range(g.tellers[0]):
         here = site[u]
-        if here.done != 2 or a.flags[rest[u].seed] or here.length >= LONGEST:
+        s.by[u] = here.seed << 1 | here.bare | strips[u]
+        if here.done != 2 or a.flags[here.seed] or here.length >= LONGEST:
             offer[u] = FREE
-        elif here.bare == 0 and t.book[group[u]] >= 0:
+        elif acting and here.bare == 0 and t.book[group[u]] >= 0:
             offer[u] = -1
         else:
             offer[u] = ((np.int64(here.length) + 1) << 32) | (np.int64(rank[u]) * (seeds + 1))
-    for v in g.leaf:
+    for v in range(g.tellers[0], len(site)):
+        best = offer[v]
+        if best < 0:  # it has a customer's route: ours
+            continue
+        kind = 1
+        sender = s.by[v]
+        some = mask[v]
+        if best == FREE:
+            kind = 2
+            some = np.int64(0)
+            for i in range(up[v], up[v + 1]):
+                u = up_to[i]
+                bound = offer[u]
+                if bound < 0:
+                    extra = toll(g, t, u, group[v], 1, site[u].seed, seeds, site[u].entered)
+                    length = np.int64(site[u].length) + 1 + extra
+                    bound = FREE
+                    if extra >= 0 and length <= LONGEST:
+                        bound = (length << 32) | (np.int64(rank[u]) * (seeds + 1))
+                if ties:
+                    if bound >> 32 < best >> 32:
+                        some = mask[u]
+                    elif bound >> 32 == best >> 32:
+                        some |= mask[u]
+                sender = u if bound < best else sender
+                best = min(bound, best)
+            if best == FREE:
+                lonely(s, v)
+                continue
         here = site[v]
-        if here.done == 2:
-            continue
-        best = FREE
-        sender = -1
-        some = np.int64(0)
-        for i in range(up[v], up[v + 1]):
-            u = up_to[i]
-            bound = offer[u]
-            if bound < 0:
-                extra = toll(g, t, u, group[v], 1, rest[u].seed, seeds, site[u].entered)
-                length = np.int64(site[u].length) + 1 + extra
-                if extra < 0 or length > LONGEST:
-                    continue
-                bound = (length << 32) | (np.int64(rank[u]) * (seeds + 1))
-            if ties and bound < FREE:
-                if bound >> 32 < best >> 32:
-                    some = mask[u]
-                elif bound >> 32 == best >> 32:
-                    some |= mask[u]
-            if bound < best:
-                best = bound
-                sender = u
-        if sender < 0:
-            lonely(s, v)
-            continue
-        mask[v] = some
         here.done = 2
-        here.bound = -1
-        here.kind = 2
+        here.kind = kind
         here.length = best >> 32
         here.external = 1
         here.entered = region[v]
         here.sender = sender
-        here.bare = 1 if site[sender].bare or g.strips[sender] else 0
-        more = rest[v]
-        more.seed = rest[sender].seed
-        more.preference = 100
-        more.metric = 0
+        if ties:
+            mask[v] = some
+        if sender < 0:
+            here.seed = -1 - sender
+            here.bare = 0
+        else:
+            here.seed = s.by[sender] >> 1
+            here.bare = s.by[sender] & 1
 
 
 @kernel
 def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
     """Propagate all seeds that are on; `s` holds the result. `ties`: also all equally good PoPs."""
-    site = s.site
-    for v in range(len(site)):
+    site, offer = s.site, s.offer
+    tellers = g.tellers[0]
+    for v in range(tellers):
         site[v].done = 0
         site[v].bound = FREE
+    for v in a.site:  # a leaf waits for its turn only where we announce to it
+        site[v].done = 0
+        site[v].bound = FREE
+    for v in range(len(site)):
+        offer[v] = FREE
     s.head[:] = -1
     climbed = 0
     total = 0
     for kind in range(3):
         sow(a, s, kind)
+        if kind == 1:
+            tell_peers(g, a, t, s, climbed, ties)
         total = phase(g, a, t, s, kind, climbed, total, ties)
         if kind == 0:
             climbed = total
+            for i in range(climbed):
+                offer[s.order[i]] = -1
     ask(g, a, t, s, ties)
-    for v in g.teller:
+    for v in range(tellers):
         if site[v].done != 2:
             lonely(s, v)

@@ -5,24 +5,26 @@ propagating.
 is given.
 """
 
-from anypop.routing.engine.arrays import Sown, State
+# ruff: noqa: PLR0917 - a compiled function takes its arrays by position
+
+from anypop.routing.engine.arrays import Graph, Sown, State
 from anypop.routing.engine.compiled import kernel
 from anypop.routing.internet.sites import Float, Int32
 
 
 @kernel
-def tally(a: Sown, s: State, cost: Float, none: Float, before: Int32) -> tuple[float, int]:
+def tally(g: Graph, a: Sown, s: State, cost: Float, none: Float, before: Int32) -> tuple[float, int]:
     """The cost of a finished propagation, and how many sites landed elsewhere than `before` (a PoP's index, -1 for
     none) says.
 
-    `none[site]`: what it costs that the site has no route.
+    `none[site]`: what it costs that the site has no route. All by the sites of the `Internet`.
     """
     total = 0.0
     moved = 0
-    site, rest = s.site, s.rest
-    for v in range(len(site)):
-        seed = rest[v].seed
-        pop = -1 if site[v].done != 2 else a.pop[seed]
-        total += none[v] if pop < 0 else cost[v, pop]
-        moved += pop != before[v]
+    for v in range(len(s.site)):
+        here = s.site[v]
+        pop = -1 if here.done != 2 else a.pop[here.seed]
+        place = g.site[v]
+        total += none[place] if pop < 0 else cost[place, pop]
+        moved += pop != before[place]
     return total, moved
