@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from anypop.advice import answers, graph, plans, proposals, question
 from anypop.advice.graph import Graph, Sources
+from anypop.advice.history import Kept
 from anypop.advice.known import known_of
 from anypop.advice.preview import compared
 from anypop.advice.waves import Key, Viewpoint, Waves, waves_of
@@ -22,6 +24,7 @@ from anypop.model.errors import Invalid
 from anypop.model.network import UpstreamKind
 from anypop.model.scopes import scope_data
 from anypop.model.sessions import Announcements
+from anypop.routing.catchment.observations import Observation
 from tests.control_world import a_network
 
 LONDON = Path(__file__).parents[1] / "golden" / "cli" / "london"
@@ -206,3 +209,46 @@ def test_a_pop_that_withdraws_is_no_place_where_a_vantage_may_land() -> None:
     off = Scope(mode=Mode.WITHHOLD)
     (wave,) = waves({"london": "JFK", "amsterdam": "AMS"}, {("JFK", "centurylink"): off, ("JFK", "arelion"): off}).waves
     assert not any("JFK" in pops for pops in wave.expected.values())
+
+
+def test_a_tenant_is_told_which_repairs_are_not_his_to_make() -> None:
+    """A community that the operator does not let him send, a prefix that he shares, a contract; what is his to announce
+    is open to him, and all but the contract to the operator.
+    """
+    repairs = proposals.diagnosed(london(), now(), causes=1, far_km=1500).repairs[0]
+    scoped, withheld, bought = (
+        next(repair for repair in repairs if repair.kind == kind) for kind in ("scope", "withhold", "add upstream")
+    )
+    strict, generous = (replace(a_network(), tenant_communities=listed) for listed in ((), ("209:*",)))
+    operator = proposals.Place(network=strict)
+    tenant = replace(operator, tenant=True)
+    assert [bool(proposals.blocked(one, operator)) for one in (scoped, withheld, bought)] == [False, False, True]
+    assert "is not in the operator's list" in proposals.blocked(scoped, tenant)
+    assert proposals.blocked(scoped, replace(tenant, network=generous)) == ""
+    assert proposals.blocked(withheld, tenant) == ""
+    shared = replace(tenant, kept="another account has an address in it")
+    assert proposals.blocked(withheld, shared) == "another account has an address in it"
+    assert proposals.blocked(bought, shared).startswith("takes a contract")
+
+
+def test_the_doctor_believes_the_model_as_far_as_what_was_measured_lets_it() -> None:
+    """Under these very announcements the strays of London were seen at home, everybody else where the model says: they
+    are believed little, the others nearly wholly.
+    """
+    world = london()
+    assert proposals._belief(world, now()) is None
+    plain = proposals.diagnosed(world, now(), causes=1, far_km=1500)
+    astray = plain.strays.member
+    net, pops = world.internet, plain.prediction.pops
+    seen = tuple(
+        Observation(asn=int(net.asn[site]), city=net.city[site], pop=pops[int(index)])
+        for site, index in enumerate(np.where(astray, plain.prediction.nearest, plain.prediction.pop))
+        if index >= 0
+    )
+    measured = replace(world, history=(Kept(announced=now(), seen=seen),))
+    belief = proposals._belief(measured, now())
+    assert belief is not None and ((belief >= 0) & (belief <= 1)).all()
+    assert belief[astray].max() < 0.5 < belief[~astray & (plain.prediction.pop >= 0)].min()
+    after = proposals.diagnosed(measured, now(), causes=1, far_km=1500)
+    weight = [found.strays.causes[0].weight if found.strays.causes else 0.0 for found in (plain, after)]
+    assert weight[1] < weight[0] / 2

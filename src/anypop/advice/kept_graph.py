@@ -12,10 +12,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import airportsdata
 import numpy as np
 
 from anypop.routing import internet as reading
@@ -39,7 +39,7 @@ def digest(contents: Iterable[bytes | None]) -> str:
 @cache
 def _code() -> bytes:
     """Of the code that makes a graph of files; cities and their places come from the package."""
-    found = hashlib.sha256(version("airportsdata").encode())
+    found = hashlib.sha256(airportsdata.__version__.encode())
     for folder in reading.__path__:
         for file in sorted(Path(folder).glob("*.py")):
             found.update(file.read_bytes())

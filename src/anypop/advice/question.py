@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from anypop.advice import history, what_if
+from anypop.advice import what_if
 from anypop.advice.graph import Graph
 from anypop.advice.known import Known
 from anypop.model.announce import Mode
@@ -83,6 +83,8 @@ def predicted(graph: Graph, announcements: Announcements, homes: tuple[CityCode,
     """Where everybody lands. Raises `Invalid` for sessions that the graph does not have."""
     refuse_unknown(graph, announcements)
     if graph.history:
+        from anypop.advice import history  # noqa: PLC0415 - only where something was measured
+
         return history.learnt(graph, announcements, homes, graph.history)
     return predict(graph.engine, announcements, weights=graph.weights, pins=graph.pins(), homes=homes)
 

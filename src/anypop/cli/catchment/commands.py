@@ -93,8 +93,7 @@ def predict(
     ] = None,
 ) -> None:
     """Where every network lands, by PoP, region and country, and how sure that is."""
-    from anypop.advice import saved_predictions  # noqa: PLC0415 - see the module
-    from anypop.advice.answers import answer_data  # noqa: PLC0415
+    from anypop.advice.answers import answer_data  # noqa: PLC0415 - see the module
     from anypop.advice.question import ask  # noqa: PLC0415
     from anypop.cli.catchment import inputs, picture, tables  # noqa: PLC0415
 
@@ -111,6 +110,8 @@ def predict(
     for line in answer.notes:
         call.screen.note(line)
     if save is not None:
+        from anypop.advice import saved_predictions  # noqa: PLC0415
+
         inputs.write_file(save, saved_predictions.write(found, graph=name))
     if svg is not None:
         title = f"AS{asked.wanted.asn}: where {len(found.internet.asns):,} networks land"
@@ -120,7 +121,8 @@ def predict(
         head: list[Shown] = [*tables.difference(change), ""] if change is not None else []
         return [*head, *tables.prediction(found, biggest=biggest, graph=name)]
 
-    call.screen.result(answer_data(answer, biggest=biggest, graph=name), shown)
+    data = answer_data(answer, biggest=biggest, graph=name) if call.screen.for_programs else {}
+    call.screen.result(data, shown)
 
 
 @command(

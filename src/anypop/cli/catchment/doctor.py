@@ -15,7 +15,7 @@ from anypop.cli import waves
 from anypop.cli.call import Call, command
 from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.commands import Plan, Workload
-from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides, Weights
+from anypop.cli.catchment.graph_options import Footprint, GraphFile, History, Observed, Overrides, Weights
 from anypop.cli.failure import usage
 from anypop.cli.options import Yes
 from anypop.model.announce import Scope
@@ -49,6 +49,8 @@ def register(root: typer.Typer) -> None:
         overrides: Overrides = None,
         footprint: Footprint = None,
         weights: Weights = None,
+        observations: Observed = None,
+        history: History = None,
         plan: Plan = None,
         workload: Workload = "",
         causes: Annotated[
@@ -84,7 +86,10 @@ def register(root: typer.Typer) -> None:
 
         if make and plan is not None:
             raise usage("--apply changes what control announces, not a plan file", advice="Leave --plan out.")
-        given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights)
+        given = Sources(
+            graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations,
+            history=history,
+        )  # fmt: skip
         internet = graph_options.loaded(call, given).graph
         asked = inputs.question(call, plan, workload)
         found = proposals.diagnosed(internet, asked.now, causes=causes, far_km=far_km, repairs=repairs)

@@ -18,7 +18,7 @@ from anypop.routing.catchment.repairs import Repair, ranked
 from anypop.routing.catchment.scorer import Scorer, Tried
 from anypop.routing.catchment.strays import FAR_KM, Cause, Strays, find_strays
 from anypop.routing.engine.propagate import Engine
-from anypop.routing.internet.sites import Float, Int64
+from anypop.routing.internet.sites import Bool, Float, Int64
 
 _HELPS = 0.8  # of a cause's weight: where nothing mends as much, pairs are tried
 _CITIES = 8  # new PoPs that are tried
@@ -73,15 +73,18 @@ def diagnose(
 
 
 def _repairs(scorer: Scorer, cause: Cause, sites: Int64, engine: Engine, most: int) -> tuple[Repair, ...]:
+    member = np.zeros(len(scorer.weight), dtype=bool)
+    member[sites] = True
     tried = scorer.try_all(list(candidates(scorer.before, cause, engine.policies)))
-    if not any(_helps(scorer, one, cause, sites) for one in tried):
+    if not any(_helps(scorer, one, cause, member) for one in tried):
         tried += pairs(scorer, cause, sites, engine.policies)
-    return _ranked(scorer, [scorer.repair(one, sites) for one in tried], cause.weight, most)
+    return _ranked(scorer, [scorer.repair(one, member) for one in tried], cause.weight, most)
 
 
-def _helps(scorer: Scorer, tried: Tried, cause: Cause, sites: Int64) -> bool:
+def _helps(scorer: Scorer, tried: Tried, cause: Cause, member: Bool) -> bool:
     """Whether most strays of this cause come home by configuration alone; what else is mended does not count."""
-    cured = np.intersect1d(tried.effect.moved[tried.effect.mended], sites, assume_unique=True)
+    moved, mended = tried.effect.moved, tried.effect.mended
+    cured = moved[mended & member[moved]]
     return not tried.proposal.needs and float(scorer.weight[cured].sum()) > _HELPS * cause.weight
 
 
@@ -95,6 +98,6 @@ def _ranked(scorer: Scorer, repairs: list[Repair], weight: float, most: int) -> 
 def _places(scorer: Scorer, most: int) -> tuple[Repair, ...]:
     """New PoPs, the best first."""
     tried = scorer.try_all(new_pops(scorer.before, _CITIES))
-    every = np.arange(len(scorer.weight))
+    every = np.ones(len(scorer.weight), dtype=bool)
     found = [scorer.repair(one, every) for one in tried]
     return _ranked(scorer, found, sum(r.mended_weight for r in found) / max(1, len(found)), min(most, _LEAST_PLACES))

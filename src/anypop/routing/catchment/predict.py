@@ -120,9 +120,11 @@ class Prediction:
         net = self.internet
         # A sum of shares is not quite the whole: rounded, equals are equal again.
         weight = np.bincount(net.group, weights=self.weight, minlength=len(net.asns)).round(15)
-        provider = np.repeat(net.group.astype(np.int64), np.diff(net.customers.start))
-        pairs = np.unique((provider << 32) | net.group[net.customers.to])
-        customers = np.bincount(pairs >> 32, minlength=len(net.asns))
+        customers = np.diff(net.customers.start)
+        if len(net.asns) < len(net):  # a customer of several sites is one
+            provider = np.repeat(net.group.astype(np.int64), customers)
+            pairs = np.unique((provider << 32) | net.group[net.customers.to])
+            customers = np.bincount(pairs >> 32, minlength=len(net.asns)).astype(np.int32)
         order = np.lexsort((-customers, -weight))
         return tuple(
             self.row(site)
@@ -144,8 +146,10 @@ class Prediction:
     def by_country(self) -> tuple[Share, ...]:
         """The heaviest first."""
         country = {code: place.country if (place := find_city(code)) else "" for code in set(self.internet.city)}
-        names = np.array([country[code] for code in self.internet.city])
-        shares = self._shares([(str(name), names == name) for name in np.unique(names)])
+        names = sorted(set(country.values()))
+        number = {code: names.index(name) for code, name in country.items()}
+        here = np.array([number[code] for code in self.internet.city])
+        shares = self._shares([(name, here == index) for index, name in enumerate(names)])
         return tuple(sorted(shares, key=lambda share: -share.weight))
 
     def _shares(self, groups: list[tuple[str, npt.NDArray[np.bool_]]]) -> Iterator[Share]:
@@ -246,11 +250,13 @@ def judged(
     """An outcome with distances, pins and confidence."""
     internet = outcome.internet
     pops = tuple(sorted({*outcome.pops, *homes}))
-    table = known if known is not None and known.pops == pops else distances(internet, pops)
     at_home = np.array([pop in homes for pop in pops])
-    km = np.where(at_home, table.km, np.inf)
     placed = ~np.isnan(internet.latitude) & at_home.any()
-    nearest = np.where(placed, np.argmin(np.nan_to_num(km, nan=np.inf), axis=1), -1).astype(np.int32)
+    nearest = np.full(len(internet), -1, dtype=np.int32)
+    if placed.any():
+        table = known if known is not None and known.pops == pops else distances(internet, pops)
+        km = np.where(at_home, table.km, np.inf)
+        nearest = np.where(placed, np.argmin(np.nan_to_num(km, nan=np.inf), axis=1), -1).astype(np.int32)
     translate = np.array([pops.index(pop) for pop in outcome.pops] + [-1], dtype=np.int32)
     pop = translate[outcome.pop_index()]
     level = np.full(len(internet), _LEVELS.index(Confidence.SINGLE), dtype=np.int8)
@@ -259,8 +265,10 @@ def judged(
         pop = _pinned(outcome, pop, {site: pops.index(CityCode(name)) for site, name in pins.items() if name in pops})
         level[[site for site, name in pins.items() if name in pops]] = _LEVELS.index(Confidence.PINNED)
     level[pop < 0] = _LEVELS.index(Confidence.NO_ROUTE)
-    here = np.arange(len(internet))
-    extra = np.where((pop >= 0) & (nearest >= 0), table.km[here, pop] - table.km[here, nearest], np.nan)
+    extra = np.full(len(internet), np.nan)
+    if placed.any():
+        here = np.arange(len(internet))
+        extra = np.where((pop >= 0) & (nearest >= 0), table.km[here, pop] - table.km[here, nearest], np.nan)
     return Prediction(
         outcome=outcome,
         announcements=announcements,

@@ -22,7 +22,7 @@ from anypop.routing.catchment.strays import networks
 from anypop.routing.catchment.worlds import World, drawn, landed
 from anypop.routing.engine.propagate import Engine, Outcome
 from anypop.routing.engine.seeds import Seed
-from anypop.routing.internet.sites import Bool, Float, Int64, Internet
+from anypop.routing.internet.sites import Bool, Float, Int32, Int64, Internet
 
 _LOW, _HIGH = 0.1, 0.9
 Changes = tuple[Change, ...]
@@ -75,8 +75,12 @@ class Tried:
     proposal: Proposal
     effect: Effect
     landed: Int64
-    seed: Int64
+    seed: Int32
     gain_km: float
+
+
+def _mean(total: float, weight: float) -> float:
+    return total / weight if weight > 0 else float("nan")
 
 
 class Scorer:
@@ -98,9 +102,10 @@ class Scorer:
         self._homes = announced.pops
         self._pops = tuple(sorted({*before.pops, *(session.pop for session in announced.sessions)}))
         self._tables: dict[tuple[CityCode, ...], Table] = {}
-        self._now: dict[tuple[CityCode, ...], tuple[Int64, float]] = {}
+        self._now: dict[tuple[CityCode, ...], tuple[Int64, float, float]] = {}
         self._prepared = engine.prepare(before.outcome.seeds)
-        self._worlds: list[tuple[World, Outcome, Bool]] = []
+        self._worlds: list[tuple[World, Outcome]] = []
+        self._closest: dict[tuple[str, int], int] = {}
 
     def try_all(self, proposals: Sequence[Proposal]) -> list[Tried]:
         """By the model's one answer, without those that never come to rest. The same changes, proposed twice, are tried
@@ -118,17 +123,17 @@ class Scorer:
         if pops not in self._tables:
             made = table(self.internet, pops, (*self._homes, *new), self.far_km)
             now = made.landing(self.before.outcome)
-            self._tables[pops], self._now[pops] = made, (now, self._mean_km(made, now))
+            self._tables[pops], self._now[pops] = made, (now, *self._far_of(made, np.arange(len(now)), now))
         return self._tables[pops]
 
-    def repair(self, tried: Tried, sites: Int64) -> Repair:
-        """What was tried, for the strays `sites` of one cause."""
+    def repair(self, tried: Tried, member: Bool) -> Repair:
+        """What was tried, for the strays of one cause: a mask of sites."""
         moved, mended, harmed = tried.effect.moved, tried.effect.mended, tried.effect.harmed
         return Repair(
             kind=tried.proposal.kind,
             title=tried.proposal.title,
             changes=tried.proposal.changes,
-            cured=networks(self.internet, np.intersect1d(moved[mended], sites, assume_unique=True)),
+            cured=networks(self.internet, moved[mended & member[moved]]),
             mended=networks(self.internet, moved[mended]),
             harmed=networks(self.internet, moved[harmed]),
             mended_weight=float(self.weight[moved[mended]].sum()),
@@ -147,10 +152,10 @@ class Scorer:
             seeds = seeds_of(self.internet, announced)
             ran = self._side_by_side(lambda _, world: (world, world.run(seeds)), drawn(self.engines[0], seeds))
             # where the announcements of now never rest, nothing can be compared with them
-            self._worlds = [(world, now, world.doubted(now)) for world, now in ran if now is not None]
-        asked = [(self.at(r.changes), seeds_of(self.internet, applied(announced, r.changes))) for r in repairs]
+            self._worlds = [(world, now) for world, now in ran if now is not None]
+        asked = [(self.at(r.changes), self._seeds(r.changes)) for r in repairs]
 
-        def work(_: Engine, world: tuple[World, Outcome, Bool]) -> list[tuple[float, Effect]]:
+        def work(_: Engine, world: tuple[World, Outcome]) -> list[tuple[float, Effect]]:
             return [self._in_world(*world, at, seeds) for at, seeds in asked]
 
         rows = self._side_by_side(work, self._worlds)
@@ -169,18 +174,24 @@ class Scorer:
 
     def _tried(self, engine: Engine, proposal: Proposal) -> Tried | None:
         at = self.at(proposal.changes)
-        then = applied(self.before.announcements, proposal.changes)
-        outcome = landed(engine, self._prepared, seeds_of(self.internet, then))
+        outcome = landed(engine, self._prepared, self._seeds(proposal.changes))
         if outcome is None:
             return None
-        (now, mean_km), after = self._now[at.pops], at.landing(outcome)
+        (now, km, known), after = self._now[at.pops], at.landing(outcome)
+        effect = self._effect(at, now, after)
+        less, fewer = self._far_of(at, effect.moved, now)
+        more, others = self._far_of(at, effect.moved, after)
         return Tried(
             proposal=proposal,
-            effect=self._effect(at, now, after),
+            effect=effect,
             landed=after,
-            seed=outcome.seed.astype(np.int64),
-            gain_km=mean_km - self._mean_km(at, after),
+            seed=outcome.seed,
+            gain_km=_mean(km, known) - _mean(km - less + more, known - fewer + others),
         )
+
+    def _seeds(self, changes: Changes) -> tuple[Seed, ...]:
+        """What is announced once these changes are made."""
+        return seeds_of(self.internet, applied(self.before.announcements, changes), self._closest)
 
     def _effect(self, at: Table, before: Int64, after: Int64) -> Effect:
         moved = np.flatnonzero(before != after)
@@ -192,25 +203,25 @@ class Scorer:
             moved=moved, mended=was_far & ~is_far & ~lost, harmed=lost | (is_far & ~was_far) | (is_far & further)
         )
 
-    def _mean_km(self, at: Table, landed: Int64) -> float:
-        """How far beyond its nearest home everybody with a place lands."""
-        extra = at.extra[np.arange(len(landed)), landed]
+    def _far_of(self, at: Table, sites: Int64, landed: Int64) -> tuple[float, float]:
+        """Of these sites how far beyond their nearest homes they land, by weight; and the weight of those of which it
+        is known.
+        """
+        extra = at.extra[sites, landed[sites]]
         known = ~np.isnan(extra)
-        total = float(self.weight[known].sum())
-        return float((self.weight[known] * extra[known]).sum() / total) if total else float("nan")
+        weight = self.weight[sites][known]
+        return float((weight * extra[known]).sum()), float(weight.sum())
 
-    def _in_world(
-        self, world: World, before: Outcome, doubted: Bool, at: Table, seeds: Sequence[Seed]
-    ) -> tuple[float, Effect]:
+    def _in_world(self, world: World, before: Outcome, at: Table, seeds: Sequence[Seed]) -> tuple[float, Effect]:
         """What a change gains there, of what is believed there."""
         after = world.run(seeds)
         if after is None:
             return 0.0, _NOTHING
         effect = self._effect(at, at.landing(before), at.landing(after))
         moved = effect.moved
-        believed = self.weight[moved] * self.belief[moved] * ~world.doubted(after)[moved]
+        believed = self.weight[moved] * self.belief[moved] * ~world.doubted(after, moved)
         # what was measured of the present is not doubted by lot as well
-        believed = np.where(self.known[moved] | ~doubted[moved], believed, 0.0)
+        believed = np.where(self.known[moved] | ~world.doubted(before, moved), believed, 0.0)
         return float((believed * (effect.mended.astype(float) - effect.harmed)).sum()), effect
 
     def _with_gain(self, repair: Repair, worlds: Sequence[tuple[float, Effect]]) -> Repair:

@@ -18,10 +18,13 @@ __all__ = ["Announcements", "Session", "from_network", "seeds_of"]
 _OUR_KEY = 1 << 32
 
 
-def seeds_of(internet: Internet, announcements: Announcements) -> tuple[Seed, ...]:
-    """One seed per session, at the upstream's site closest to the PoP. Raises `Invalid` with every session that does
-    not fit the graph.
+def seeds_of(
+    internet: Internet, announcements: Announcements, found: dict[tuple[str, int], int] | None = None
+) -> tuple[Seed, ...]:
+    """One seed per session, at the upstream's site closest to the PoP. `found`: which that is, by PoP and AS, from
+    earlier calls. Raises `Invalid` with every session that does not fit the graph.
     """
+    closest = {} if found is None else found
     problems: list[Problem] = []
     seeds: list[Seed] = []
     if not announcements.sessions:
@@ -48,15 +51,17 @@ def seeds_of(internet: Internet, announcements: Announcements) -> tuple[Seed, ..
             )
         if place is None or not sites:
             continue
-        index_of_sites = np.array(sites)
-        km = kilometres(
-            internet.latitude[index_of_sites], internet.longitude[index_of_sites], place.latitude, place.longitude
-        )
+        if (session.pop, session.asn) not in closest:
+            index_of_sites = np.array(sites)
+            km = kilometres(
+                internet.latitude[index_of_sites], internet.longitude[index_of_sites], place.latitude, place.longitude
+            )
+            closest[session.pop, session.asn] = int(index_of_sites[np.argmin(np.nan_to_num(km, nan=np.inf))])
         seeds.append(
             Seed(
                 pop=session.pop,
                 upstream=session.upstream,
-                site=int(index_of_sites[np.argmin(np.nan_to_num(km, nan=np.inf))]),
+                site=closest[session.pop, session.asn],
                 customer=session.kind is UpstreamKind.TRANSIT,
                 origin=announcements.asn,
                 prepend=session.scope.prepend,
