@@ -263,19 +263,20 @@ class Engine:
 
     def outcome(self, prepared: "Prepared", stable: bool) -> Outcome:
         """A lasting copy of the last propagation."""
-        site = self._state.site[self._place]
-        kind, sender = site["kind"].copy(), site["sender"]
+        # field by field: whole records are copied one by one, which takes twenty times as long
+        site, place = self._state.site, self._place
+        kind, sender = site["kind"][place], site["sender"][place]
         usual = np.where(kind == NONE, np.int32(0), 300 - 100 * kind.astype(np.int32))
         return Outcome(
             internet=self.internet,
             seeds=prepared.seeds,
             pops=prepared.pops,
             kind=kind,
-            length=site["length"].astype(np.int32),
+            length=site["length"][place].astype(np.int32),
             sender=np.where(sender >= 0, self._graph.site[np.maximum(sender, 0)], sender),
-            seed=site["seed"].copy(),
-            preference=self._state.rest["preference"][self._place].astype(np.int32) if prepared.ranked else usual,
-            mask=self._state.mask[self._place],
+            seed=site["seed"][place],
+            preference=self._state.rest["preference"][place].astype(np.int32) if prepared.ranked else usual,
+            mask=self._state.mask[place],
             stable=stable,
             dropped=self._dropped(prepared),
         )
@@ -288,9 +289,9 @@ class Engine:
         rows = np.repeat(np.arange(len(actions.start) - 1), np.diff(actions.start))
         drops = np.isin(np.arange(len(actions.start) - 1), rows[actions.act == DROP]).reshape(-1, number)
         book = actions.book[self.internet.group]
-        site = self._state.site[self._place]
-        seed = site["seed"]
-        obeys: Bool = (book >= 0) & (seed >= 0) & (site["bare"] == 0) & (site["done"] == 2)
+        site, place = self._state.site, self._place
+        seed = site["seed"][place]
+        obeys: Bool = (book >= 0) & (seed >= 0) & (site["bare"][place] == 0) & (site["done"][place] == 2)
         obeys &= drops[np.maximum(book, 0), np.maximum(seed, 0)]
         return obeys
 
