@@ -94,6 +94,7 @@ def test_a_host_joins_renews_and_is_shut_out(control: Process, tmp_path: Path) -
     taken = asyncio.run(_obeyed_until_renewed(control, agent, first))
     assert taken and serial(certificate) != first
     _is_shut_out(control, certificate)
+    assert _joins_by_itself(control, tmp_path / "by-itself")
     text = (control.folder / "log").read_text() + json.dumps(control.client.get("/anypop/v1/events").json())
     assert given["token"] not in text
 
@@ -131,6 +132,32 @@ async def _obeyed_until_renewed(control: Process, agent: Path, first: int) -> li
     await asyncio.gather(*loops, return_exceptions=True)
     await client.close()
     return taken
+
+
+def _joins_by_itself(control: Process, agent: Path) -> bool:
+    """Whether control takes the certificate that an agent gets with the token in its file, once it is told to."""
+    agent.mkdir()
+    (agent / "token").write_text(control.client.post("/anypop/v1/hosts/LHR/token", json={}).json()["token"])
+    asyncio.run(_kept(control, agent, joins=False))
+    assert not (agent / "agent.pem").exists()
+    asyncio.run(_kept(control, agent, joins=True))
+    with shows(control, agent / "agent.pem") as shown:
+        return shown.get("/anypop/v1/agents/LHR/order?after=0").status_code == 200
+
+
+async def _kept(control: Process, agent: Path, *, joins: bool) -> None:
+    """The agent's own client looks after its certificate until there is one, or nothing is to be done."""
+    client = ControlClient(
+        host=LHR, control=str(control.client.base_url), ca=control.folder / "control" / "ca.pem",
+        token_file=agent / "token", state=agent, joins=joins,
+    )  # fmt: skip
+    keeping = asyncio.create_task(client.keep_certificate(lambda: datetime.now(UTC).timestamp()))
+    if joins:
+        there = (agent / "agent.pem").exists
+        await asyncio.to_thread(wait_until, there, timeout_s=20, reason="it has got a certificate")
+        keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    await client.close()
 
 
 def _is_shut_out(control: Process, certificate: Path) -> None:

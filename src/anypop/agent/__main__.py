@@ -31,6 +31,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--ca", type=Path, help="the certificate that signed control's own")
     parser.add_argument("--token-file", type=Path, help="the file that holds this agent's token")
+    parser.add_argument("--join", action="store_true", help="get a certificate with that token where there is none yet")
     parser.add_argument("--state", type=Path, required=True, help="the agent's own folder")
     parser.add_argument("--podman", type=Path, required=True, help="the UNIX socket of `podman system service`")
     parser.add_argument(
@@ -75,7 +76,7 @@ def main(argv: list[str]) -> int:
             prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()),
             host=HostName(arguments.host or arguments.pop.upper()),
             state=arguments.state, podman=arguments.podman,
-            control=arguments.control, ca=arguments.ca, token_file=arguments.token_file,
+            control=arguments.control, ca=arguments.ca, token_file=arguments.token_file, joins=arguments.join,
         )  # fmt: skip
     except WorldError as error:
         print(visible(f"anypop agent: {error}"), file=sys.stderr)  # noqa: T201

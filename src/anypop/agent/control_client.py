@@ -39,15 +39,16 @@ LOOKED_AT_EVERY_S = 3600.0  # the wall's clock may be set meanwhile
 
 class ControlClient:
     """Three loops: `fetch`, `deliver` and `keep_certificate`. `state`: where the certificate of an agent that has
-    joined is kept; before it has, the token says who it is. `error` says what is wrong between us and control, in
-    words; empty when nothing is.
+    joined is kept; before it has, the token says who it is. `joins`: with that token it gets its certificate by itself.
+    `error` says what is wrong between us and control, in words; empty when nothing is.
     """
 
     def __init__(
         self, *, host: HostName, control: str, others: Sequence[str] = (), ca: Path | None, token_file: Path | None,
-        token: str = "", state: Path | None = None,
+        token: str = "", state: Path | None = None, joins: bool = False,
     ) -> None:  # fmt: skip
         self._host = host
+        self._joins = joins
         self._token = token
         self._token_file = token_file
         self._ca = ca
@@ -60,6 +61,9 @@ class ControlClient:
         self._due, self._hurry = asyncio.Event(), asyncio.Event()
         self._digests = Digests()
         self._wants_whole = False
+        self._known = asyncio.Event()  # nothing is asked with a token that a certificate replaces meanwhile
+        if not joins or state is None or identity.has_joined(state):
+            self._known.set()
         self.error = ""
 
     def _context(self) -> ssl.SSLContext:
@@ -145,9 +149,11 @@ class ControlClient:
             self._polling.cancel()  # it goes on over a connection that shows the new one
 
     async def keep_certificate(self, wall: Callable[[], float]) -> None:
-        """Renew it in time, for ever; nothing to do for an agent that has not joined."""
+        """Renew it in time, for ever; an agent that has not joined gets its first one where it is to, and else has
+        nothing to do.
+        """
         failures = 0
-        while self._state is not None and identity.has_joined(self._state):
+        while self._state is not None and (self._joins or identity.has_joined(self._state)):
             wait_s = identity.seconds_to_renewal(self._state, wall())
             if wait_s > 0:
                 await asyncio.sleep(min(wait_s, LOOKED_AT_EVERY_S))
@@ -155,9 +161,12 @@ class ControlClient:
             try:
                 await self.join()
                 failures = 0
+                self._known.set()
             except (httpx.HTTPError, OSError, WorldError, LookupError, ValueError) as error:
-                self.error = f"the certificate cannot be renewed: {error}"
+                what = "cannot be renewed" if identity.has_joined(self._state) else "is not there"
+                self.error = f"the certificate {what}: {error}"
                 self._turn(self._at)
+                self._known.set()
                 await asyncio.sleep(_RENEWAL.wait_s(failures))
                 failures += 1
 
@@ -176,6 +185,7 @@ class ControlClient:
         the next one control may then tell what differs.
         """
         failures = 0
+        await self._known.wait()
         while True:
             at = self._at
             try:
@@ -233,6 +243,7 @@ class ControlClient:
     async def deliver(self, report: Callable[[], Report]) -> None:
         """Post for ever: soon after each change, sooner after one in a hurry, and at least each heartbeat."""
         failures, clock = 0, asyncio.get_running_loop().time
+        await self._known.wait()
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT_S):

@@ -44,11 +44,18 @@ def live(
     control: Sequence[str],
     ca: Path | None,
     token_file: Path | None,
+    joins: bool,
 ) -> None:
     """Run the agent of `host`, which stands in `pop`, one on each state folder, until it is killed. `podman`: the
-    service's socket. Raises `WorldError` when another agent runs on the folder.
+    service's socket; `joins`: it gets a certificate by itself. Raises `WorldError` when another agent runs on the
+    folder.
     """
-    asyncio.run(_live(prefix=prefix, pop=pop, host=host, state=state, podman=podman, control=(control, ca, token_file)))
+    asyncio.run(
+        _live(
+            prefix=prefix, pop=pop, host=host, state=state, podman=podman, control=(control, ca, token_file),
+            joins=joins,
+        )
+    )  # fmt: skip
 
 
 async def _live(
@@ -59,6 +66,7 @@ async def _live(
     state: Path,
     podman: Path,
     control: tuple[Sequence[str], Path | None, Path | None],
+    joins: bool,
 ) -> None:
     with contextlib.suppress(OSError):  # not allowed here: then like everybody else
         if os.getpriority(os.PRIO_PROCESS, 0) > NICE:
@@ -72,7 +80,9 @@ async def _live(
     (url, *others), ca, token_file = control
     whole = state.resolve()  # noqa: ASYNC240 - nothing else runs in this loop yet
     volumes = volumes_top(whole)
-    client = ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state)
+    client = ControlClient(
+        host=host, control=url, others=others, ca=ca, token_file=token_file, state=state, joins=joins
+    )
     clock = SteadyClock(time.time, time.monotonic)
     moved, ways = Counter[str](), partial(reach, state, ca) if ca is not None else None
     hosts = ImageHosts(whole / MACHINE_IMAGES, client, ways, moved) if ways is not None else None

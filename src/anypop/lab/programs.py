@@ -162,6 +162,6 @@ def _start_agent(place: Platform, program: str, host: str) -> None:
         raise WorldError(f"start the agent of {host}", "its router's namespace is gone; run `anypop up`")
     control = place.state / "control"
     more = ["--control", f"https://{CONTROL_ADDRESS}:{CONTROL_PORT}", "--ca", str(control / "ca.pem")]
-    more += ["--token-file", str(control / "agents" / f"{host}.token")]
+    more += ["--token-file", str(control / "agents" / f"{host}.token"), "--join"]
     place.home(host).mkdir(parents=True, exist_ok=True)
     process.spawn(place.agent_command(host, *more), pid_file=place.pid_file(program), log=place.log(program))
