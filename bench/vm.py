@@ -11,7 +11,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -31,15 +31,16 @@ from anypop.lab import build, platform
 from anypop.lab.address import VantageHost, host_netns
 from anypop.lab.vantage import probe
 from anypop.model.machine import MachineImage
+from bench import vm_moves
 from bench.harness import Row, row
-from bench.vm_floor import boot_by_hand
+from bench.vm_floor import ANSWERS_S, boot_by_hand
 
 TOPOLOGY = Path(__file__).parents[1] / "topologies" / "article.yaml"
 RUNS, SLUG, FAMILY, TAG = 2, "bench", "guest", "1"
 MEMORY_MB = 128
 _PIECE, _LONGEST_S = 4 << 20, 180.0
 # of the guest that was the last to serve: what its console said at the end of each part, but for the first and the last
-PARTS = {
+SPLIT = {
     "host": "",
     "firmware_and_kernel": "kernel ready",
     "seed": "vendor data done",
@@ -49,6 +50,11 @@ PARTS = {
 
 
 def rows() -> Iterable[Row]:
+    """Those of each part, one after the other."""
+    return [one for part in PARTS.values() for one in part()]
+
+
+def boots() -> Iterable[Row]:
     """Rows `create_to_running`, `create_to_serving` (own and anycast addresses, each from one vantage), in seconds;
     `memory_beside_qemu_mb`, of one host with one guest; `qemu_death_known_ms`, until its routes have changed; and where
     the time until all serve went.
@@ -100,7 +106,7 @@ def _measure(place: platform.Platform, image: MachineImage, files: dict[str, Pat
         row("create_to_running", running, unit="s", against=against, floor=floor),
         row("create_to_serving", serving, unit="s", against=against, floor=floor, ratio_below=1.2),
         row("by_hand_started", floor_run, unit="s"),
-        *(row(f"split_{part}", [split[part] for split in splits], unit="s") for part in PARTS),
+        *(row(f"split_{part}", [split[part] for split in splits], unit="s") for part in SPLIT),
         row("memory_beside_qemu_mb", memory, unit="MB", below=30),
         row("qemu_death_known_ms", deaths, unit="ms", below=10),
     ]
@@ -159,13 +165,13 @@ def _split(call: Call, names: Sequence[str], posted: float, served: float) -> di
         with call.client.stream(f"{call.workload_path(SLUG)}/instances/{name}/logs", what=name, **query) as pieces:
             text = b"".join(pieces).decode(errors="replace")
         at = [starts[name]]
-        for words in filter(None, PARTS.values()):
+        for words in filter(None, SPLIT.values()):
             line = next(line for line in text.splitlines() if words in line)
             at.append(datetime.fromisoformat(line.split()[0].replace("Z", "+00:00")).timestamp() - posted)
         found.append(at)
     slowest = max(found, key=lambda at: at[-1])
     moments = [0.0, *slowest, served]
-    return {part: max(0.0, moments[n + 1] - moments[n]) for n, part in enumerate(PARTS)}
+    return {part: max(0.0, moments[n + 1] - moments[n]) for n, part in enumerate(SPLIT)}
 
 
 def _started(told: dict[str, Any]) -> float:
@@ -181,10 +187,10 @@ def _until_serving(vantages: Sequence[VantageHost], addresses: Sequence[str]) ->
 
     def answers(one: tuple[VantageHost, str]) -> None:
         deadline = time.monotonic() + _LONGEST_S
-        while not probe(one[0], one[1], port=80, requests=1, timeout_s=2)[0].ok:
+        while not probe(one[0], one[1], port=80, requests=1, timeout_s=ANSWERS_S)[0].ok:
             if time.monotonic() > deadline:
                 raise SystemExit(f"{one[1]} did not answer within {_LONGEST_S:g} s")
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     with ThreadPoolExecutor(len(asked)) as pool:
         list(pool.map(answers, asked))
@@ -213,3 +219,6 @@ def _death_ms(place: platform.Platform, host: str, home: Place) -> float:
         while rtnl.nexthops(net, ROUTE_PROTOCOL) == before and time.monotonic() - began < 5:
             time.sleep(0.0002)
         return (time.monotonic() - began) * 1000
+
+
+PARTS: Mapping[str, Callable[[], Iterable[Row]]] = {"boots": boots, "migration": vm_moves.rows}

@@ -1,7 +1,7 @@
 """The same guest by hand: QEMU with the arguments that the platform gives it, a namespace, a tap, and nothing else.
 
 In: an image's files. Out: when the guest's network was ready and when it served, in seconds since the first command.
-Nothing of the platform runs: no router, no probes, no limits, no user of its own.
+Nothing of the platform runs: no router, no probes, no limits, no user of its own. `begun` is one QEMU of that kind.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -31,6 +31,7 @@ from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddr
 from anypop.model.workload import Container
 
 _LONGEST_S = 180.0
+ANSWERS_S = 0.5  # a client's patience: what is lost before the guest hears anything is not waited for
 _PARTS = {"disk": DISK, "kernel": KERNEL, "initrd": INITRD}
 
 
@@ -55,12 +56,33 @@ def boot_by_hand(
 def _guest(
     home: Path, order: InstanceOrder, prefix: str, files: Mapping[str, Path], memory_bytes: int
 ) -> Iterator[tuple[str, IPv4Address]]:
+    """One in a namespace of its own."""
+    namespace, link, tap = namespace_of(prefix, order.uid), order.links[0].addresses[0], guests.tap_of(0)
+    assert isinstance(link.private, IPv4Address)
+    ip.batch([f"netns add {namespace}"])
+    try:
+        ip.batch(
+            ["link set lo up", f"tuntap add {tap} mode tap vnet_hdr", f"addr add {link.gateway}/31 dev {tap}",
+             f"link set {tap} up"], netns=namespace,
+        )  # fmt: skip
+        with begun(home, namespace, order, files, memory_bytes=memory_bytes):
+            yield namespace, link.private
+    finally:
+        ip.batch([f"netns del {namespace}"])
+
+
+@contextlib.contextmanager
+def begun(
+    home: Path, namespace: str, order: InstanceOrder, files: Mapping[str, Path], *, memory_bytes: int,
+    arriving: bool = False, groups: Sequence[Path] = (),
+) -> Iterator[None]:  # fmt: skip
+    """QEMU in a namespace that has its tap, until the block is left. `arriving`: it waits for a guest, which goes on as
+    soon as all of it has come; `groups`: files by which it joins its control groups.
+    """
     machine = order.machine
     assert machine is not None
     assert machine.image is not None
-    image = machine.image
-    namespace = namespace_of(prefix, order.uid)
-    mac = inside_mac(order.uid).hex(":")
+    image, mac = machine.image, inside_mac(order.uid).hex(":")
     home.mkdir()
     for name, file in files.items():
         (home / _PARTS[name]).symlink_to(file)
@@ -74,29 +96,23 @@ def _guest(
         labels={"anypop.instance": order.name}, image=image, namespace=namespace, mac=mac, user=0, cpu_millis=1000,
         share_millis=1000, memory_bytes=memory_bytes,
     )  # fmt: skip
-    gateway, tap_name = order.links[0].addresses[0].gateway, guests.tap_of(0)
-    ip.batch([f"netns add {namespace}"])
-    ip.batch(
-        ["link set lo up", f"tuntap add {tap_name} mode tap vnet_hdr", f"addr add {gateway}/31 dev {tap_name}",
-         f"link set {tap_name} up"], netns=namespace,
-    )  # fmt: skip
     (tap,) = guests.open_taps(namespace, 1)
-    words = arguments(spec, accelerator=can().accelerator, handed=Handed(taps=(tap,)))
+    words = arguments(spec, accelerator=can().accelerator, handed=Handed(taps=(tap,)), arriving=arriving)
+    words = [word for word in words if word != "-S"]
     try:
         qemu = subprocess.Popen(
             ["nsenter", f"--net={netns.path_of(namespace)}", "--", *words], cwd=home, pass_fds=[tap],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        for group in groups:
+            group.write_text(str(qemu.pid))
     finally:
         os.close(tap)
     try:
-        private = order.links[0].addresses[0].private
-        assert isinstance(private, IPv4Address)
-        yield namespace, private
+        yield
     finally:
         qemu.send_signal(signal.SIGKILL)
         qemu.wait()
-        ip.batch([f"netns del {namespace}"])
         shutil.rmtree(home)
 
 
@@ -122,7 +138,7 @@ def _served(namespace: str, address: IPv4Address) -> None:
 
 def _answers(namespace: str, address: IPv4Address) -> bool:
     with contextlib.suppress(OSError, http.client.HTTPException), netns.inside(namespace):
-        link = http.client.HTTPConnection(str(address), 80, timeout=0.5)
+        link = http.client.HTTPConnection(str(address), 80, timeout=ANSWERS_S)
         try:
             link.request("GET", "/")
             return link.getresponse().status == 200

@@ -33,9 +33,14 @@ def guest_order(n: int, image: MachineImage) -> InstanceOrder:
 
 
 class Street:
-    """Two hosts, each with a router of its own, and a client. `prefix`: of all namespaces."""
+    """Two hosts, each with a router of its own, and a client. `prefix`: of all namespaces; `numbers`: of the instance
+    on each, equal ones have the same addresses.
+    """
 
-    def __init__(self, top: Path, prefix: str, image: MachineImage, files: Mapping[str, Path]) -> None:
+    def __init__(
+        self, top: Path, prefix: str, image: MachineImage, files: Mapping[str, Path],
+        numbers: tuple[int, int] = (0, 1),
+    ) -> None:  # fmt: skip
         images = top / "images"
         images.mkdir()
         for name, file in files.items():
@@ -46,7 +51,7 @@ class Street:
         self.hosts = tuple(
             Host(
                 top, f"LHR-{n + 1}", prefix=f"{prefix}{n}", images=images, authority=top / "ca",
-                order=guest_order(n, image), router=self.routers[n], address=self.addresses[n],
+                order=guest_order(numbers[n], image), router=self.routers[n], address=self.addresses[n],
             )
             for n in (0, 1)
         )  # fmt: skip
