@@ -156,6 +156,9 @@ def _move(first: Path, second: Path, turn: Callable[[], None], *, has_disk: bool
             "blockdev-mirror", job_id="move", device="root", target="there", sync="top", copy_mode="write-blocking"
         )  # fmt: skip
         old.until("BLOCK_JOB_READY")
+    translated = not old.ask("query-kvm")["enabled"]
+    if translated:  # as Anypop does: QEMU does not see all that such a guest writes
+        old.ask("stop")
     memory = f"unix:{second / 'memory.sock'}"
     new.ask("migrate-incoming", uri=memory)
     old.ask("migrate", uri=memory)
@@ -164,5 +167,9 @@ def _move(first: Path, second: Path, turn: Callable[[], None], *, has_disk: bool
         old.ask("block-job-cancel", device="move")
         old.until("BLOCK_JOB_COMPLETED")
     old.ask("migrate-continue", state="pre-switchover")
-    new.until("RESUME")
+    new.until("MIGRATION", "completed")
+    if translated:
+        new.ask("cont")
+    else:
+        new.until("RESUME")
     turn()

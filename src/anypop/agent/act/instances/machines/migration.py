@@ -38,6 +38,9 @@ async def send(talk: Talk, *, has_root: bool, memory: int, disk_at: str) -> None
             "blockdev-mirror", job_id=_JOB, device=_ROOT, target=_THERE, sync="top", copy_mode="write-blocking"
         )  # fmt: skip
         await _job(talk, "BLOCK_JOB_READY")
+    if not (await talk.ask("query-kvm"))["enabled"]:
+        # a translated guest writes what QEMU does not see, and would begin anew over there with torn memory
+        await talk.ask("stop")
     await talk.lend("memory", memory)
     await talk.ask("migrate", uri="fd:memory")
     await _comes_to(talk, "pre-switchover")
