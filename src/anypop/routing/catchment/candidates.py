@@ -50,8 +50,9 @@ def candidates(before: Prediction, cause: Cause, policies: Policies) -> Iterator
     related = sorted(alike, key=lambda i: cause.sessions.index(i) if i in cause.sessions else len(sessions))
     some_of = [some for size in range(1, _MOST_TOGETHER) for some in combinations(related[:_MOST_RELATED], size)]
     for some in dict.fromkeys((*some_of, tuple(related))):
-        if some and (len(some) in (1, len(related)) or set(cause.sessions) & set(some)):
-            yield from less([sessions[i] for i in some], cause, policies)
+        alone = len(some) in (1, len(related))
+        if some and (alone or set(cause.sessions) & set(some)):
+            yield from less([sessions[i] for i in some], cause, policies, preferences=alone)
     yield from _more(before, cause)
     yield from _contracts(before, cause)
 

@@ -38,7 +38,7 @@ def views_of(outcome: Outcome, site: int, policies: Policies = SHIPPED) -> dict[
     """Views of the site, of all on its way, and of what their alternatives lead through."""
     best = _Best(outcome, Rules(outcome.internet, policies))
     way = outcome.way(site) or (site,)
-    holds = {here: tuple(best.rules.offers(here, best, outcome.seeds)) for here in way}
+    holds = {here: tuple(best.rules.offers(here, best, outcome.seeds, outcome.kind)) for here in way}
     off = {
         passed
         for routes in holds.values()

@@ -26,7 +26,7 @@ from anypop.routing.actions import (
     Where,
 )
 from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
-from anypop.routing.internet.sites import REGIONS, Internet
+from anypop.routing.internet.sites import REGIONS, Int8, Internet
 
 CUSTOMER, PEER, PROVIDER, SIBLING, INSIDE = "customer", "peer", "provider", "sibling", "inside"
 _OTHER_END = {CUSTOMER: PROVIDER, PROVIDER: CUSTOMER, PEER: PEER, SIBLING: SIBLING}
@@ -198,8 +198,12 @@ class Rules:
                 )
                 yield self.preferred(site, route)
 
-    def offers(self, site: int, best: Sequence[Held | None], seeds: Sequence[Seed]) -> Iterator[Held]:
-        """All routes that a site holds, given what its neighbours use."""
+    def offers(
+        self, site: int, best: Sequence[Held | None], seeds: Sequence[Seed], kinds: Int8 | None = None
+    ) -> Iterator[Held]:
+        """All routes that a site holds, given what its neighbours use. `kinds`: of these as the compiled engine has
+        them, where they are known: who has his route from a provider or a peer tells neither, and need not be asked.
+        """
         yield from self.own(site, seeds)
         graph = self.internet
         for sender_is, rows in (
@@ -209,7 +213,10 @@ class Rules:
             (SIBLING, graph.siblings),
             (INSIDE, graph.internal),
         ):
-            for sender in rows.of(site).tolist():
+            senders = rows.of(site)
+            if kinds is not None and sender_is in (CUSTOMER, PEER) and not self.policies.servers:
+                senders = senders[kinds[senders] == 0]
+            for sender in senders.tolist():
                 route = best[sender]
                 offered = self.offer(site, sender, sender_is, route) if route is not None else None
                 if offered is not None:
