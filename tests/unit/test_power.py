@@ -3,6 +3,7 @@ control makes of it.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,8 @@ def _is_dead_for_a_while(host: FakeHost) -> None:
 def test_one_that_is_off_or_mended_has_its_disk_still_when_its_host_was_dead(host: FakeHost) -> None:
     """Its namespace is made anew, and what is on its disk is not. One that ran begins anew, as ever."""
     before = [seen(host, n).id for n in range(2)]
-    for n, what in enumerate(({"power": Power.OFF}, {"rescue": OTHER}), 1):
+    changes: list[dict[str, Any]] = [{"power": Power.OFF}, {"rescue": OTHER}]
+    for n, what in enumerate(changes, 1):
         host.obey(order(2 * n, guest(0, **what), guest(1)))
         settle(host)
         _is_dead_for_a_while(host)
