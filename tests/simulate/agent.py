@@ -349,7 +349,8 @@ class Agent:
             )
         )
         told = measured(self)
-        return replace(found, measured=told, flows=flows(told))
+        machines = host.machines if self.platform.has_machines else None
+        return replace(found, measured=told, flows=flows(told), machines=machines)
 
     def used_millis(self) -> int:
         """What its instances use of what the machine has for them."""

@@ -11,12 +11,15 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Entry, Member, SpeakerConfig
+from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
+    PowerOff,
     PullImage,
     RemoveContainer,
     RemoveRoute,
+    SendMachine,
     SetFirewall,
     SetSpeaker,
     SetTunnel,
@@ -30,10 +33,12 @@ from anypop.agent.ledger import Page
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
 from anypop.model.errors import WorldError
+from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.steady import SteadyClock
+from tests.simulate import machine_moves
 from tests.simulate.images import Behaviour, behaviour_of
 from tests.simulate.invariants import REMEMBERED_S
 from tests.simulate.lately import RecentHost
@@ -46,6 +51,9 @@ CAPACITY = Capacity(cpu_millis=64_000, memory_bytes=1 << 40, disk_bytes=1 << 40)
 
 class AgentLike(Protocol):
     """What a machine asks of the agent on it."""
+
+    alive: bool
+    facts: Facts | None
 
     def believes(self, uid: str, version: int | None = None) -> bool | None: ...
     def damps(self, uid: str) -> bool: ...
@@ -91,6 +99,7 @@ class Host(RecentHost):
         self.booted_at: float | None = None  # when the machine began anew, with an order, for the agent that runs now
         self.let_in: dict[Address, float] = {}  # when it last answered what came by a tunnel, of what it does not now
         self.lives = 0
+        self.machines = Acceleration.TCG  # with what it runs virtual machines
         self.clock = self.new_clock()
         self.agent: AgentLike
 
@@ -272,6 +281,7 @@ class Host(RecentHost):
     def power_off(self) -> None:
         """All that lives in memory is gone; disks stay."""
         self.agent.stop()
+        self.look()  # who answered until now
         self.powered = False
         self.lives += 1
         for lost in (self.namespaces, self.links, self.device_groups, self.unfit, self.external, self.covers):
@@ -329,7 +339,7 @@ class Host(RecentHost):
                     return WorldError(f"pull {step.image}", "no such image")
                 if self.disk_full:
                     return WorldError(f"pull {step.image}", "no space left on device")
-            case CreateContainer() | StartContainer() | RemoveContainer():
+            case CreateContainer() | StartContainer() | RemoveContainer() | PowerOff() | SendMachine():
                 if self.runtime_refuses:
                     return WorldError("ask the runtime", "connection refused")
                 if isinstance(step, CreateContainer) and (
@@ -342,6 +352,8 @@ class Host(RecentHost):
             case SetSpeaker():
                 if self.disk_full:
                     return WorldError("write bird.conf", "no space left on device")
+        if isinstance(step, SendMachine):
+            return machine_moves.refusal(self, step)
         return None
 
     def effect(self, step: Step) -> None:
@@ -350,12 +362,15 @@ class Host(RecentHost):
         self.applied.clear()
         if isinstance(step, CreateContainer):
             self.made_of[step.instance.uid, step.container.name] = step.container.image_key
-            if not step.container.ports:
+            if not step.container.ports and step.container.machine is None:
                 self.unasked.add(step.instance.uid)
         if isinstance(step, BeginDrain) and not step.behind:
             return  # nobody knows its addresses any more: there is nothing to pin
         if isinstance(step, RemoveRoute) and step.entry is Entry.TUNNEL and self._lets_in(step.address):
             self.let_in[step.address] = self.world.now
+        if isinstance(step, SendMachine):
+            machine_moves.send(self, step)
+            return
         self._take_effect(step)
         if isinstance(step, Tell):
             self.tunnels.told(self.name)
@@ -376,9 +391,28 @@ class Host(RecentHost):
     def _start(self, step: StartContainer) -> None:
         before = self.containers[step.uid, step.container].state
         super()._start(step)
-        if before is not ContainerState.RUNNING:
+        if before is not ContainerState.RUNNING and step.rescue is None:  # by another image it serves nobody
             seen = self.containers[step.uid, step.container]
             self._live(seen, self.made_of[seen.key])
+
+    def runs_on(self, mine: ContainerSeen) -> bool:
+        """Whether the process of a machine that was given away is still here, and may go on: it is gone with power."""
+        return self.powered and mine.state is ContainerState.CREATED
+
+    def goes_on(self, seen: ContainerSeen) -> None:
+        """A guest that ran elsewhere, or was held still, answers as it did."""
+        key = next(c.image_key for i in self.ordered() if i.uid == seen.uid for c in i.containers)
+        self.made_of[seen.key] = key
+        if behaviour_of(key).serves and seen.uid not in self.sick:
+            self.ready[seen.uid] = self.last_ready[seen.uid] = frozenset({4, 6})
+        self.changed(seen.uid)
+        self.agent.wake()
+
+    def _power_off(self, step: PowerOff) -> None:
+        self.look()
+        super()._power_off(step)
+        self.ready.pop(step.uid, None)
+        self.changed(step.uid)
 
     def _live(self, seen: ContainerSeen, image: str) -> None:
         """What the program does from its start on."""

@@ -1,7 +1,12 @@
-"""What programs of simulated images do. The name of an image says it: `good:1`, `crashes:2`, ..."""
+"""What programs of simulated images do. The name of an image says it: `good:1`, `crashes:2`, ..., and of virtual
+machines `default/good:1`, or the id of such an image.
+"""
 
 from enum import StrEnum
 from functools import cache
+from hashlib import sha256
+
+from anypop.model.machine import Board, DiskFormat, Firmware, ImagePart, MachineImage, machine_image
 
 
 class Behaviour(StrEnum):
@@ -21,6 +26,22 @@ class Behaviour(StrEnum):
         return self in (Behaviour.GOOD, Behaviour.SLOW, Behaviour.ONLY_IPV4)
 
 
+_NAMES: dict[str, str] = {}
+"""Of images of virtual machines, by id."""
+
+
+@cache
+def machine_image_of(reference: str) -> MachineImage:
+    """The image that is meant by a name."""
+    disk = ImagePart(name="disk", sha256=sha256(reference.encode()).hexdigest(), size=1 << 20)
+    made = machine_image(
+        reference, parts=[disk], disk_format=DiskFormat.QCOW2, disk_bytes=1 << 30, firmware=Firmware.BIOS,
+        board=Board.Q35,
+    )  # fmt: skip
+    _NAMES[made.id] = reference
+    return made
+
+
 @cache
 def behaviour_of(image: str) -> Behaviour:
-    return Behaviour(image.partition(":")[0])
+    return Behaviour(_NAMES.get(image, image).rpartition("/")[2].partition(":")[0])

@@ -17,8 +17,10 @@ from anypop.agent.decide.steps import (
     CreateContainer,
     EndDrain,
     MakeNamespace,
+    PowerOff,
     PullImage,
     RemoveContainer,
+    SendMachine,
     SetSpeaker,
     StartContainer,
     Step,
@@ -115,6 +117,8 @@ class Lanes:
         match step:
             case PullImage():
                 return between(0.05, 2.0)
+            case PowerOff() | SendMachine():
+                return between(0.1, 3.0)
             case CreateContainer() | StartContainer() | RemoveContainer():
                 return _HANGS_S if self.agent.host.runtime_hangs else between(0.02, 0.3)
             case BeginDrain() | EndDrain() | MakeNamespace() | AddLink():

@@ -15,6 +15,7 @@ from anypop.control.dials import in_force
 from anypop.control.state import State
 from anypop.judge.announced import announced
 from anypop.model.announce import Address, Mode, Prefix
+from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
@@ -26,8 +27,8 @@ from tests.simulate.agent import Agent
 from tests.simulate.control import Control
 from tests.simulate.features import FEATURES
 from tests.simulate.host import Host
-from tests.simulate.images import behaviour_of
-from tests.simulate.networks import HOSTS_CARRY_FROM, network_of
+from tests.simulate.images import Behaviour, behaviour_of
+from tests.simulate.networks import MACHINES_FROM, has_backbone, network_of
 from tests.simulate.tunnels import Tunnels
 from tests.simulate.world import World
 
@@ -70,7 +71,8 @@ class Platform:
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
         dice = Random(f"platform {seed}")
-        network, self.both_anycast = network_of(dice, carries=seed >= HOSTS_CARRY_FROM)
+        carries, self.has_machines = has_backbone(seed), seed >= MACHINES_FROM
+        network, self.both_anycast = network_of(dice, carries=carries, pair=carries and self.has_machines)
         self.without_ports = dice.random() < 0.2
         self.vantages_blind = dice.random() < 0.1
         self.cities = tuple(pop.city for pop in network.pops)
@@ -97,6 +99,8 @@ class Platform:
             host = Host(self.world, machine.name, pop.city)
             self.hosts[machine.name] = host
             self.agents[machine.name] = Agent(self, host)
+        if self.has_machines and dice.random() < 0.15:
+            self.hosts[max(self.hosts)].machines = Acceleration.NONE
         self.tunnels = Tunnels(self.world, network, self.hosts)
         for host in self.hosts.values():
             host.tunnels = self.tunnels
@@ -301,7 +305,8 @@ class Platform:
 
     def _breaks(self, host: Host, uid: str) -> bool:
         """Whether it is ill by its own program."""
-        return any(c.image.startswith("breaks") for i in host.ordered() if i.uid == uid for c in i.containers)
+        images = (c.image for i in host.ordered() if i.uid == uid for c in i.containers)
+        return any(behaviour_of(image) is Behaviour.BREAKS_LATER for image in images)
 
     def settle(self) -> None:
         world, quiet = self.world, 0
@@ -351,10 +356,12 @@ class Platform:
 def planned(seed: int) -> tuple[Planned, ...]:
     """The acts of a seed's story, in their order."""
     dice = Random(f"story {seed}")
-    more = (*faults.WHERE_HOSTS_CARRY, *people.WHERE_HOSTS_CARRY) if seed >= HOSTS_CARRY_FROM else ()
+    more = (*faults.WHERE_HOSTS_CARRY, *people.WHERE_HOSTS_CARRY) if has_backbone(seed) else ()
     own = [act for feature in FEATURES for act in feature.acts]
-    if seed >= HOSTS_CARRY_FROM:
+    if has_backbone(seed):
         own += [act for feature in FEATURES for act in feature.where_hosts_carry]
+    if seed >= MACHINES_FROM:
+        own += [act for feature in FEATURES for act in feature.where_machines_run]
     weights, acts = zip(*(*faults.ACTS, *people.ACTS, *more, *own), strict=True)
     # most lives are short and rough; a few are long, with time for what takes its time
     length, count = (

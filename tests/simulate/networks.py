@@ -1,4 +1,5 @@
-"""What a simulated platform consists of: PoPs, hosts, upstreams, prefixes, and from some seed on a backbone.
+"""What a simulated platform consists of: PoPs, hosts, upstreams, prefixes, and from some seed on a backbone, or
+workloads of virtual machines with one or without.
 
 In: the dice of a platform. Out: the network document, and whether both workloads are to have anycast addresses.
 """
@@ -13,14 +14,19 @@ from tests.control_world import a_network
 
 CITIES = ("AMS", "LHR", "JFK")
 HOSTS_CARRY_FROM = 1_000_000  # the seeds from here on are those of platforms with a backbone
+MACHINES_FROM = 2_000_000  # and from here on of those with virtual machines, every second one with a backbone
 
 
-def network_of(dice: Random, *, carries: bool) -> tuple[Network, bool]:
-    """Three PoPs; in London there may be two hosts, one of them small."""
+def has_backbone(seed: int) -> bool:
+    return seed >= HOSTS_CARRY_FROM and (seed < MACHINES_FROM or seed % 2 == 0)
+
+
+def network_of(dice: Random, *, carries: bool, pair: bool = False) -> tuple[Network, bool]:
+    """Three PoPs; in London there may be two hosts (`pair`: there are), one of them small."""
     plain = a_network({city: (1299, 3356) if dice.random() < 0.5 else (1299,) for city in CITIES})
     small = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
     pops = list(plain.pops)
-    if dice.random() < 0.4:
+    if dice.random() < 0.4 or pair:
         second = a_network(dict.fromkeys((*CITIES, "LAX"), (1299,))).pops[-1].hosts[0]
         pops[1] = replace(
             pops[1],

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from anypop.control import drains, hosts, rollouts
 from anypop.control.accounts import Stack
-from anypop.control.declare import create, delete, parsed, replace_with, set_rules
+from anypop.control.declare import create, delete, parsed, replace_with, set_rules, with_images
 from anypop.control.state import Declaration
 from anypop.model.announce import Mode, Scope, ScopeRule
 from anypop.model.drain import Aim, DrainKind
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.rollout import Landing, RolloutKind, ScopeChange, ScopeWave, Strategy
+from anypop.plan.parse import Parsed
 from anypop.plan.rollout import wants_look
 from tests.control_world import a_body
+from tests.simulate.images import machine_image_of
 from tests.simulate.world import BEGAN
 
 if TYPE_CHECKING:
@@ -44,7 +46,23 @@ def body(
         ports=ports,
     )["workload"]
     document.setdefault("metadata", {})["labels"] = {"label": label}
+    if platform.has_machines and n == 0:
+        box = document["spec"].pop("containers")["web"]
+        document["spec"]["virtualMachines"] = {"web": box | {"image": f"{STACK.slug}/{image}"}}
     return document
+
+
+def box_of(document: dict[str, Any]) -> dict[str, Any]:
+    """What its instances are made from: a container, or a virtual machine."""
+    spec = document["spec"]
+    return (spec.get("containers") or spec["virtualMachines"])["web"]  # type: ignore[no-any-return]
+
+
+def made_of(document: dict[str, Any], identity: WorkloadId, platform: "Platform") -> Parsed:
+    """The workload, with the images of its virtual machines, as the API finds them."""
+    made = parsed(document, STACK, identity, platform.cities)
+    images = {c.image: machine_image_of(c.image) for c in made.workload.containers if c.machine is not None}
+    return with_images(made, images)
 
 
 def declared(platform: "Platform", n: int) -> Declaration | None:
@@ -71,8 +89,8 @@ def deploys(platform: "Platform", dice: Random, n: int | None = None, chosen: st
     document = body(
         platform, n, image=chosen or image(dice, 0.15), replicas=dice.choice((1, 1, 1, 2)), cities=list(cities)
     )
-    made = parsed(document, STACK, identity, platform.cities)
-    platform.control.ask(f"deploy {SLUGS[n]} ({document['spec']['containers']['web']['image']})", create(made))
+    made = made_of(document, identity, platform)
+    platform.control.ask(f"deploy {SLUGS[n]} ({box_of(document)['image']})", create(made))
 
 
 def updates(platform: "Platform", dice: Random) -> None:
@@ -101,7 +119,8 @@ def changes(platform: "Platform", n: int, what: str, told: object) -> None:
     place = target["spec"]["deployments"]
     match what:
         case "image":
-            document["spec"]["containers"]["web"]["image"] = told
+            kind = f"{STACK.slug}/" if "virtualMachines" in document["spec"] else ""
+            box_of(document)["image"] = f"{kind}{told}"
         case "label":
             document["metadata"]["labels"]["label"] = told
         case "target":
@@ -115,7 +134,7 @@ def changes(platform: "Platform", n: int, what: str, told: object) -> None:
                 place |= {"maxReplicas": told, "scaleSettings": {"metrics": [metric]}}
         case _:
             place["selectors"][0]["values"] = told
-    made = parsed(document, STACK, current.id, platform.cities)
+    made = made_of(document, current.id, platform)
     platform.control.ask(
         f"{SLUGS[n]}: {what} {told}", replace_with(current, made, by="a person"), confirmed=frozenset({current.id})
     )

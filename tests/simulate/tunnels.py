@@ -93,6 +93,9 @@ class Tunnels:
 
     # how they are
 
+    def host(self, name: HostName) -> "Host":
+        return self._hosts[name]
+
     def is_up(self, here: HostName, there: HostName) -> bool:
         """Whether the session of two hosts can stand."""
         return (

@@ -4,9 +4,11 @@ To add one: a module with a `Feature`, and its name here. What a life draws from
 be noticed follows from that.
 """
 
-from tests.simulate.features import dials, restarts, returns, scaling, siblings
+from tests.simulate.features import dials, machines, restarts, returns, scaling, siblings
 from tests.simulate.features.feature import Feature
 
-FEATURES: tuple[Feature, ...] = (dials.FEATURE, restarts.FEATURE, siblings.FEATURE, returns.FEATURE, scaling.FEATURE)
+FEATURES: tuple[Feature, ...] = (
+    dials.FEATURE, restarts.FEATURE, siblings.FEATURE, returns.FEATURE, scaling.FEATURE, machines.FEATURE,
+)  # fmt: skip
 
 __all__ = ["FEATURES", "Feature"]

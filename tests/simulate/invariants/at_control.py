@@ -10,6 +10,7 @@ from anypop.agent.naming import short
 from anypop.control.state import State
 from anypop.judge.verdict import is_fresh
 from anypop.model.announce import Address, Prefix
+from anypop.model.machine import Power
 from anypop.model.names import HostName, InstanceName, WorkloadId
 from anypop.model.plan import floor_of
 from anypop.model.reasons import Reason
@@ -94,7 +95,8 @@ def removes_no_last_healthy_one(platform: "Platform", before: State, after: Stat
             continue
         lives = [p.incarnation for p in after.incarnations_of(gone.workload_id).values()]
         if stone.reason in (Reason.SUPERSEDED, Reason.REVERTED, Reason.HOST_LOST, Reason.HOST_EVICTED):
-            if not any(i.name == gone.name and i.uid in healthy for i in lives):
+            # one that its user has powered off is as ready as it will be
+            if not any(i.name == gone.name and (i.uid in healthy or i.power is Power.OFF) for i in lives):
                 raise broken(9, removes_no_last_healthy_one, f"{gone.name} {gone.uid} is {stone.reason.value}")
         elif stone.reason is Reason.REPLACED:
             left = {i.pop for i in lives if i.uid in healthy}
@@ -169,7 +171,7 @@ def passes_only_what_was_seen(platform: "Platform", before: State, after: State,
             ):
                 continue
             unseen = i.uid not in rollout.held and i.uid not in platform.hosts[i.host].said_well
-            if i.template != wanted.template or unseen:
+            if i.template != wanted.template or (unseen and i.power is Power.ON):
                 raise broken(18, passes_only_what_was_seen, f"revision {rollout.revision} is done, {i.name} is not")
 
 

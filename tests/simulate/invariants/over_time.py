@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from anypop.agent.decide.elements import ContainerState
 from anypop.judge.verdict import FRESH_S
 from anypop.model.announce import Address, Mode, Prefix
+from anypop.model.machine import Power
 from tests.simulate import features
 from tests.simulate.invariants.broken import broken
 from tests.simulate.invariants.carried import where_hosts_carry
@@ -35,7 +36,8 @@ def a_calm_host_runs_what_it_is_told(platform: "Platform") -> None:
         for i in host.ordered():
             good = all(platform.serves_in_the_end(c.image) for c in i.containers)
             waits = any(a.private in blocked for a in i.addresses()) or host.waits(i.uid)
-            if good and not waits and platform.ordered_for(host, i.uid) > STEADY_S and not host.runs(i.uid):
+            off = i.power is Power.OFF
+            if good and not waits and not off and platform.ordered_for(host, i.uid) > STEADY_S and not host.runs(i.uid):
                 raise broken(1, a_calm_host_runs_what_it_is_told, f"{host.name} does not run {i.name} {i.uid}")
 
 
@@ -133,6 +135,7 @@ def ends_as_declared(platform: "Platform") -> None:
             raise broken(
                 12, ends_as_declared, f"{i.name} has revision {i.revision}, {declared.version} is declared ({image})"
             )
+        excused = excused or i.power is Power.OFF
         if not excused and platform.serves_in_the_end(image) and not platform.hosts[i.host].runs(uid):
             raise broken(13, ends_as_declared, f"{i.name} does not run on {i.host}")
     for host in platform.hosts.values():
