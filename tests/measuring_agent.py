@@ -82,7 +82,7 @@ def _agent(
     streams = Streams(
         _ToControl(there, host), rest, containers=lambda: containers, logs_in=lambda _: None, kept=folder, usage=rest,
         shipping=rest, console_of=lambda _: None, take_password=lambda _: None, metrics=meter.text,
-        samples=meter.samples, routes=rest, prefix=prefix,
+        samples=meter.samples, routes=rest, catchments=rest, prefix=prefix,
     )  # fmt: skip
     loop, over = asyncio.new_event_loop(), asyncio.Event()
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from anypop.cli.client import Client
 from anypop.cli.settings import load
 from anypop.lab import build, platform
+from anypop.routing.catchment.observations import read_csv
 from tests.lab.story import HOME, VANTAGES, Shell
 from tests.wait import wait_until
 
@@ -66,6 +68,32 @@ def test_control_says_the_same_over_its_api(shell: Shell, path: str, words: tupl
         client.close()
     assert found["graph"] == "the lab's own topology"
     assert found == shell.json(*words, "--workload", SLUG)
+
+
+def test_pings_from_the_anycast_address_measure_where_every_vantage_lands(shell: Shell, tmp_path: Path) -> None:
+    """New York sends, each PoP hears those that land there; without a rate in the network document nobody sends, and
+    the measured pin what is predicted.
+    """
+    hosts = build.attach(shell.place.state / "lab").plan.vantages
+    (tmp_path / "hits").write_text("".join(f"{host.address4}\n" for host in hosts) + "198.18.0.77\n")
+    (tmp_path / "prefixes").write_text("".join(f"{host.address4}/32,{host.asn}\n" for host in hosts))
+    told = shell.json("workload", "show", SLUG)["workload"]["metadata"]["annotations"]
+    source = str(told["anycast.platform.stackpath.net/subnets"]).split(",")[0].split("/")[0]
+    asked = ["catchment", "observe", "--ping", str(tmp_path / "hits"), "--from", "JFK", "--address", source]
+    asked += ["--prefixes", str(tmp_path / "prefixes"), "--out", str(tmp_path / "seen.csv")]
+    refused = shell.try_(*asked)
+    assert refused.code != 0 and "pings_per_s" in refused.err
+    client = Client(load(shell.place.state, {}))
+    network = client.get("/anypop/v1/network", what="look")
+    try:
+        client.call("PUT", "/anypop/v1/network", what="allow pings", body={"network": network | {"pings_per_s": 20}})
+        said = shell.try_(*asked)
+    finally:
+        client.call("PUT", "/anypop/v1/network", what="as before", body={"network": network})
+        client.close()
+    assert said.code == 0 and f"{len(hosts)} of {len(hosts) + 1} addresses answered" in said.err, said.err
+    seen = read_csv((tmp_path / "seen.csv").read_text(), "seen")
+    assert {row.asn: row.pop for row in seen} == {host.asn: VANTAGES[host.name] for host in hosts}
 
 
 @pytest.mark.parametrize("router", ["as3356-lhr", "as64497-lhr", "as209-sea", "as1299-ams"])

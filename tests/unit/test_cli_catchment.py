@@ -486,18 +486,18 @@ def test_shares_of_pops_are_kept_with_what_was_announced_and_move_the_whole(call
 
 
 def test_which_networks_to_ask_next_is_said_with_the_probes_that_stand_there(call: Caller, tmp_path: Path) -> None:
-    """Each network once, each takes less of the doubt than the one before; only those that have a probe."""
+    """Each network once, those first that decide most; together they stand for all. Only those that have a probe."""
     (tmp_path / "probes.csv").write_text("probe,asn\n11,64497\n12,64497\n13,64496\n14,1\n")
     asked = ["catchment", "observe", "--plan", "5", *GRAPH]
     assert call(*asked).code == 2, "under which announcements is not said"
     asked += ["--announced", str(LONDON / "plan.yaml")]
     every = json.loads(call(*asked, "-o", "json").out)
     assert len({row["asn"] for row in every}) == len(every) == 5
-    takes = [row["takes"] for row in every]
-    assert takes == sorted(takes, reverse=True) and 0 < sum(takes) <= 1
+    decides = [row["decides"] for row in every]
+    assert decides == sorted(decides, reverse=True) and sum(decides) == pytest.approx(1, abs=1e-4)
     some = json.loads(call(*asked, "--probes", str(tmp_path / "probes.csv"), "-o", "json").out)
     assert {row["asn"]: row["probes"] for row in some} == {64497: [11, 12], 64496: [13]}
-    assert "together they take away" in call(*asked).out
+    assert "STANDS FOR" in call(*asked).out
     assert call(*asked, "--import", "x").code == 2
 
 

@@ -21,16 +21,16 @@ from anypop.routing.inference.next_measured import next_measured
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A network. `pop`, `chance`: where it lands as far as one knows now. `takes`: the part of all doubt that its
-    answer takes away; `alike`: the part of everybody that is like it in all that is known.
+    """A network. `pop`, `chance`: where it lands as far as one knows now. `stands_for`: the part of everybody
+    that is like it in what is known; `decides`: how much of all doubt is about these.
     """
 
     asn: int
     city: str
     pop: str
     chance: float
-    takes: float
-    alike: float
+    stands_for: float
+    decides: float
 
 
 def to_ask(
@@ -55,8 +55,8 @@ def to_ask(
             city=net.city[one.site],
             pop=known.pops[best[one.site]],
             chance=float(chance[one.site].max()),
-            takes=one.takes,
-            alike=one.alike,
+            stands_for=one.stands_for,
+            decides=one.decides,
         )
         for one in found
     )

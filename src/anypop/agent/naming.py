@@ -48,6 +48,11 @@ link, the preference of the rule that leads there, and the protocol number of th
 and are no change that anybody waits for).
 """
 
+PING_MARK = 160
+"""The mark of pings by which catchments are measured: they leave by what neighbours told, whatever way out the host
+has for itself.
+"""
+
 DEVICE_GROUPS, DEVICE_GROUP_MASK = 0x5000_0000, 0xF000_0000
 """Device groups of instances' links: these four bits, and below them a number for the stack. A link is born with its
 group, so the rules know it for one of ours before it is up, and what they do not know of it they drop.

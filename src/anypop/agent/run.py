@@ -29,6 +29,7 @@ from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.beat import until_beat
 from anypop.agent.begun_file import Begun, BegunFile
 from anypop.agent.captures import Captures
+from anypop.agent.catchment_streams import CatchmentStreams
 from anypop.agent.control_client import ControlClient
 from anypop.agent.decide import images, memory, returning
 from anypop.agent.decide.backbone import tunnel_for
@@ -161,6 +162,7 @@ class Agent:
             metrics=self._meter.text,
             samples=self._meter.samples,
             routes=self._speaker.answer,
+            catchments=CatchmentStreams(self._standing_order),
             prefix=prefix,
             captures=captures,
         )

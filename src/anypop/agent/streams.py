@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
@@ -24,6 +24,7 @@ from anypop.agent.act.instances.kept_logs import place_of
 from anypop.agent.act.instances.runtime import InstanceRuntime, Running
 from anypop.agent.act.network.forward import PortConnection
 from anypop.agent.captures import Captures
+from anypop.agent.catchment_streams import CatchmentStreams, heard
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.log_names import LOG
@@ -42,11 +43,13 @@ from anypop.model.streams import (
     CaptureRequest,
     CommandRequest,
     ConsoleRequest,
+    EchoesRequest,
     FindRequest,
     LogRequest,
     MetricsRequest,
     Opened,
     PasswordRequest,
+    PingsRequest,
     PortRequest,
     Refusal,
     RoutesRequest,
@@ -60,6 +63,8 @@ from anypop.model.streams import (
 )
 
 log = logging.getLogger("anypop.agent")
+W = TypeVar("W")
+R = TypeVar("R")
 MOST = 64  # at once; each costs a connection, and a command a process
 # Codes of the end (RFC 6455, section 7.4.1): all was said, or what is lacking nobody will say.
 SAID_ALL, FAULT = 1000, 1011
@@ -83,11 +88,12 @@ class Dials(Protocol):
 
 
 class Streams:
-    """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
-    the logs of earlier lives. `usage`: tells what incarnations use; `shipping`: sends logs to receivers; `console_of`:
-    where a machine's console is attached, by its uid; `take_password`: the first one that its guest told; `metrics`:
-    the text of all metrics; `samples`: those that are kept; `routes`: what the speaker answers. `prefix`: of the names
-    of their namespaces. `captures`: copies disks of virtual machines.
+    """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of the
+    logs of earlier lives. `usage`: tells what incarnations use; `shipping`: sends logs to receivers; `console_of`:
+    where a machine's console is attached, by its uid; `take_password`: the first one that its guest told;
+    `metrics`: the text of all metrics; `samples`: those that are kept; `routes`: what the speaker answers;
+    `catchments`: measured with pings; `captures`: copies disks of virtual machines. `prefix`: of the names of their
+    namespaces.
     """
 
     def __init__(
@@ -105,6 +111,7 @@ class Streams:
         metrics: Callable[[], Awaitable[bytes]],
         samples: Callable[[SamplesRequest], Awaitable[list[Points]]],
         routes: Callable[[RoutesRequest], Awaitable[str]],
+        catchments: CatchmentStreams,
         prefix: str,
         captures: Captures | None = None,
     ) -> None:
@@ -112,6 +119,7 @@ class Streams:
         self._known_captures = captures
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
         self._usage, self._metrics, self._samples, self._shipping = usage, metrics, samples, shipping
+        self._catchments = catchments
         self._routes, self._console_of, self._take_password = routes, console_of, take_password
         self._open: set[asyncio.Task[None]] = set()
 
@@ -176,6 +184,11 @@ class Streams:
                     await self._send_all(stream, log_streams.watch(asked.wanted, self._folders))
                 case RoutesRequest():
                     await self._send_all(stream, cut(await self._told_of_routes(asked.wanted)))
+                case EchoesRequest():
+                    with contextlib.closing(self._asked_of_catchments(self._catchments.listen, asked.wanted)) as echoes:
+                        await self._send_all(stream, heard(echoes, asked.wanted.listen_s))
+                case PingsRequest():
+                    await self._send_all(stream, self._asked_of_catchments(self._catchments.send, asked.wanted))
                 case SamplesRequest():
                     await self._send_all(stream, answer.frames(await self._asked_for(asked.wanted)))
                 case MetricsRequest():
@@ -198,6 +211,13 @@ class Streams:
     async def _told_of_routes(self, wanted: RoutesRequest) -> bytes:
         try:
             return (await self._routes(wanted)).encode()
+        except WorldError as error:
+            raise Refused(Refusal.NOT_YET, str(error)) from error
+
+    @staticmethod
+    def _asked_of_catchments(ask: Callable[[W], R], wanted: W) -> R:
+        try:
+            return ask(wanted)
         except WorldError as error:
             raise Refused(Refusal.NOT_YET, str(error)) from error
 

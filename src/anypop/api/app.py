@@ -19,6 +19,7 @@ from anypop.api import (
     announcements,
     audit,
     backbone,
+    catchments,
     changes,
     communities,
     costs,
@@ -92,7 +93,7 @@ ROUTERS = tuple(
         summaries, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, exposition,
         metrics_query, objectives, backbone, drains, dials, events, audit, quotas, network, agents,
-        landing_tests, repairs, glass,
+        landing_tests, repairs, glass, catchments,
     )
 )  # fmt: skip
 

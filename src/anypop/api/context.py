@@ -86,6 +86,8 @@ class Platform:
     standby: Standby | None = None
     # The lab shares a handful of hosts: two probes at once from one vantage would measure each other.
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # one measurement of a catchment at a time: together they would be more than the rate that the operator allows
+    pinging: asyncio.Lock = field(default_factory=asyncio.Lock)
     pricing: asyncio.Lock = field(default_factory=asyncio.Lock)
     # accounts of which a test is under way
     testing: set[str] = field(default_factory=set)

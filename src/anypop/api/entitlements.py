@@ -222,6 +222,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "list_pops": _SEE_ALL,
     "list_hosts": _SEE,
     "look_at_routes": _SEE,
+    "measure_catchment": _EDIT,
     "evict_host": _EDIT,
     "readmit_host": _EDIT,
     "reset_host": _EDIT,

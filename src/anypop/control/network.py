@@ -22,6 +22,7 @@ from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network, Pop, UpstreamKind
 from anypop.model.session_check import cache_problems, session_problems
+from anypop.model.streams import MOST_PINGS_PER_S
 from anypop.model.subnets import MOST_HOSTS
 from anypop.plan.announcements import told_of
 from anypop.plan.sites import Sites
@@ -123,6 +124,8 @@ def _names(network: Network) -> Iterator[Problem]:
         yield Problem(
             path="return_after_s", message=f"must be a number of seconds, 0 (at once) to {_LONGEST_SILENCE_S:.0f}"
         )
+    if not 0 <= network.pings_per_s <= MOST_PINGS_PER_S:
+        yield Problem(path="pings_per_s", message=f"must be a number, 0 (none) to {MOST_PINGS_PER_S}")
     if not 0 <= network.lost_after_s <= _LONGEST_SILENCE_S:
         yield Problem(
             path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}"

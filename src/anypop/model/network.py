@@ -159,7 +159,8 @@ class Network:
     neighbour may tell a way there, and hosts never follow one. `rpki`: caches that say whose a prefix is. `backbone`:
     hosts carry traffic for each other; None: each PoP is on its own. `policies`: of covering prefixes; one that is not
     named may be announced everywhere. `resolvers`: whom a host asks for names that its instances ask for and
-    the platform does not know; None: those of its own resolv.conf; empty: nobody.
+    the platform does not know; None: those of its own resolv.conf; empty: nobody. `pings_per_s`: how many echoes a host
+    may send in a second from an anycast address, to find out in which PoP the answers arrive; 0: none.
     """
 
     asn: int
@@ -177,6 +178,7 @@ class Network:
     backbone: BackboneRules | None = None
     policies: tuple[PrefixPolicy, ...] = ()
     resolvers: tuple[IPv4Address | IPv6Address, ...] | None = None
+    pings_per_s: int = 0
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

@@ -1,5 +1,6 @@
 """What control asks a host for that is no order: the log of a container, a command run in one, a connection to a port
-of an instance, a console, what instances use now, the host's metrics and its samples of them, what its router knows.
+of an instance, a console, what instances use now, the host's metrics and its samples of them, what its router knows,
+and pings from an anycast address, to see where the answers arrive.
 
 In: nothing; these are words. Out: a request that control sends to the agent of a host, which answers over a stream of
 its own: first an `Opened`, then frames. Nothing of it is desired state: it is gone with the connection.
@@ -272,6 +273,53 @@ class RoutesRequest:
     family: int = 4
 
 
+MOST_PINGED, MOST_PINGS_PER_S, LONGEST_LISTEN_S = 1000, 1000, 120.0
+"""Of one request to a host: addresses, echoes in a second, and how long it listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoesRequest:
+    """Listen at the upstreams for answers to the echoes of one measurement, as long as `listen_s`; the host answers
+    with `Heard` when that is over. `key`: of the measurement, in hexadecimal digits; `source`: where answers go.
+    """
+
+    kind: Literal["echoes"] = "echoes"
+    key: str
+    source: Address
+    listen_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """Who answered; in as many frames as it needs."""
+
+    addresses: tuple[Address, ...]
+
+
+HEARD_IN_FRAME = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingsRequest:
+    """Send one echo to each of `targets` from `source`, an address of a prefix that this host announces, at most
+    `per_s` in a second; it answers with `Pinged` when all are out.
+    """
+
+    kind: Literal["pings"] = "pings"
+    key: str
+    source: Address
+    targets: tuple[Address, ...]
+    per_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinged:
+    """`unsent`: to so many there is no way from here."""
+
+    sent: int
+    unsent: int
+
+
 Wanted = (
     LogRequest
     | CommandRequest
@@ -287,6 +335,8 @@ Wanted = (
     | SamplesRequest
     | ShippingRequest
     | RoutesRequest
+    | EchoesRequest
+    | PingsRequest
 )
 
 

@@ -10,10 +10,9 @@ import os
 import socket
 import struct
 
+from anypop.agent.decide import echo
 from anypop.model.announce import Address
 
-_HEAD = struct.Struct(">BBHHH")  # type, code, checksum, identifier, sequence
-_ASKS, _SAYS = {4: 8, 6: 128}, {4: 0, 6: 129}
 _SOL_RAW = 255  # linux/socket.h
 _ICMP_FILTER, _ICMP6_FILTER = 1, 1  # of SOL_RAW and IPPROTO_ICMPV6, linux/icmp.h and linux/icmpv6.h
 _LONGEST = 2048
@@ -25,36 +24,23 @@ async def ping(sock: socket.socket, address: Address) -> None:
     number = int.from_bytes(token[:2], "big")
     _hear_answers_alone(sock, version)
     sock.connect((str(address), 0))  # at once: it is only remembered who is asked
-    head = _HEAD.pack(_ASKS[version], 0, 0, number, 1)
-    # of IPv6 the kernel reckons it
-    checksum = _checksum(head + token) if version == 4 else 0
-    await loop.sock_sendall(sock, _HEAD.pack(_ASKS[version], 0, checksum, number, 1) + token)
-    while not _answers(await loop.sock_recv(sock, _LONGEST), version, number, token):
+    await loop.sock_sendall(sock, echo.request(version, number, token))
+    while _answer(await loop.sock_recv(sock, _LONGEST), version) != (number, token):
         pass
 
 
-def _answers(packet: bytes, version: int, number: int, token: bytes) -> bool:
+def _answer(packet: bytes, version: int) -> tuple[int, bytes] | None:
     if version == 4:  # with the header of the packet
         packet = packet[(packet[0] & 0xF) * 4 :] if packet else b""
-    if len(packet) < _HEAD.size:
-        return False
-    kind, _, _, identifier, _ = _HEAD.unpack_from(packet)
-    return kind == _SAYS[version] and identifier == number and packet[_HEAD.size :] == token
+    return echo.answer(packet, version)
 
 
 def _hear_answers_alone(sock: socket.socket, version: int) -> None:
     """Everything else that comes by ICMP would be copied to this socket."""
+    says = echo.SAYS[version]
     if version == 4:
-        sock.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF & ~(1 << _SAYS[4])))
+        sock.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF & ~(1 << says)))
     else:
         passes = [0xFFFFFFFF] * 8
-        passes[_SAYS[6] // 32] &= ~(1 << (_SAYS[6] % 32))
+        passes[says // 32] &= ~(1 << (says % 32))
         sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("=8I", *passes))
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071."""
-    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

@@ -33,6 +33,7 @@ HistoryFolder = Annotated[
     anypop catchment observe --import seen.csv --announced plan.yaml --history history
     anypop catchment observe --import atlas.json --pops AMS,LHR,JFK --probes probes.json --out observations.csv
     anypop catchment observe --import rib.bz2 --prefix 198.51.100.0/24 --map 64500:1=LHR --announced plan.yaml
+    anypop catchment observe --ping hitlist.txt --from LHR --address 198.51.100.1 --prefixes pfx2as.txt
     anypop catchment observe --plan 200 --announced plan.yaml --history history --probes probes.json
     """,
 )
@@ -49,6 +50,21 @@ def observe(
                 "shares of PoPs, or what 'probe -o json' printed; '-' reads it."
             ),
             show_default=False,
+        ),
+    ] = "",
+    hitlist: Annotated[
+        Path | None,
+        typer.Option(
+            "--ping", metavar="FILE", help="Ping the addresses in it (one in a line) and see where the answers arrive."
+        ),
+    ] = None,
+    sender: Annotated[
+        str, typer.Option("--from", metavar="POP", help="With --ping: the PoP that sends.", show_default=False)
+    ] = "",
+    address: Annotated[
+        str,
+        typer.Option(
+            "--address", metavar="ADDRESS", help="With --ping: the anycast address they come from.", show_default=False
         ),
     ] = "",
     form: Annotated[
@@ -112,12 +128,19 @@ def observe(
     weights: Weights = None,
     observations: Observed = None,
 ) -> None:
-    """Store where networks were seen to land; predictions then start from that. Or say which to measure next."""
+    """Store where networks were seen to land; predictions then start from that. Or measure, or say what to measure.
+
+    With --ping one PoP sends an echo to each address, from an anycast address, and all PoPs listen for the answers
+    (the operator's alone; pings_per_s of the network document says how fast, 0 not at all).
+    """
     from anypop.advice.measurements import by_pop  # noqa: PLC0415 - see the module
     from anypop.cli.catchment import observations as kept  # noqa: PLC0415
 
-    if (plan is None) == (not source):
-        raise usage("--import says what was measured, --plan N asks what to measure", advice="Give one of them.")
+    if sum((bool(source), plan is not None, hitlist is not None)) != 1:
+        raise usage(
+            "--import says what was measured, --ping measures, --plan N asks what to measure",
+            advice="Give one of them.",
+        )
     if plan is not None:
         given = Sources(
             graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations,
@@ -127,16 +150,21 @@ def observe(
         return
     if announced is not None and out is not None:
         raise usage("--out and --announced are two places", advice="Leave one of them out.")
-    found = kept.imported(
-        source,
-        form=form,
-        pops=pops,
-        meaning=meaning or (),
-        probes=probes,
-        prefixes=prefixes,
-        prefix=prefix,
-        announced=announced,
-    )
+    if hitlist is not None:
+        from anypop.cli.catchment.pinging import pinged  # noqa: PLC0415
+
+        found = pinged(call, hitlist, pop=sender, address=address, prefixes=prefixes)
+    else:
+        found = kept.imported(
+            source,
+            form=form,
+            pops=pops,
+            meaning=meaning or (),
+            probes=probes,
+            prefixes=prefixes,
+            prefix=prefix,
+            announced=announced,
+        )
     for line in found.notes:
         call.screen.note(line)
     read, seen = len(found.observations), by_pop(found.observations)
@@ -192,8 +220,8 @@ def _to_ask(call: Call, count: int, announced: Path | None, probes: Path | None,
             "city": one.city or None,
             "pop": one.pop,
             "chance": round(one.chance, 4),
-            "takes": round(one.takes, 6),
-            "alike": round(one.alike, 6),
+            "stands_for": round(one.stands_for, 6),
+            "decides": round(one.decides, 6),
             **({"probes": by_network.get(one.asn, [])} if of_probes is not None else {}),
         }
         for one in found

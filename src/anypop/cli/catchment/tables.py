@@ -165,14 +165,12 @@ def to_ask(found: Iterable[Asked], probes: Mapping[int, Sequence[int]] | None) -
         Column(head="IN", maybe=True),
         Column(head="NOW"),
         Column(head="CHANCE", right=True),
-        Column(head="TAKES AWAY", right=True),
-        Column(head="ALIKE", right=True, drop=1),
+        Column(head="STANDS FOR", right=True, drop=1),
+        Column(head="DECIDES", right=True),
         Column(head="PROBES", maybe=True),
     ]
     rows: list[list[Cell]] = []
-    takes = 0.0
     for one in found:
-        takes += one.takes
         there = (probes or {}).get(one.asn, ())
         rows.append(
             [
@@ -180,15 +178,12 @@ def to_ask(found: Iterable[Asked], probes: Mapping[int, Sequence[int]] | None) -
                 one.city or "-",
                 one.pop,
                 percent(one.chance),
-                percent(one.takes),
-                percent(one.alike),
+                percent(one.stands_for),
+                percent(one.decides),
                 " ".join(map(str, there[:3])) + (f" +{len(there) - 3}" if len(there) > 3 else "") or "-",
             ]
         )
-    return [
-        Table(columns=columns, rows=rows, empty="no network can be asked"),
-        f"together they take away {percent(takes)} of what is in doubt about everybody",
-    ]
+    return [Table(columns=columns, rows=rows, empty="no network can be asked")]
 
 
 def evaluation(found: Evaluation) -> list[Shown]:

@@ -75,6 +75,11 @@ def read(
     )
 
 
+def observations(landed: Mapping[int, Counter[str]], *, at: float) -> tuple[Observation, ...]:
+    """One for each network, from how many of its addresses landed in each PoP."""
+    return tuple(_observation(asn, pops, at) for asn, pops in sorted(landed.items()))
+
+
 def _observation(asn: int, pops: Counter[str], at: float) -> Observation:
     pop, number = max(pops.items(), key=lambda one: (one[1], one[0]))
     return Observation(asn=asn, pop=pop, vantage=f"{number} of {pops.total()} addresses", at=at)

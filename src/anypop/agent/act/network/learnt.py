@@ -4,7 +4,7 @@ In: the operator's management prefixes. Out: rules, in both families. What is fo
 without its default route (links, instances, what is ours), then into what was learnt. What this host sends itself
 (agent, probes, image pulls) follows the operator's routes; only where these say nothing, as on a host that has no other
 way out, it follows what was learnt, and to a management prefix never. So no neighbour can lead this host's own traffic
-away.
+away. Pings by which catchments are measured follow what was learnt alone.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from pathlib import Path
 from anypop.agent.act.network import rtnl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE, Rule
-from anypop.agent.naming import LEARNT_LAST_PREFERENCE, LEARNT_PREFERENCE, LEARNT_TABLE, ROUTE_PROTOCOL
+from anypop.agent.naming import LEARNT_LAST_PREFERENCE, LEARNT_PREFERENCE, LEARNT_TABLE, PING_MARK, ROUTE_PROTOCOL
 from anypop.model.announce import Prefix
 
 _OURS = range(LEARNT_PREFERENCE, LEARNT_LAST_PREFERENCE + 2)
@@ -51,6 +51,7 @@ def _wanted(management: Iterable[Prefix]) -> Iterator[Rule]:
         first, last = LEARNT_PREFERENCE, LEARNT_LAST_PREFERENCE
         yield Rule(version=version, preference=first, table=MAIN_TABLE, forwarded=True, no_default=True)
         yield Rule(version=version, preference=first + 1, table=LEARNT_TABLE, forwarded=True)
+        yield Rule(version=version, preference=first + 2, table=LEARNT_TABLE, mark=PING_MARK)
         for prefix in management:
             if prefix.version == version:
                 yield Rule(version=version, preference=last, to=prefix)

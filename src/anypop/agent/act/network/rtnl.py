@@ -86,7 +86,8 @@ class MarkRule:
 class Rule:
     """A policy rule of ours that looks at where a packet comes from or goes to. `forwarded`: for what this host passes
     on, not for what it sends; `arriving`: for what comes by this interface; `leaving`: for what is sent by it. `table`
-    0: unreachable, or a black hole. `no_default`: the table's default route does not count.
+    0: unreachable, or a black hole. `no_default`: the table's default route does not count. `mark`: for what has this
+    very firewall mark; 0: whatever it has.
     """
 
     version: int
@@ -98,6 +99,7 @@ class Rule:
     blackhole: bool = False
     no_default: bool = False
     to: Prefix | None = None
+    mark: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,6 +431,8 @@ def _rule_of(rule: Rule, protocol: int) -> bytes:
         parts.append(nl.text(17, rule.leaving))  # FRA_OIFNAME
     if rule.no_default:
         parts.append(nl.u32(14, 0))  # FRA_SUPPRESS_PREFIXLEN
+    if rule.mark:
+        parts += [nl.u32(10, rule.mark), nl.u32(16, 0xFFFF_FFFF)]  # FRA_FWMARK, FRA_FWMASK
     if rule.to is not None:
         parts.append(nl.attribute(1, rule.to.network_address.packed))  # FRA_DST
     return head + b"".join(parts)
@@ -452,6 +456,7 @@ def rules(net: Netlink, protocol: int, preferences: range) -> list[Rule]:
                 blackhole=action == _TO_BLACKHOLE,
                 no_default=14 in attributes and _number(attributes, 14) == 0,
                 to=ip_network((attributes[1], length)) if 1 in attributes else None,
+                mark=_number(attributes, 10),
             )
         )  # fmt: skip
     return found
