@@ -167,10 +167,10 @@ def _system(dice: Random, asn: int) -> dict[str, Any]:
 
 
 def _reflect(dice: Random, systems: list[dict[str, Any]]) -> None:
-    """One or two route reflectors in half of the networks of three and more routers. By dice of its own."""
+    """Route reflectors, all routers but one at most, in half of the networks of three and more. By dice of its own."""
     for system in systems:
         if len(system["cities"]) > 2 and dice.random() < 0.5:
-            system["reflectors"] = dice.sample(system["cities"], dice.choice((1, 2)))
+            system["reflectors"] = dice.sample(system["cities"], dice.randint(1, len(system["cities"]) - 1))
 
 
 def _exchanges(dice: Random, systems: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

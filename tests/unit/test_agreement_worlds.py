@@ -46,7 +46,7 @@ def test_the_worlds_hold_what_they_are_meant_to_try() -> None:
     assert any(scope.communities for scope in scopes) and any(scope.mode is Mode.WITHHOLD for scope in scopes)
     assert any(scope.large_communities for scope in scopes)
     assert {habit for system in systems for habit in system.habits} == set(Habit)
-    assert {len(system.reflectors) for system in systems} == {0, 1, 2}
+    assert {len(system.reflectors) for system in systems} == {0, 1, 2, 3}
     links = [link for w in worlds for link in w.topology.links]
     assert {link.kind for link in links} == set(LinkKind)
     assert {link.families for link in links} == {(4,), (6,), (4, 6)}
