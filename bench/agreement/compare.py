@@ -30,6 +30,7 @@ from bench.agreement.worlds import PREFIXES
 # Routers that still learn change something at least every few seconds: BIRD tries a session again after 1 s, Babel
 # speaks each second.
 QUIET_S = 8.0
+OTHERS_QUIET_S = 35.0  # OpenBGPD tries again 30 s after two ends met half-way
 LONGEST_S = 60.0
 MOST_ORDERS = 4
 MOST_RENEWED = 20
@@ -232,6 +233,7 @@ def _watch(running: Running, told: Told) -> dict[str, dict[Prefix, Table]]:
         for name in next(iter(told.values())).tables
     }
     senders = {router.name: _senders(running, router.name) for router in running.plan.routers}
+    quiet_s = OTHERS_QUIET_S if running.others else QUIET_S
     began = changed = time.monotonic()
     found: dict[str, dict[Prefix, Table]] = {}
     pending = set(wanted)
@@ -246,9 +248,9 @@ def _watch(running: Running, told: Told) -> dict[str, dict[Prefix, Table]]:
             pending = {name for name in wanted if found[name] != wanted[name]}
             if not pending:
                 return found
-        if time.monotonic() - changed > QUIET_S:
+        if time.monotonic() - changed > quiet_s:
             return {name: _read(running, name, senders[name]) for name in wanted}
-        if time.monotonic() - began > LONGEST_S:
+        if time.monotonic() - began > LONGEST_S + quiet_s:
             raise WorldError("the routers of the comparison", f"still change their minds after {LONGEST_S:g} s")
         time.sleep(0.1)
 

@@ -29,7 +29,8 @@ def start(router: Router, sessions: Sequence[RouterSession], habits: frozenset[H
     home.mkdir()
     shutil.chown(home, "frr", "frr")
     (home / "zebra.conf").write_text("")
-    (home / "bgpd.conf").write_text("\n".join(_configuration(router, sessions, habits)) + "\n")
+    lines = [*_policies(router, sessions, habits), *_configuration(router, sessions, habits)]
+    (home / "bgpd.conf").write_text("\n".join(lines) + "\n")
     for daemon in ("zebra", "bgpd"):
         argv = [
             str(_LIB / daemon), "-f", str(home / f"{daemon}.conf"), "-i", str(home / f"{daemon}.own"),
@@ -67,6 +68,25 @@ def _says(router: Router, home: Path, command: str) -> Any:
     return json.loads(process.run(argv, timeout_s=_SOON_S) or "{}")
 
 
+def _policies(router: Router, sessions: Sequence[RouterSession], habits: frozenset[Habit]) -> Iterator[str]:
+    """Before whoever uses them: a map that comes later counts from five seconds on, and until then nothing is taken in.
+    What came meanwhile is asked for again, and OpenBGPD does not answer that.
+    """
+    yield f"bgp large-community-list standard customers permit {router.asn}:1:1"
+    yield "bgp community-list standard nopeer permit 65535:65284"
+    for number in (1, 2, 3):
+        yield f"bgp large-community-list standard marks permit {router.asn}:1:{number}"
+    for session in sessions:
+        number, preference = CLASSES[session.relationship]
+        yield f"route-map from-{session.name} permit 10"
+        yield " set large-comm-list marks delete"
+        yield " on-match next"
+        yield f"route-map from-{session.name} permit 20"
+        yield f" set large-community {router.asn}:1:{number} additive"
+        yield f" set local-preference {preference}"
+        yield from _leaving(session, habits)
+
+
 def _configuration(router: Router, sessions: Sequence[RouterSession], habits: frozenset[Habit]) -> Iterator[str]:
     yield f"router bgp {router.asn}"
     yield f" bgp router-id {router.loopback4}"
@@ -96,19 +116,6 @@ def _configuration(router: Router, sessions: Sequence[RouterSession], habits: fr
                 yield f"  neighbor {address} route-map to-{session.name} out"
         yield " exit-address-family"
     yield "exit"
-    yield f"bgp large-community-list standard customers permit {router.asn}:1:1"
-    yield "bgp community-list standard nopeer permit 65535:65284"
-    for number in (1, 2, 3):
-        yield f"bgp large-community-list standard marks permit {router.asn}:1:{number}"
-    for session in sessions:
-        number, preference = CLASSES[session.relationship]
-        yield f"route-map from-{session.name} permit 10"
-        yield " set large-comm-list marks delete"
-        yield " on-match next"
-        yield f"route-map from-{session.name} permit 20"
-        yield f" set large-community {router.asn}:1:{number} additive"
-        yield f" set local-preference {preference}"
-        yield from _leaving(session, habits)
 
 
 def _leaving(session: RouterSession, habits: frozenset[Habit]) -> Iterator[str]:

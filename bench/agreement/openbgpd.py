@@ -7,7 +7,7 @@ forward anything here.
 import json
 import pwd
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,12 @@ def _configuration(
     yield f"rde med compare {'always' if Habit.COMPARES_MED_ALWAYS in habits else 'strict'}"
     for session in sessions:
         for family in session.families:
-            yield f"neighbor {session.neighbour[family // 2 - 2]} {{"
+            here, there = session.local[family // 2 - 2], session.neighbour[family // 2 - 2]
+            yield f"neighbor {there} {{"
             yield f" remote-as {session.asn}"
-            yield f" local-address {session.local[family // 2 - 2]}"
+            yield f" local-address {here}"
+            if int(ip_address(here)) > int(ip_address(there)):
+                yield " passive"  # after two ends have met half-way it waits 30 s; all others try each second
             yield " enforce neighbor-as no"  # a route server does not stand in its paths
             yield from (f" announce IPv{one} {'unicast' if one == family else 'none'}" for one in (4, 6))
             yield "}"
