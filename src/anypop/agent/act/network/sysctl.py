@@ -23,6 +23,10 @@ _WANTED = HASH | {
     "ipv6/conf/all/forwarding": "1",
     "ipv4/conf/all/rp_filter": "0",  # anycast is asymmetric: what comes by one upstream may leave by another
     "ipv4/conf/default/rp_filter": "0",
+    # Of an unreachable route Linux takes one error from those that it allows an asker, one in a second, and then at
+    # this rate (ms) another from the same: at 1000, its default, a TCP that tries again each second empties it for ever
+    # and hears of none. Here an asker has a twentieth of what all together have (icmp_msgs_per_sec)
+    "ipv4/icmp_ratelimit": "20",  # whole ticks at 100, 250, 300 and 1000 Hz: others read back as another number
 }
 
 
