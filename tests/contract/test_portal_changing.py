@@ -305,6 +305,25 @@ def test_a_virtual_machine_is_started_with_another_image_to_mend_it(world: World
     assert life().rescue is None
 
 
+def test_a_disk_of_a_virtual_machine_becomes_an_image(world: World, ada: Visitor) -> None:
+    """By a form beside power; an image is named by two words, and of a machine that is there."""
+    at = f"{ONE.removesuffix('web')}vm"
+    agents = world.agents()
+    for agent in agents:
+        agent.machines = Acceleration.TCG
+    world.settle(agents)
+    assert f'action="{at}/capture"' in ada.get(at) and "/capture" not in ada.get(ONE)
+    answer = ada.ask("POST", f"{at}/capture", instance="vm-eu-ams-0", disk="", family="golden", tag="1")
+    assert answer.headers["location"] == f"{at}?done=captured", answer.text
+    assert "copies the disk" in ada.get(f"{at}?done=captured")
+    found = world.get("/workload/v1/stacks/default/images/golden/1")["image"]
+    assert [part.get("capturedFrom") for part in found["parts"]] == [{"instance": "vm-eu-ams-0"}]
+    for wrong in ({"family": ""}, {"family": "Golden"}, {"tag": "1"}, {"instance": "nobody"}, {"disk": "none"}):
+        form: dict[str, Any] = {"instance": "vm-eu-ams-0", "disk": "", "family": "golden", "tag": "2"} | wrong
+        assert ada.ask("POST", f"{at}/capture", **form).status_code in (400, 404, 409), wrong
+    assert world.call("DELETE", "/workload/v1/stacks/default/images/golden").status_code == 204
+
+
 def test_revisions_say_what_they_changed_and_what_going_back_would(world: World, ada: Visitor) -> None:
     told = ada.get(f"{ONE}/revisions/2/changes?newest={declared(world)['metadata']['version']}")
     assert "Going back would change" in told and "Since revision 1" in told and "r/web:2" in told

@@ -30,6 +30,7 @@ DONE = {
     "powered-off": "The virtual machine is asked to shut down, and stays off. It keeps its place and costs the same.",
     "powered-on": "The virtual machine starts, with its disks as they were.",
     "mending": "The virtual machine starts with the other image, and gets no traffic. Power on ends it.",
+    "captured": "Its host copies the disk. The image is among those to start from once all of it is here and verified.",
     "changed": "The change is declared, and brought out city by city.",
     "taken-away": "The target is no longer declared. Its instances leave their traffic, and end.",
     "paused": "The rollout is paused: what is changed already stays, and nothing more is.",

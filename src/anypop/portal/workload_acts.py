@@ -1,5 +1,5 @@
-"""What can be done to a workload: scale, restart, power and mend one of its machines, go back, steer a rollout, drain,
-delete.
+"""What can be done to a workload: scale, restart, power, mend and capture one of its machines, go back, steer a
+rollout, drain, delete.
 
 In: forms of its page. Out: for each the API's own operation, and the page again, with the way back where there is one.
 What cannot be undone needs the workload's name, typed.
@@ -61,6 +61,16 @@ async def rescue(visit: Visit) -> Response:
     path = (*workload(visit), "instances", visit.form.get("instance", ""), "power", "rescue")
     body = {"image": visit.form.get("image", "")}
     return await _did(visit, "mending", "POST", "anypop/v1/stacks", *path, body=body)
+
+
+async def capture(visit: Visit) -> Response:
+    """Make an image of a disk of a virtual machine: `disk` is a claim, or empty for the root disk."""
+    family, tag = (visit.form.get(name, "").strip() for name in ("family", "tag"))
+    if not family or not tag:
+        return await page(visit, refused=Refused(400, "An image has a family and a tag."))
+    body = {"capture": {"instance": visit.form.get("instance", ""), "volume": visit.form.get("disk", "")}}
+    path = ("anypop/v1/stacks", place(visit)[0], "images", family, tag, "capture")
+    return await _did(visit, "captured", "POST", *path, body=body)
 
 
 async def roll_back(visit: Visit) -> Response:
@@ -134,6 +144,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", f"{_AT}/restart-instance", restart_instance),
     ("POST", f"{_AT}/power", power),
     ("POST", f"{_AT}/rescue", rescue),
+    ("POST", f"{_AT}/capture", capture),
     ("POST", f"{_AT}/rollback", roll_back),
     ("POST", f"{_AT}/undo", undo),
     ("POST", f"{_AT}/rollout", rollout),
