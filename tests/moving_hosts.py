@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,7 +16,7 @@ from anypop.agent import identity
 from anypop.agent.act.instances.machines.arriving import Arrivals
 from anypop.agent.act.instances.machines.leaving import Journey, leave, settle
 from anypop.agent.act.instances.machines.machines import Machines
-from anypop.agent.act.instances.machines.move_words import Stream
+from anypop.agent.act.instances.machines.move_words import Opening, Stream
 from anypop.agent.act.instances.machines.place import Place
 from anypop.agent.act.network.adopted import Identity
 from anypop.agent.act.network.namespaces import add_link, make_namespace, remove_name
@@ -26,6 +26,7 @@ from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartCon
 from anypop.agent.naming import namespace_of
 from anypop.control import agent_certificates
 from anypop.host import netns
+from anypop.model.errors import WorldError
 from anypop.model.names import HostName
 from anypop.model.order import InstanceOrder
 from tests.agent_lab import POP
@@ -85,7 +86,13 @@ class Host:
             self.machines(), lambda uid, host: self.create() if (uid, host) == (self.order.uid, takes_from) else None,
             came,
         )  # fmt: skip
-        return Door(self.folder, self.ca, arrivals.take)
+
+        async def take(stream: Stream, other: HostName) -> None:
+            with suppress(WorldError):
+                if (opening := await stream.hear(Opening)) is not None:
+                    await arrivals.take(stream, other, opening)
+
+        return Door(self.folder, self.ca, take)
 
     def way_to(self, other: "Host", port: int) -> Journey:
         async def reached() -> Stream:

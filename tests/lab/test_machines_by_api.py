@@ -42,6 +42,7 @@ def shell(place: platform.Platform) -> Iterator[Shell]:
     shell = Shell(place=place)
     yield shell
     shell.try_("workload", "delete", SLUG, "--yes")
+    shell.try_("vm", "image", "delete", "golden", "--yes")
 
 
 def bring_image(place: platform.Platform) -> str:
@@ -160,8 +161,8 @@ def machines(place: platform.Platform) -> list[Path]:
 @pytest.mark.timeout(600)  # four boots, each instruction translated, perhaps beside much else
 def test_a_workload_of_virtual_machines_lives_as_one_of_containers_does(shell: Shell, tmp_path: Path) -> None:
     """It boots in two PoPs, each vantage is answered over the anycast address, user data was run, its console goes
-    both ways and is its log; a restart and an update give it a new root, and its volume stays; nothing is left when it
-    is deleted.
+    both ways and is its log; a restart and an update give it a new root, the latter from an image that was made of its
+    own disk, and its volume stays; nothing is left when it is deleted.
     """
     image, file = bring_image(shell.place), tmp_path / "guests.json"
     file.write_text(json.dumps(document(image, "first")))
@@ -186,9 +187,15 @@ def test_a_workload_of_virtual_machines_lives_as_one_of_containers_does(shell: S
         )  # fmt: skip
     wait_until(lambda: "42 for both" in shell.try_("logs", NAMES[0]).out, timeout_s=20, reason="its console is its log")
 
+    # what runs becomes an image, and the update below begins with it
+    golden = image.replace("/guest", "/golden")
+    captured = shell.json("vm", "image", "capture", NAMES[0], "--family", "golden", "--tag", "1")
+    assert (captured["status"], captured["reference"]) == ("READY", f"{golden}:1")
+    assert {part["name"] for part in captured["parts"]} >= {"disk", "kernel"}
+
     assert shell.try_("restart", NAMES[0], "--yes", "--timeout", BOOT_S).code == 0
     wait_until(lambda: page(shell, NAMES[0], "/lives") == "2", timeout_s=120, reason="it has begun again")
-    file.write_text(json.dumps(document(image, "second")))
+    file.write_text(json.dumps(document(golden, "second")))
     said = shell.try_("workload", "apply", "-f", str(file), "--yes", "--no-wait")
     assert said.code == 0, said.err
     wait_until(lambda: page(shell, NAMES[0], "/told") == "second", timeout_s=120, reason="it has a new root")

@@ -71,8 +71,8 @@ class Captures:
             for file in (self._file(id_), self._half(id_), self._folder / f"{id_}.json"):
                 file.unlink(missing_ok=True)
 
-    def begin(self) -> None:
-        """After the death of an agent: what nobody came back for goes."""
+    def collect(self) -> None:
+        """What nobody came back for within a day goes."""
         for file in self._folder.glob("*"):
             with contextlib.suppress(FileNotFoundError):
                 if file.stat().st_mtime < self._wall() - KEPT_S:
@@ -98,7 +98,7 @@ class Captures:
 
     async def _make(self, asked: CaptureRequest, told: Callable[[int], None]) -> None:
         async with self._turn:
-            self.begin()
+            self.collect()
             spec = self._machines.place_of(asked.uid).spec()
             page = self._page(asked.id)
             if page is not None and page.sha256:

@@ -82,7 +82,7 @@ class Moving:
             if opening is None:
                 return
             if opening.part is not Part.IMAGE:
-                await arrivals.take_opened(stream, other, opening)
+                await arrivals.take(stream, other, opening)
             elif self._images is not None:
                 await self._images.give(stream, other, opening)
 

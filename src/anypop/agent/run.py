@@ -147,7 +147,7 @@ class Agent:
         self._guesting = Guesting(
             state / GUESTS, prefix=prefix, machines=state / MACHINES, kept=state / KEPT_LOGS
         )  # fmt: skip
-        self._moving = moving
+        self._moving, self._captures = moving, captures
         self._observer.machine_log = self._guesting.log_of
         self._streams = Streams(
             control,
@@ -474,6 +474,8 @@ class Agent:
             files = [*log_files.own(), self._state / "bird" / "bird.out", self._state / NAMES / "resolver.out"]
             files.append(self._state / GUESTS / "guests.out")
             await asyncio.to_thread(log_files.cut, files)
+            if self._captures is not None:
+                await asyncio.to_thread(self._captures.collect)
             await asyncio.sleep(log_files.LOOKED_AT_EVERY_S)
 
     def look_now(self) -> None:

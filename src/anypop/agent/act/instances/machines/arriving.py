@@ -34,14 +34,8 @@ class Arrivals:
         """The conversation that has begun last, of each: an older one that ends late takes nothing away."""
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def take(self, stream: Stream, sender: HostName) -> None:
-        """One connection of another host, until it is over."""
-        with contextlib.suppress(WorldError):
-            if (opening := await stream.hear(Opening)) is not None:
-                await self.take_opened(stream, sender, opening)
-
-    async def take_opened(self, stream: Stream, sender: HostName, opening: Opening) -> None:
-        """The same, where its first line was heard already."""
+    async def take(self, stream: Stream, sender: HostName, opening: Opening) -> None:
+        """One connection of another host, whose first line is `opening`, until it is over."""
         try:
             step = self._expected(opening.uid, sender)
             place = self._machines.place_of(opening.uid)
