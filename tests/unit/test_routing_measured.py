@@ -108,6 +108,23 @@ def test_pins_follow_the_commonest_then_the_newest() -> None:
     assert named == {"AS1 in AMS": "JFK", "AS3 in LAX": "LHR", "AS2 in JFK": "JFK", "AS2 in LHR": "LHR"}
 
 
+def test_a_network_with_equally_good_ways_follows_the_one_that_is_measured() -> None:
+    """AS1 buys from AS10 and AS20 alike, and the model takes the first: a pin at the second leads it there; of two pins
+    its own choice counts; a pin at a neighbour that is further away leads nobody.
+    """
+    net = ENGINE.internet
+    place = {net.name(site): site for site in range(len(net))}
+    ten, twenty, one = place["AS10 in LHR"], place["AS20 in JFK"], place["AS1 in AMS"]
+
+    def landing(pins: dict[int, str]) -> str:
+        return str(predict(ENGINE, OURS, pins=pins).row(one).pop)
+
+    assert landing({}) == "LHR"
+    assert landing({twenty: "JFK"}) == "JFK" and landing({ten: "JFK"}) == "JFK"
+    assert landing({twenty: "JFK", ten: "LHR"}) == "LHR"
+    assert landing({place["AS3 in LAX"]: "JFK"}) == "LHR"
+
+
 def test_a_score_never_comes_without_its_baseline() -> None:
     """Three of four measured networks are in LHR: always saying LHR is right in 75 %, and balanced in 50 %."""
     result = score([("LHR", "LHR"), ("LHR", "LHR"), ("JFK", "LHR"), ("LHR", "JFK")])

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from anypop.model.cities import city_of_pop, find_city
 from anypop.model.names import CityCode
 from anypop.model.sessions import Announcements
+from anypop.routing.catchment.following import followed
 from anypop.routing.catchment.sessions import seeds_of
 from anypop.routing.engine.arrays import NONE
 from anypop.routing.engine.propagate import KINDS, Engine, Outcome
@@ -262,7 +263,7 @@ def judged(
     level = np.full(len(internet), _LEVELS.index(Confidence.SINGLE), dtype=np.int8)
     level[outcome.tied] = _LEVELS.index(Confidence.TIE)
     if pins:
-        pop = _pinned(outcome, pop, {site: pops.index(CityCode(name)) for site, name in pins.items() if name in pops})
+        pop = followed(outcome, pop, {site: pops.index(CityCode(name)) for site, name in pins.items() if name in pops})
         level[[site for site, name in pins.items() if name in pops]] = _LEVELS.index(Confidence.PINNED)
     level[pop < 0] = _LEVELS.index(Confidence.NO_ROUTE)
     extra = np.full(len(internet), np.nan)
@@ -294,23 +295,6 @@ def told(
     level = plain.level.copy()
     level[level == _LEVELS.index(Confidence.NO_ROUTE)] = _LEVELS.index(Confidence.SINGLE)
     return replace(plain, pop=pop, extra_km=np.maximum(extra, 0.0), level=level, chance=chance, learnt=way)
-
-
-def _pinned(outcome: Outcome, pop: Int32, pins: Mapping[int, int]) -> Int32:
-    """Measured sites are where they were seen, and whoever takes its route from them follows them there."""
-    fixed = np.full(len(pop), -2, dtype=np.int32)
-    for site, index in pins.items():
-        fixed[site] = index
-    result = np.where(fixed >= -1, fixed, pop)
-    sender = outcome.sender
-    inner = sender >= 0
-    # Each pass carries a pin one site further; no way is longer than the longest path.
-    for _ in range(int(outcome.length.max(initial=0)) + 2):
-        following = np.where((fixed < -1) & inner, result[np.where(inner, sender, 0)], result)
-        if np.array_equal(following, result):
-            break
-        result = following
-    return result.astype(np.int32)
 
 
 def site_weights(internet: Internet, weights: Mapping[int, float] | None = None) -> Float:
