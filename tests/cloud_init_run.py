@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests.wait import wait_until
+
 METADATA = "169.254.169.254"
 _RUN = "import sys; from cloudinit.cmd.main import main; sys.exit(main(['cloud-init', *sys.argv[1:]]))"
 
@@ -70,7 +72,7 @@ def main() -> None:
     server = HTTPServer((METADATA, 80), Ready)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     found = []
-    for _ in range(2):  # it starts twice
+    for start in (1, 2):
         for stage in ("init --local", "init", "modules --mode config", "modules --mode final"):
             done = subprocess.run(
                 [sys.executable, "-W", "ignore", "-c", _RUN, "--file", str(own), *stage.split()],
@@ -78,6 +80,7 @@ def main() -> None:
             )  # fmt: skip
             if done.returncode:
                 raise SystemExit(f"{stage}: {done.stdout} {done.stderr}")
+        wait_until(lambda: len(Ready.asked) == start, timeout_s=20, reason="the host is told")  # noqa: B023
         addresses = [a["local"] for link in json.loads(_do("ip", "-j", "addr")) for a in link["addr_info"]]
         found.append(
             {

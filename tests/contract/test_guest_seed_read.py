@@ -43,7 +43,8 @@ def _package() -> tuple[Path, dict[str, str]]:
     """Where it is, and what a Python needs to find it."""
     found = debian.unpacked("cloud-init", "python3-configobj", "python3-jsonpatch", "python3-json-pointer")
     places = os.pathsep.join(str(folder / "usr/lib/python3/dist-packages") for folder in found.values())
-    return found["cloud-init"], {**os.environ, "PYTHONPATH": places}
+    here = Path(__file__).parents[2]
+    return found["cloud-init"], {**os.environ, "PYTHONPATH": f"{places}{os.pathsep}{here}"}
 
 
 def test_cloud_init_finds_name_addresses_ways_out_and_boot_hook_in_a_seed(tmp_path: Path) -> None:

@@ -71,10 +71,14 @@ if [ -d /var/lib/cloud ]; then
 \tmkdir -p /var/lib/cloud/scripts/per-boot
 \tcat >/var/lib/cloud/scripts/per-boot/anypop-ready <<'ANYPOP'
 #!/bin/sh
-curl -sf -m 5 -o /dev/null -X POST http://{METADATA4}/ready ||
-\twget -q -T 5 -O /dev/null --post-data=ready http://{METADATA4}/ready ||
-\tpython3 -c "import urllib.request as u; u.urlopen('http://{METADATA4}/ready', b'ready', 5)" ||
-\techo 'anypop: the host could not be told that this guest is ready' >/dev/console
+# beside, since user data is run after this
+{{
+\t! command -v cloud-init || cloud-init status --wait
+\tcurl -sf -m 5 -X POST http://{METADATA4}/ready ||
+\t\twget -q -T 5 -O /dev/null --post-data=ready http://{METADATA4}/ready ||
+\t\tpython3 -c "import urllib.request as u; u.urlopen('http://{METADATA4}/ready', b'ready', 5)" ||
+\t\techo 'anypop: the host could not be told that this guest is ready' >/dev/console
+}} </dev/null >/dev/null 2>&1 &
 ANYPOP
 \tchmod 755 /var/lib/cloud/scripts/per-boot/anypop-ready
 fi
