@@ -37,7 +37,8 @@ _FILES = {
     "etc/hostname": "localhost\n",
     "etc/hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
     # nobody else is asked, so none is waited for; nobody changes the disk's partitions, since it has none
-    "etc/cloud/cloud.cfg.d/90-anypop.cfg": "datasource_list: [NoCloud, None]\ngrowpart: {mode: 'off'}\n",
+    "etc/cloud/cloud.cfg.d/90-anypop.cfg": "datasource_list: [NoCloud, None]\nlocale: C.UTF-8\n"
+    "growpart: {mode: 'off'}\n",
     "etc/machine-id": "",
     "etc/resolv.conf": "",
 }
