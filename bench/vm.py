@@ -230,4 +230,4 @@ def _death_ms(place: platform.Platform, host: str, home: Place) -> tuple[float, 
         return gone * 1000, (time.monotonic() - began) * 1000
 
 
-PARTS: Mapping[str, Callable[[], Iterable[Row]]] = {"boots": boots, "migration": vm_moves.migration}
+PARTS: Mapping[str, Callable[[], Iterable[Row]]] = {"boots": boots, "migration": vm_moves.moves}

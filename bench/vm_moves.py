@@ -36,7 +36,7 @@ _LONGEST_S = 120.0
 _BESIDE_BYTES = OVERHEAD_BYTES + (TRANSLATED_MB << 20)  # of QEMU, as it is limited here
 
 
-def migration() -> Iterable[Row]:
+def moves() -> Iterable[Row]:
     """Row `migration_silence_ms`: the longest time between two answers to a client that asks every 2 ms."""
     image, files = guest_image()
     ours, by_hand = list[float](), list[float]()
