@@ -119,5 +119,7 @@ def test_each_answer_counts_where_it_was_heard_and_deaf_hosts_are_told(world: Wo
     again = world.send("POST", PATH, BODY)
     assert again["results"] == told["results"]
     assert len({one.key for channel in channels.values() for one in channel.asked}) == 2, "each has its own key"
+    noted = world.get("/anypop/v1/audit?operation=measure_catchment")["results"]
+    assert [(row["subject"], row["after"]["targets"]) for row in noted] == [("LHR", 3), ("LHR", 3)]
     for task in listening:
         world._loop.call_soon_threadsafe(task.cancel)

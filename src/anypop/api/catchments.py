@@ -16,6 +16,7 @@ from anypop.api.context import OperatorAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.catchments import Catchment, CatchmentRequest
+from anypop.control.audit import Noted
 from anypop.control.refusals import Busy, NotFound, Precondition, Refused
 from anypop.control.streams import Socket
 from anypop.model.announce import Prefix
@@ -47,6 +48,9 @@ async def measure_catchment(
     if platform.pinging.locked():
         raise Busy("a catchment is being measured: ask again when that is over")
     async with platform.pinging:
+        # it sends packets to others, who may ask about them
+        became = {"address": str(body.address), "targets": len(body.targets), "pings_per_s": network.pings_per_s}
+        await asyncio.to_thread(platform.core.store.note, Noted(subject=pop.city, became=became))
         return await _measured(platform, network, pop, body, account.id)
 
 
