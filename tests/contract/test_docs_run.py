@@ -34,6 +34,7 @@ NOT_RUN = {
     "vm off": "needs a virtual machine: tests/lab/test_machines.py",
     "vm on": "needs a virtual machine: tests/lab/test_machines.py",
     "vm rescue": "needs a virtual machine: tests/lab/test_machines.py",
+    "vm image capture": "needs a virtual machine: tests/lab/test_machines_by_api.py",
     "wait": "is for a workload of the reader's",
     "describe": "is for a workload of the reader's",
     "route explain": "reads the reader's file: tests/unit/test_routing_explain.py",

@@ -64,7 +64,7 @@ async def answered(wanted: Wanted, says: Sequence[bytes] = (), **more: Any) -> l
     plain: dict[str, Any] = {
         "containers": tuple, "logs_in": lambda _: None, "kept": Path("/nowhere"), "usage": None, "prefix": "t",
         "metrics": None, "samples": None, "shipping": None, "console_of": lambda _: None, "routes": None,
-        "take_password": lambda _: None,
+        "take_password": lambda _: None, "catchments": None,
     }  # fmt: skip
     running = asyncio.create_task(Streams(control, None, **(plain | more)).run())  # type: ignore[arg-type]
     async with asyncio.timeout(10):
