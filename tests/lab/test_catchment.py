@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -146,21 +147,13 @@ def test_the_doctor_brings_london_home(shell: Shell, plain: None) -> None:
     assert shell.json("doctor")["causes"] == []
 
 
-def test_a_repair_goes_on_when_its_command_is_killed(shell: Shell, plain: None) -> None:
-    """SIGKILL right after its first wave began: control brings both waves to their end, and London home."""
-    command = [
-        sys.executable,
-        "-m",
-        "anypop.cli.main",
-        "--state",
-        str(shell.place.state),
-        "doctor",
-        "--apply",
-        "1.1",
-        "--yes",
-    ]
+@contextmanager
+def repairing(shell: Shell, *more: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """The doctor as a process that applies its first repair, and the rollout of it, whose first wave has begun."""
+    command = [sys.executable, "-m", "anypop.cli.main", "--state", str(shell.place.state)]
+    command += ["doctor", "--apply", "1.1", "--yes", *more]
     before = len(shell.json("rollout", "list", SLUG)["results"])
-    asking = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def begun() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = shell.json("rollout", "list", SLUG)["results"][before:]
@@ -169,10 +162,17 @@ def test_a_repair_goes_on_when_its_command_is_killed(shell: Shell, plain: None) 
     try:
         wait_until(begun, timeout_s=60, reason="the command has asked for the repair")
         assert asking.poll() is None, "the command ended by itself"
+        (rollout,) = begun()
+        yield asking, rollout
     finally:
         asking.kill()
         asking.communicate()
-    (rollout,) = begun()
+
+
+def test_a_repair_goes_on_when_its_command_is_killed(shell: Shell, plain: None) -> None:
+    """SIGKILL right after its first wave began: control brings both waves to their end, and London home."""
+    with repairing(shell) as (_, rollout):
+        pass
     assert (rollout["phase"], rollout["wave"]) == ("running", 1)
     ended = shell.json("rollout", "wait", SLUG, rollout["id"], "--timeout", "60")["rollout"]
     assert ended["phase"] == "done" and ended["waves"] == [["LAX"], ["JFK"]]
@@ -181,18 +181,19 @@ def test_a_repair_goes_on_when_its_command_is_killed(shell: Shell, plain: None) 
 
 
 def test_a_repair_whose_outcome_differs_is_taken_back(shell: Shell, plain: None) -> None:
-    """London cannot come home to a PoP that is cut off, which no model knows: the second wave fails, and the first
-    is taken back too.
+    """London cannot come home to a PoP that is cut off once all is foreseen: a wave fails, and what was done is taken
+    back.
     """
     lab = build.attach(shell.place.state / "lab")
-    lab.cut("LHR")
-    try:
-        shell.until_lands(VANTAGES)
-        said = shell.try_("doctor", "--apply", "1.1", "--yes", "--patience", "6", "-o", "json")
-    finally:
-        lab.restore("LHR")
-    assert said.code == 1, said.out
-    done = json.loads(said.out)
+    shell.until_lands(VANTAGES)
+    with repairing(shell, "--patience", "6", "-o", "json") as (asking, _):
+        lab.cut("LHR")
+        try:
+            out, _ = asking.communicate(timeout=120)
+        finally:
+            lab.restore("LHR")
+    assert asking.returncode == 1, out
+    done = json.loads(out)
     assert (done["applied"], done["rolled_back"], done["restored"]) == (False, True, True)
     assert shell.json("rollout", "show", SLUG, done["rollout"])["rollout"]["phase"] == "reverted"
     assert any(
