@@ -6,7 +6,7 @@ checksum, and sends nothing.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,6 @@ from typing import Any
 from anypop.cli import views
 from anypop.cli.call import Call
 from anypop.cli.failure import Exit, Failure, usage
-
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +71,20 @@ def read(
 
 def ask_for(call: Call, path: str, wanted: Wanted) -> views.Data:
     """The image as control has it: made now, or the one that is on its way already and consists of the same."""
+    return made_or_there(
+        call, path, path, {"image": wanted.body}, what="make the image",
+        wanted=lambda found: found["status"] != "FAILED" and _is_same(found, wanted),
+    )  # fmt: skip
+
+
+def made_or_there(
+    call: Call, path: str, asked: str, body: views.Data, *, what: str, wanted: Callable[[views.Data], bool]
+) -> views.Data:
+    """The image at `path`, made by a POST to `asked`; or one that is there, from a call before this one that was cut
+    off, where it is what is `wanted`. Raises `Failure`.
+    """
     try:
-        made: views.Data = call.client.call("POST", path, what="make the image", body={"image": wanted.body})["image"]
+        made: views.Data = call.client.call("POST", asked, what=what, body=body)["image"]
         return made
     except Failure as failure:
         if failure.code is not Exit.FAILED:
@@ -83,7 +93,7 @@ def ask_for(call: Call, path: str, wanted: Wanted) -> views.Data:
             found: views.Data = call.client.get(path, what="look at the image")["image"]
         except Failure:
             raise failure from None
-        if found["status"] == "FAILED" or not _is_same(found, wanted):
+        if not wanted(found):
             raise
         return found
 
@@ -100,17 +110,14 @@ def _is_url(place: str) -> bool:
 
 
 def _sent(name: str, file: Path) -> Sent:
-    found, size = hashlib.sha256(), 0
     try:
         with file.open("rb") as opened:
-            while piece := opened.read(_PIECE):
-                found.update(piece)
-                size += len(piece)
+            found, size = hashlib.file_digest(opened, "sha256").hexdigest(), opened.tell()
     except OSError as error:
         raise usage(f"{file} cannot be read: {error.strerror or error}") from error
     if not size:
         raise usage(f"{file} is empty")
-    return Sent(name=name, file=file, size=size, sha256=found.hexdigest())
+    return Sent(name=name, file=file, size=size, sha256=found)
 
 
 def _described(folder: Path) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import typer
 
 from anypop.cli import views
 from anypop.cli.call import Call, command
-from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.failure import usage
+from anypop.cli.image_sources import made_or_there
 from anypop.cli.options import Timeout, Wait
-from anypop.cli.vm_images import image, path_of, tell, until_over
+from anypop.cli.vm_images import DescriptionOption, FamilyOption, image, path_of, tell, until_over
 
 
 @command(
@@ -28,7 +29,7 @@ def capture(
     call: Call,
     instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="Of this stack: its name.")],
     *,
-    family: Annotated[str, typer.Option("--family", metavar="NAME", help="What workloads call it by.")],
+    family: FamilyOption,
     tag: Annotated[str, typer.Option("--tag", metavar="NAME", help="Which one of the family.")],
     volume: Annotated[
         str,
@@ -37,9 +38,7 @@ def capture(
     firmware: Annotated[
         str, typer.Option("--firmware", metavar="bios|uefi", help="How a volume begins.", show_default=False)
     ] = "",
-    description: Annotated[
-        str, typer.Option("--description", metavar="TEXT", help="For whoever reads the list.", show_default=False)
-    ] = "",
+    description: DescriptionOption = "",
     wait: Wait = True,
     timeout: Timeout = 3600.0,
 ) -> None:
@@ -53,25 +52,13 @@ def capture(
     said = {"volume": volume, "firmware": firmware.upper(), "description": description}
     body = {"capture": {"instance": instance, **{k: v for k, v in said.items() if v}}}
     path = path_of(call, family, tag)
-    found = _asked(call, path, body, instance, volume)
+
+    def is_this(found: views.Data) -> bool:
+        source: views.Data = next((part["capturedFrom"] for part in found["parts"] if "capturedFrom" in part), {})
+        is_its_disk = (source.get("instance"), source.get("volume", "")) == (instance, volume)
+        return found["status"] == "IMPORTING" and is_its_disk
+
+    asked = f"{path.replace('/workload/v1/', '/anypop/v1/', 1)}/capture"
+    found = made_or_there(call, path, asked, body, what=f"capture {instance}", wanted=is_this)
     found = until_over(call, path, found, time.monotonic() + (timeout if wait else 0))
     tell(call, found, wait=wait)
-
-
-def _asked(call: Call, path: str, body: views.Data, instance: str, volume: str) -> views.Data:
-    """The image that is made of it: now, or by a call before this one that was cut off."""
-    where = f"{path.replace('/workload/v1/', '/anypop/v1/', 1)}/capture"
-    try:
-        made: views.Data = call.client.call("POST", where, what=f"capture {instance}", body=body)["image"]
-        return made
-    except Failure as failure:
-        if failure.code is not Exit.FAILED:
-            raise
-        try:
-            found: views.Data = call.client.get(path, what="look at the image")["image"]
-        except Failure:
-            raise failure from None
-        source: views.Data = next((part["capturedFrom"] for part in found["parts"] if "capturedFrom" in part), {})
-        if found["status"] != "IMPORTING" or (source.get("instance"), source.get("volume", "")) != (instance, volume):
-            raise
-        return found

@@ -30,6 +30,10 @@ _LOOK_S = 1.0
 _STYLES = {"READY": "green", "IMPORTING": "yellow", "FAILED": "red"}
 
 Named = Annotated[str, typer.Argument(metavar="FAMILY:TAG", help="As in debian:12.")]
+FamilyOption = Annotated[str, typer.Option("--family", metavar="NAME", help="What workloads call it by.")]
+DescriptionOption = Annotated[
+    str, typer.Option("--description", metavar="TEXT", help="For whoever reads the list.", show_default=False)
+]
 PartOption = typer.Option(metavar="FILE|URL", show_default=False)
 
 
@@ -53,7 +57,7 @@ def import_image(
         ),
     ] = "",
     *,
-    family: Annotated[str, typer.Option("--family", metavar="NAME", help="What workloads call it by.")],
+    family: FamilyOption,
     tag: Annotated[
         str, typer.Option("--tag", metavar="NAME", help="Default: the beginning of its checksum.", show_default=False)
     ] = "",
@@ -71,9 +75,7 @@ def import_image(
     board: Annotated[
         str, typer.Option("--board", metavar="q35|microvm", help="The machine that it sees.", show_default=False)
     ] = "",
-    description: Annotated[
-        str, typer.Option("--description", metavar="TEXT", help="For whoever reads the list.", show_default=False)
-    ] = "",
+    description: DescriptionOption = "",
     wait: Wait = True,
     timeout: Timeout = 3600.0,
 ) -> None:
