@@ -138,13 +138,10 @@ class Captures:
 def _settled(file: Path) -> tuple[int, str]:
     """On disk, and ours; its size and checksum."""
     os.chown(file, os.geteuid(), os.getegid())
-    digest, size = hashlib.sha256(), 0
     with file.open("rb") as whole:
         os.fsync(whole.fileno())
-        while piece := whole.read(_PIECE):
-            digest.update(piece)
-            size += len(piece)
-    return size, digest.hexdigest()
+        digest = hashlib.file_digest(whole, "sha256").hexdigest()
+        return whole.tell(), digest
 
 
 def _text(told: Captured) -> str:

@@ -83,12 +83,11 @@ def _wanted(platform: Platform, stack: Stack, asked: CaptureBody) -> Wanted:
 
 def _meant(platform: Platform, stack: Stack, instance: str) -> tuple[Declaration, running.Running]:
     """Raises `NotFound`, for another stack's too."""
-    for declared in platform.core.state.workloads.values():
-        if declared.stack_id == stack.id:
-            try:
-                return declared, running.container(platform, declared, instance, "")
-            except NotFound:
-                continue
+    for declared in platform.core.state.in_stack(stack.id):
+        try:
+            return declared, running.container(platform, declared, instance, "")
+        except NotFound:
+            continue
     raise NotFound(f"no instance {instance} on stack {stack.slug}")
 
 

@@ -20,7 +20,6 @@ from anypop.model.errors import WorldError
 FOLDER = "machine-images"
 # Of the file system that control's database lies on too: so much stays free, whoever brings images.
 KEPT_FREE_BYTES = 1 << 30
-_PIECE = 1 << 20
 _WHOLE = re.compile("[0-9a-f]{64}")
 
 
@@ -105,11 +104,8 @@ class ImageFiles:
 
     def digest(self, key: str) -> str:
         """The sha256 of what is here. Raises OSError."""
-        found = hashlib.sha256()
         with self._part(key).open("rb") as file:
-            while piece := file.read(_PIECE):
-                found.update(piece)
-        return found.hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def settle(self, key: str, sha256: str) -> None:
         """What is here has this checksum: put it under its name, on disk. Raises `WorldError`."""
