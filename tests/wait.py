@@ -1,7 +1,8 @@
 """Waiting in tests: on a predicate, with a timeout and a stated reason; never a bare sleep."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -24,3 +25,17 @@ def wait_until(predicate: Callable[[], T | None], *, timeout_s: float, reason: s
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:g} s: {reason}; last seen: {value!r}")
         time.sleep(every_s)
+
+
+async def until(predicate: Callable[[], object], reason: str, *, timeout_s: float = 30) -> None:
+    """The same on the loop, which goes on meanwhile. `predicate` may have to be awaited itself."""
+    timeout_s *= PATIENCE if timeout_s >= PATIENT_FROM_S else 1
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = predicate()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {reason}; last seen: {value!r}"
+        await asyncio.sleep(0.005)

@@ -86,14 +86,19 @@ class ToWorld(httpx.BaseTransport):
         return httpx.Response(answer.status_code, content=answer.content, headers={"content-type": "application/json"})
 
 
+def command_line(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """That of the world's operator, whose client file is in the folder."""
+    made = Caller(folder, ToWorld(world), monkeypatch)
+    client = {"url": "https://control", "ca": "", "stack": "default"}
+    client |= {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
+    (folder / "client.json").write_text(json.dumps(client))
+    return made
+
+
 @pytest.fixture
 def call(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
     """The command line of the same operator, with the same graph."""
-    caller = Caller(graph_in(tmp_path), ToWorld(world), monkeypatch)
-    client = {"url": "https://control", "ca": "", "stack": "default"}
-    client |= {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
-    (tmp_path / "client.json").write_text(json.dumps(client))
-    return caller
+    return command_line(world, graph_in(tmp_path), monkeypatch)
 
 
 def of_command_line(call: Caller, *argv: str) -> Any:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from anypop.control.roles import Role
-from anypop.model.codec import from_json, to_data, to_json
+from anypop.model.codec import to_data, to_json
 from anypop.model.names import HostName
 from anypop.model.network import Network
-from anypop.model.streams import EchoesRequest, Heard, Opened, Pinged, PingsRequest, Refusal, StreamRequest
+from anypop.model.streams import EchoesRequest, Heard, Opened, Pinged, PingsRequest, Refusal
 from tests.control_world import World, a_network
+from tests.listening_host import Channel
 from tests.people import somebody
 
 PATH = "/anypop/v1/catchments"
@@ -21,46 +22,18 @@ TARGETS = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
 BODY: dict[str, Any] = {"pop": "lhr", "address": str(a_network().anycast4[0][1]), "targets": TARGETS}
 
 
-class Said:
-    """A host's end of a stream, which says what it has to and is over."""
+def channel(world: World, host: HostName, *heard: str) -> Channel:
+    """It heard these, and sends all it is asked to."""
 
-    said_all = True
-
-    def __init__(self, *messages: bytes) -> None:
-        self.messages = list(messages)
-
-    async def receive(self) -> bytes | None:
-        return self.messages.pop(0) if self.messages else None
-
-    async def send(self, message: bytes | str) -> None:
-        return None
-
-
-class Channel:
-    """A host's agent that listens: it heard these, and sends all it is asked to."""
-
-    said_all = False
-
-    def __init__(self, world: World, host: HostName, heard: tuple[str, ...]) -> None:
-        self.world, self.host, self.heard = world, host, tuple(map(IPv4Address, heard))
-        self.asked: list[Any] = []
-        self.answering: set[asyncio.Task[None]] = set()
-
-    async def receive(self) -> bytes | None:
-        await asyncio.Event().wait()
-        return None
-
-    async def send(self, message: bytes | str) -> None:
-        request = from_json(StreamRequest, message)
-        self.asked.append(request.wanted)
-        match request.wanted:
+    def says(wanted: Any) -> tuple[bytes, ...]:
+        match wanted:
             case EchoesRequest():
-                said = Said(to_json(Opened()), to_json(Heard(addresses=self.heard)))
-            case PingsRequest() as wanted:
-                said = Said(to_json(Opened()), to_json(Pinged(sent=len(wanted.targets), unsent=0)))
-            case _:
-                said = Said(to_json(Opened(refusal=Refusal.BROKEN, message="no")))
-        self.answering.add(asyncio.create_task(self.world.platform.streams.arrived(self.host, request.id, said)))
+                return to_json(Opened()), to_json(Heard(addresses=tuple(map(IPv4Address, heard))))
+            case PingsRequest():
+                return to_json(Opened()), to_json(Pinged(sent=len(wanted.targets), unsent=0))
+        return (to_json(Opened(refusal=Refusal.BROKEN, message="no")),)
+
+    return Channel(world, host, says)
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +71,8 @@ def test_each_answer_counts_where_it_was_heard_and_deaf_hosts_are_told(world: Wo
     allow(world, 100)
     names = [host.name for _, host in world.platform.core.state.network.hosts()]
     channels = {
-        "LHR": Channel(world, HostName("LHR"), ("192.0.2.1", "198.51.100.99")),
-        names[0]: Channel(world, names[0], ("192.0.2.2",)),
+        "LHR": channel(world, HostName("LHR"), "192.0.2.1", "198.51.100.99"),
+        names[0]: channel(world, names[0], "192.0.2.2"),
     }
 
     async def listen() -> list[asyncio.Task[None]]:
@@ -114,11 +87,11 @@ def test_each_answer_counts_where_it_was_heard_and_deaf_hosts_are_told(world: Wo
         {"target": "192.0.2.1", "pop": "LHR"}, {"target": "192.0.2.2", "pop": cities[names[0]]},
     ]  # fmt: skip
     assert set(told["deaf"]) == set(names) - set(channels)
-    asked = [one for channel in channels.values() for one in channel.asked]
+    asked = [one for each in channels.values() for one in each.asked]
     assert len({one.key for one in asked}) == 1 and sum(isinstance(one, PingsRequest) for one in asked) == 1
     again = world.send("POST", PATH, BODY)
     assert again["results"] == told["results"]
-    assert len({one.key for channel in channels.values() for one in channel.asked}) == 2, "each has its own key"
+    assert len({one.key for each in channels.values() for one in each.asked}) == 2, "each has its own key"
     noted = world.get("/anypop/v1/audit?operation=measure_catchment")["results"]
     assert [(row["subject"], row["after"]["targets"]) for row in noted] == [("LHR", 3), ("LHR", 3)]
     for task in listening:

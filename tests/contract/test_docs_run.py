@@ -2,15 +2,13 @@
 only pretend, in the article's world. What cannot is named here, with why and where it is tested.
 """
 
-import json
 import time
 from pathlib import Path
 
 import pytest
 
 from anypop.control.roles import Role
-from tests.cli_calls import Caller
-from tests.contract.test_api_predictions import CITIES, ToWorld, graph_in
+from tests.contract.test_api_predictions import CITIES, command_line, graph_in
 from tests.london_world import london_world
 from tests.people import PASSWORD, a_user, quick
 from tests.unit.test_docs_commands import PAGES, commands, stripped
@@ -87,10 +85,7 @@ def test_what_the_documents_show_is_done(tmp_path: Path, monkeypatch: pytest.Mon
     with london_world(tmp_path / "world", now=time.time()) as world:
         quick(world)
         a_user(world, world.platform.accounts.first_account().id, "bob", Role.VIEWER, PASSWORD)
-        call = Caller(graph_in(tmp_path), ToWorld(world), monkeypatch)
-        client = {"url": "https://control", "ca": "", "stack": "default"}
-        client |= {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
-        (tmp_path / "client.json").write_text(json.dumps(client))
+        call = command_line(world, graph_in(tmp_path), monkeypatch)
         monkeypatch.chdir(tmp_path)
         world.create("stackpath-anycast-fun", cities=CITIES)
         world.settle()

@@ -14,11 +14,12 @@ from anypop.agent.act.bgp import glass
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.control.roles import Role
 from anypop.host import birdc
-from anypop.model.codec import from_json, to_json
+from anypop.model.codec import to_json
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
-from anypop.model.streams import Opened, RoutesQuestion, RoutesRequest, StreamRequest
+from anypop.model.streams import Opened, RoutesQuestion, RoutesRequest
 from tests.control_world import World, a_network
+from tests.listening_host import Channel
 from tests.london_world import PASTED
 from tests.people import somebody
 from tests.wait import wait_until
@@ -89,47 +90,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-class Said:
-    """A host's end of a stream, which says what it has to and is over."""
-
-    said_all = True
-
-    def __init__(self, *messages: bytes) -> None:
-        self.messages = list(messages)
-
-    async def receive(self) -> bytes | None:
-        return self.messages.pop(0) if self.messages else None
-
-    async def send(self, message: bytes | str) -> None:
-        return None
-
-
-class Channel:
-    """A host's agent that listens, and answers each question with its name."""
-
-    said_all = False
-
-    def __init__(self, world: World, host: HostName) -> None:
-        self.world, self.host = world, host
-        self.asked: list[Any] = []
-        self.answering: set[asyncio.Task[None]] = set()
-
-    async def receive(self) -> bytes | None:
-        await asyncio.Event().wait()
-        return None
-
-    async def send(self, message: bytes | str) -> None:
-        request = from_json(StreamRequest, message)
-        self.asked.append(request.wanted)
-        said = Said(to_json(Opened()), b"BIRD ", b"says")
-        task = asyncio.create_task(self.world.platform.streams.arrived(self.host, request.id, said))
-        self.answering.add(task)
-
-
 def test_the_operator_asks_and_nobody_else(world: World) -> None:
     """A closed list: what is not on it is refused before any host hears of it."""
     host = HostName("LHR")
-    channel = Channel(world, host)
+    channel = Channel(world, host, lambda _: (to_json(Opened()), b"BIRD ", b"says"))
 
     async def listen() -> "asyncio.Task[None]":
         return asyncio.create_task(world.platform.streams.listen(host, channel))

@@ -3,7 +3,6 @@ the host's part of it are real; the copying itself is `test_machine_captures`'.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -21,8 +20,7 @@ from anypop.control.roles import Role
 from anypop.model.errors import WorldError
 from anypop.model.machine import MachineImage
 from anypop.model.streams import CaptureOverRequest, CaptureRequest
-from tests.cli_calls import Caller
-from tests.contract.test_api_predictions import ToWorld
+from tests.contract.test_api_predictions import command_line
 from tests.contract.test_machine_images import DISK, IMAGES, KERNEL, files, image, over, put, sha, with_machine
 from tests.control_world import World
 from tests.people import somebody
@@ -268,10 +266,7 @@ def test_the_command_line_captures_and_waits_for_one_that_is_on_its_way(
     """Called again after a cut it makes no second one; what failed is told with the reason."""
     folder = tmp_path / "client"
     folder.mkdir()
-    call = Caller(folder, ToWorld(world), monkeypatch)
-    client = {"url": "https://control", "ca": "", "stack": "default"}
-    client |= {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
-    (folder / "client.json").write_text(json.dumps(client))
+    call = command_line(world, folder, monkeypatch)
     monkeypatch.setattr(vm_images, "TOLD_EVERY_S", 0.0)
     words = ("vm", "image", "capture", INSTANCE, "--family", "golden", "--tag", "1")
     host.away = True

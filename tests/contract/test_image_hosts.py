@@ -31,6 +31,7 @@ from tests.contract.test_machine_images import brought, sha, with_machine
 from tests.control_world import FakeAgent, World
 from tests.moving_hosts import HERE, free_port, joined
 from tests.qcow2 import qcow2
+from tests.wait import until
 
 DISK = qcow2() + bytes(range(256)) * 8000
 LHR, AMS, JFK = HostName("LHR"), HostName("AMS"), HostName("JFK")
@@ -90,15 +91,17 @@ class HostPart:
         moving.set(SimpleNamespace(order=order, staying=[SimpleNamespace(move=None, machine=object())]))  # type: ignore[arg-type]
         serving = asyncio.create_task(moving.run())
         try:
-            while True:
-                with suppress(WorldError):
-                    await (await reach(self.state, self.ca, self.host, HERE, port)).end()
-                    break
-                await asyncio.sleep(0.01)
+            await until(lambda: self._is_open(port), "its door is open")
             yield port
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+
+    async def _is_open(self, port: int) -> bool:
+        with suppress(WorldError):
+            await (await reach(self.state, self.ca, self.host, HERE, port)).end()
+            return True
+        return False
 
     def knows(self, host: HostName, port: int) -> None:
         self.hosts.backbone = backbone(port, host)

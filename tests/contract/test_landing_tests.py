@@ -12,8 +12,7 @@ import pytest
 
 from anypop.control import kept_tests
 from anypop.control.roles import Role
-from tests.cli_calls import Caller
-from tests.contract.test_api_predictions import CITIES, ToWorld
+from tests.contract.test_api_predictions import CITIES, command_line
 from tests.control_world import FakeAgent, World
 from tests.london_world import fun, go_on, london_world
 from tests.people import somebody
@@ -128,15 +127,6 @@ def test_the_command_line_tests_lists_and_compares(
     assert newest["id"] in [one["id"] for one in json.loads(ran.out)]
     ran = call("test", "-w", "fun", "--show", newest["id"][:8], "--against", newest["id"][:8])
     assert ran.code == 0 and "beside" in ran.out, ran.err
-
-
-def command_line(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
-    """The operator's."""
-    made = Caller(folder, ToWorld(world), monkeypatch)
-    client = {"url": "https://control", "ca": "", "stack": "default"}
-    client |= {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
-    (folder / "client.json").write_text(json.dumps(client))
-    return made
 
 
 def test_a_repair_is_a_rollout_with_what_the_model_expects(asked: Asked) -> None:

@@ -36,7 +36,7 @@ from anypop.model.volume import LEAST_BYTES, Mount, VolumeOrder, volume_id
 from tests.agent_lab import instance
 from tests.empty_guests import DISK_BYTES, EmptyGuests
 from tests.moving_hosts import Process
-from tests.wait import wait_until
+from tests.wait import until, wait_until
 
 pytestmark = pytest.mark.lab
 PREFIX, UID = f"cap{os.getpid()}", instance(0).uid
@@ -101,10 +101,7 @@ async def write(guest: EmptyGuests, node: str, pattern: int, at: int) -> None:
 
 async def begins(guest: EmptyGuests) -> None:
     """Until a copy is made."""
-    while True:
-        if await monitor.ask(guest.place, "query-jobs"):
-            return
-        await asyncio.sleep(0.01)
+    await until(lambda: monitor.ask(guest.place, "query-jobs"), "a copy has begun")
 
 
 async def answered(all_: Captures, asked: CaptureRequest) -> tuple[list[Captured], bytes]:

@@ -30,7 +30,7 @@ from anypop.model.machine import Board, DiskFormat, Firmware, ImagePart, Machine
 from anypop.model.streams import PasswordRequest
 from anypop.model.table import with_entries
 from tests.cli_calls import Caller
-from tests.contract.test_api_predictions import ToWorld
+from tests.contract.test_api_predictions import command_line
 from tests.control_world import World, a_network
 from tests.people import somebody
 from tests.qcow2 import qcow2
@@ -481,11 +481,7 @@ def call(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calle
     """The command line of the same operator."""
     folder = tmp_path / "client"
     folder.mkdir()
-    caller = Caller(folder, ToWorld(world), monkeypatch)
-    client = {"url": "https://control", "ca": "", "stack": "default"}
-    client |= {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
-    (folder / "client.json").write_text(json.dumps(client))
-    return caller
+    return command_line(world, folder, monkeypatch)
 
 
 def test_the_command_line_imports_goes_on_and_lets_go(

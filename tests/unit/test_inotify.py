@@ -1,7 +1,7 @@
 """The kernel's word that a file was written is heard, once for much that is written, and only for what was asked."""
 
 import asyncio
-from collections.abc import Callable
+import select
 from pathlib import Path
 
 import pytest
@@ -10,11 +10,13 @@ from anypop.agent.observe import speaker_log
 from anypop.agent.observe.speaker_log import SpeakerLog
 from anypop.host.inotify import MODIFIED, Inotify
 from anypop.model.errors import WorldError
-from tests.wait import wait_until
+from tests.wait import until
 
 
-async def until(predicate: Callable[[], bool], reason: str) -> None:
-    await asyncio.to_thread(wait_until, predicate, timeout_s=10, reason=reason)
+def rested(watched: SpeakerLog) -> bool:
+    """All that was written so far has been told."""
+    events = watched._events
+    return events is not None and events._again is None and not select.select([events._handle], [], [], 0)[0]
 
 
 def test_what_bird_writes_is_told_soon_and_a_flood_of_it_a_few_times(
@@ -34,17 +36,17 @@ def test_what_bird_writes_is_told_soon_and_a_flood_of_it_a_few_times(
                     file.write("a line\n")
                     file.flush()
             await until(lambda: bool(calls), "it was told")
-            await asyncio.sleep(0.1)  # what was written during the rest has been told as well
+            await until(lambda: rested(watched), "what was written during the rest has been told as well")
             assert len(calls) <= 4
             calls.clear()
             log.rename(log.with_suffix(".old"))
             log.write_text("anew")
             await until(lambda: bool(calls), "the next log is told of too")
-            await asyncio.sleep(0.1)
+            await until(lambda: rested(watched), "nothing is left to be told")
             calls.clear()
             log.with_name("other.conf").write_text("y")
             log.with_name("last").write_text("z")
-            await asyncio.sleep(0.1)
+            await until(lambda: rested(watched), "nothing is left to be told")
             assert not calls
         finally:
             watched.close()

@@ -29,7 +29,7 @@ from anypop.model.log_text import Level
 from anypop.outgoing.address import why_not
 from tests.otlp_receiver import OtlpReceiver
 from tests.unit.test_log_search import at, entry
-from tests.wait import wait_until
+from tests.wait import until
 
 ERROR = '{"level":"error","msg":"disk full","disk":"sda","n":5}'
 
@@ -217,10 +217,6 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     made = Receiver()
     yield made
     made.close()
-
-
-async def until(predicate: Any, reason: str) -> None:
-    await asyncio.to_thread(wait_until, predicate, timeout_s=30, reason=reason)
 
 
 @contextlib.asynccontextmanager
