@@ -47,8 +47,10 @@ def main() -> None:
             (folder / name / part).mkdir(parents=True)
         layers = f"lowerdir=/{name},upperdir={folder}/{name}/up,workdir={folder}/{name}/work"
         _do("mount", "-t", "overlay", "none", "-o", layers, f"/{name}")
+    _do("ip", *f"link add eth0 address {mac} type veth peer name far".split())
+    Path("/proc/sys/net/ipv6/conf/eth0/dad_transmits").write_text("3")  # tentative still when the boot hook is run
     for line in (
-        "link set lo up", f"link add eth0 address {mac} type veth peer name far", f"addr add {METADATA}/32 dev far",
+        "link set lo up", f"addr add {METADATA}/32 dev far",
         "link set far up", "link set eth0 up", *(f"addr add {address} dev eth0" for address in told["addresses"]),
     ):  # fmt: skip
         _do("ip", *line.split())

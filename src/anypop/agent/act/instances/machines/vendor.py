@@ -43,6 +43,16 @@ nic=$(card %s) || exit 1
 echo 1 >/proc/sys/net/ipv4/tcp_mtu_probing
 ip link set lo up
 """
+_SETTLED = """\
+# settled CARD: a new IPv6 address is tentative for a second or two, and no route can have it as its source before
+settled() {
+\tleft=50
+\twhile ip -6 addr show dev "$1" scope global | grep -q tentative && [ $left -gt 0 ]; do
+\t\tsleep 0.1 2>/dev/null || sleep 1
+\t\tleft=$((left - 1))
+\tdone
+}
+"""
 _VOLUME = """\
 # volume SERIAL FOLDER: mounted there; a disk that holds nothing yet gets a file system
 volume() {
@@ -102,6 +112,8 @@ def vendor_data(instance: InstanceOrder, container: Container, *, mac: str) -> s
 def _network(instance: InstanceOrder) -> Iterator[str]:
     for own in own_addresses(instance):
         yield f"ip -{own.version} addr replace {own}/{own.max_prefixlen} dev lo"
+    if instance.private(6) is not None:
+        yield _SETTLED + 'settled "$nic"'
     for reached, address, source in ways_out(instance):
         to = str(reached) if reached.prefixlen else "default"
         # IPv6 has no metric 0, and the default route that the image makes by `seed` is to come behind it
