@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from anypop.agent.naming import RESOLVER6
 from tests.wait import wait_until
 
 METADATA = "169.254.169.254"
@@ -83,6 +84,8 @@ def main() -> None:
             if done.returncode:
                 raise SystemExit(f"{stage}: {done.stdout} {done.stderr}")
         wait_until(lambda: len(Ready.asked) == start, timeout_s=20, reason="the host is told")  # noqa: B023
+        # its source is tentative for a while, and the boot hook does not wait
+        wait_until(lambda: str(RESOLVER6) in _do("ip", "-6", "route"), timeout_s=60, reason="all routes stand")
         addresses = [a["local"] for link in json.loads(_do("ip", "-j", "addr")) for a in link["addr_info"]]
         found.append(
             {

@@ -43,14 +43,19 @@ nic=$(card %s) || exit 1
 echo 1 >/proc/sys/net/ipv4/tcp_mtu_probing
 ip link set lo up
 """
-_SETTLED = """\
-# settled CARD: a new IPv6 address is tentative for a second or two, and no route can have it as its source before
-settled() {
-\tleft=50
-\twhile ip -6 addr show dev "$1" scope global | grep -q tentative && [ $left -gt 0 ]; do
-\t\tsleep 0.1 2>/dev/null || sleep 1
-\t\tleft=$((left - 1))
-\tdone
+_ROUTE6 = """\
+# route6 ROUTE: while the kernel still looks whether somebody else has an address, a second or two, no route can have it
+# as its source: such a route is tried again beside
+route6() {
+\tip -6 route replace "$@" 2>/dev/null && return
+\t{
+\t\tleft=20
+\t\tuntil ip -6 route replace "$@"; do
+\t\t\tleft=$((left - 1))
+\t\t\t[ $left -gt 0 ] || { tell "there is no route to $1 by IPv6"; break; }
+\t\t\tsleep 0.5 || sleep 1
+\t\tdone
+\t} </dev/null >/dev/null 2>&1 &
 }
 """
 _VOLUME = """\
@@ -97,7 +102,7 @@ fi
 
 def vendor_data(instance: InstanceOrder, container: Container, *, mac: str) -> str:
     """`mac`: of the guest's network card."""
-    text = _HEAD + _FIND % shlex.quote(mac)
+    text = _HEAD + _ROUTE6 + _FIND % shlex.quote(mac)
     text += "\n".join([*_network(instance), *_further(instance), ""])
     text += _udp(whole_inside(instance))
     text += _names(instance)
@@ -112,13 +117,11 @@ def vendor_data(instance: InstanceOrder, container: Container, *, mac: str) -> s
 def _network(instance: InstanceOrder) -> Iterator[str]:
     for own in own_addresses(instance):
         yield f"ip -{own.version} addr replace {own}/{own.max_prefixlen} dev lo"
-    if instance.private(6) is not None:
-        yield _SETTLED + 'settled "$nic"'
     for reached, address, source in ways_out(instance):
         to = str(reached) if reached.prefixlen else "default"
         # IPv6 has no metric 0, and the default route that the image makes by `seed` is to come behind it
         metric = " metric 512" if reached.version == 6 and not reached.prefixlen else ""
-        yield f'ip -{reached.version} route replace {to} via {address.gateway} dev "$nic"{metric} src {source}'
+        yield f'{_replaced(reached.version)} {to} via {address.gateway} dev "$nic"{metric} src {source}'
     inside = whole_inside(instance)
     for way in inside.ways:
         if way.interface == 0:
@@ -153,13 +156,18 @@ def _further(instance: InstanceOrder) -> Iterator[str]:
         for subnet in link.reach:
             here = link.of(subnet.version)
             if here is not None and here.vpc is not None:
-                yield f'ip -{subnet.version} route replace {subnet} via {here.gateway} dev "$nic" src {here.vpc}'
+                yield f'{_replaced(subnet.version)} {subnet} via {here.gateway} dev "$nic" src {here.vpc}'
         yield from (_way(way) for way in ways if way.interface == n)
         yield "fi"
 
 
 def _way(way: InsideWay) -> str:
-    return f'ip -{way.prefix.version} route replace {way.prefix} via {way.gateway} dev "$nic" src {way.source}'
+    return f'{_replaced(way.prefix.version)} {way.prefix} via {way.gateway} dev "$nic" src {way.source}'
+
+
+def _replaced(version: int) -> str:
+    """The beginning of a route that names its source."""
+    return "route6" if version == 6 else "ip -4 route replace"
 
 
 def _udp(inside: Inside) -> str:
