@@ -12,9 +12,11 @@ T = TypeVar("T")
 PATIENT_FROM_S, PATIENCE = 10.0, 3.0
 
 
-def wait_until(predicate: Callable[[], T | None], *, timeout_s: float, reason: str, every_s: float = 0.02) -> T:
+def wait_until(
+    predicate: Callable[[], T | None], *, timeout_s: float, reason: str | Callable[[], str], every_s: float = 0.02
+) -> T:
     """The first truthy value of `predicate`. AssertionError with `reason` and the last value after `timeout_s`, or
-    `PATIENCE` times as long where that is patience and no claim.
+    `PATIENCE` times as long where that is patience and no claim. A `reason` that tells what is missing is asked then.
     """
     timeout_s *= PATIENCE if timeout_s >= PATIENT_FROM_S else 1
     deadline = time.monotonic() + timeout_s
@@ -23,7 +25,8 @@ def wait_until(predicate: Callable[[], T | None], *, timeout_s: float, reason: s
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {reason}; last seen: {value!r}")
+            why = reason if isinstance(reason, str) else reason()
+            raise AssertionError(f"not within {timeout_s:g} s: {why}; last seen: {value!r}")
         time.sleep(every_s)
 
 

@@ -4,6 +4,8 @@ The upstreams are BIRDs of their own; what they say they have learnt is what cou
 """
 
 import os
+import re
+import shutil
 import signal
 import threading
 from contextlib import suppress
@@ -14,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from anypop.agent.act.bgp.session import SAID
 from anypop.agent.bfd import files
 from anypop.agent.naming import LEARNT_PREFERENCE, LEARNT_TABLE
-from anypop.host import ip, netns, process
+from anypop.host import birdc, ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
 from anypop.model.order import Grant
 from anypop.model.reasons import Reason
@@ -136,6 +139,40 @@ def test_learnt_routes_and_rules_that_somebody_takes_away_are_back_within_a_seco
     rules = clean.kernel("rule", "show")
     ip.batch([f"rule del pref {LEARNT_PREFERENCE}", f"rule del pref {LEARNT_PREFERENCE + 1}"], netns=clean.router)
     wait_until(lambda: clean.kernel("rule", "show") == rules, timeout_s=1, reason="the rules are there again")
+
+
+def test_an_agent_that_has_bird_say_more_of_its_sessions_resets_none(clean: PopLab) -> None:
+    """BIRD runs what an agent before this one wrote, without the line by which it says that a session fell; the next
+    agent puts the line in, and both ends of each session stand since the same millisecond as before.
+    """
+    folder = clean.state / "bird"
+    here = folder / "bird.ctl"
+    there = [clean.folder / f"{name}.ctl" for name in ("one", "two")]
+    wait_until(
+        lambda: all(len(_stand_since(at)) == most for at, most in ((here, 4), *((at, 2) for at in there))),
+        timeout_s=20, reason="all sessions stand",
+    )  # fmt: skip
+    stood = [_stand_since(at) for at in (here, *there)]
+    newest, earlier = (folder / "bird.conf").resolve(), folder / f"{0:016x}.conf"
+    clean.kill_agent()
+    text = newest.read_text()
+    assert text.count(SAID) == 4
+    earlier.write_text(text.replace(f"{SAID}\n", "").replace(newest.stem, earlier.stem))
+    shutil.copy(newest.with_suffix(".json"), earlier.with_suffix(".json"))
+    birdc.ask(here, f'configure "{earlier}"')
+    wait_until(lambda: earlier.stem in birdc.ask(here, "eval anypop_digest"), timeout_s=20, reason="BIRD is as before")
+    clean.start_agent()
+    wait_until(
+        lambda: newest.stem in birdc.ask(here, "eval anypop_digest"), timeout_s=20, reason="BIRD is told to say more"
+    )
+    assert newest.read_text() == text
+    assert [_stand_since(at) for at in (here, *there)] == stood
+
+
+def _stand_since(control: Path) -> dict[str, str]:
+    """The sessions of a BIRD that stand, and since when, as it says it: to the millisecond where it is ours."""
+    told = birdc.ask(control, "show protocols")
+    return dict(re.findall(r"^(\S+) +BGP +\S+ +up +(\S+(?: \S+)?) +Established", told, re.MULTILINE))
 
 
 def test_a_session_that_bird_refuses_holds_up_no_other(clean: PopLab) -> None:
