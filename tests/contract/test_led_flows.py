@@ -83,3 +83,21 @@ def test_where_no_more_can_be_remembered_flows_are_not_counted_and_packets_are(
     process.run(netns.command(ROUTER, "nft", "-f", "-"), stdin=traffic.script(traffic_table(PREFIX)))
     found = send(4, UNTRACKED, flows=20, packets=3)
     assert found.packets == 60 and 0 < found.flows <= 8
+
+
+def test_as_long_as_no_packet_has_passed_nothing_is_new(place: None) -> None:
+    """One number tells so for all places: it moves with each packet of either family that is counted; without a table
+    there is none.
+    """
+
+    def passed(prefix: str = PREFIX) -> int | None:
+        with netns.inside(ROUTER), Netlink(NETFILTER) as net:
+            return traffic.passed(net, prefix)
+
+    before = passed()
+    assert before is not None and passed("none") is None
+    for version, port in ((4, TRACKED), (6, UNTRACKED)):
+        now = passed()
+        assert now is not None and passed() == now
+        assert send(version, port, flows=4, packets=2).packets == 8
+        assert passed() == now + 8

@@ -118,7 +118,15 @@ def test_a_member_is_told_by_its_slot_and_the_tunnel_by_its_name(monkeypatch: py
     }  # fmt: skip
     forgotten: list[Any] = []
     monkeypatch.setattr(metering, "Netlink", lambda kind: object())
-    monkeypatch.setattr(traffic, "read", lambda net, prefix: led)
+    passed: list[int | None] = [29]
+    reads: list[int] = []
+    monkeypatch.setattr(traffic, "passed", lambda net, prefix: passed[-1])
+
+    def read(net: object, prefix: str) -> dict[traffic.Place, Led]:
+        reads.append(1)
+        return dict(led)
+
+    monkeypatch.setattr(traffic, "read", read)
     monkeypatch.setattr(traffic, "forget", lambda net, prefix, places: forgotten.extend(places))
     backbone: Any = type("B", (), {"carried": (COVER4,)})()
     order: Any = type("O", (), {"backbone": backbone})()
@@ -132,6 +140,14 @@ def test_a_member_is_told_by_its_slot_and_the_tunnel_by_its_name(monkeypatch: py
     }  # fmt: skip
     assert {dict(k.labels)["incarnation"] for k in series} == {ONE.uid, ""}
     assert forgotten == [("i0123456789", ANYCAST4)]
+    del led["i0123456789", ANYCAST4]
+    told_at = [part.read(Known(order=order, instances=(ONE,)), {link, TUNNEL}) and len(reads) for _ in range(3)]
+    passed.append(30)
+    led[link, ANYCAST4] = Led(4, 400, 1)
+    assert 400 in part.read(Known(order=order, instances=(ONE,)), {link, TUNNEL})[1], "a packet has passed"
+    assert (told_at, len(reads)) == ([2, 2, 2], 3), "read anew after what was taken away, and then no more until then"
+    passed.append(None)
+    assert [part.read(Known(order=order), {link}) and len(reads) for _ in range(2)] == [4, 5], "no table: always asked"
     assert Backbone.__dataclass_fields__.keys() >= {"carried"}
 
 

@@ -81,7 +81,8 @@ class KeptProcess:
         if needed is None:
             return False
         if not needed:
-            await asyncio.to_thread(end, self._folder, self._name)
+            if self._pid.exists():
+                await asyncio.to_thread(end, self._folder, self._name)
             return False
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:

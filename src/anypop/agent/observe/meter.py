@@ -88,11 +88,15 @@ class Meter:
                     await traffic.keep(self._prefix)
                 await self._beside(self._look_at_disk)
             known = self._known()
-            if len(known.instances) <= FEW and self.tiers is not None and not self.tiers.write_next:
-                with self._telling():
-                    self._count_and_keep(known)
-            else:
+            if len(known.instances) > FEW or self.tiers is None:
                 await self._beside(self._count_and_keep, known)
+                continue
+            with self._telling():
+                latest = self._counted(known, self.tiers)
+                if self.tiers.writes(*latest):
+                    await asyncio.to_thread(self._keep, latest, self.tiers)
+                else:
+                    self._keep(latest, self.tiers)
 
     async def _beside(self, what: Callable[..., None], *given: Known) -> None:
         """In a thread."""
@@ -118,9 +122,14 @@ class Meter:
     def _count_and_keep(self, known: Known) -> None:
         if self.tiers is None:
             self.count(known)
-            return
-        layout, row = self.count(replace(known, lost=self.tiers.lost, tiers=self._sizes))
-        self.tiers.add(layout, row)
+        else:
+            self._keep(self._counted(known, self.tiers), self.tiers)
+
+    def _counted(self, known: Known, tiers: Tiers) -> Latest:
+        return self.count(replace(known, lost=tiers.lost, tiers=self._sizes))
+
+    def _keep(self, latest: Latest, tiers: Tiers) -> None:
+        tiers.add(*latest)
         if (lives := self.parts.instances.news()) is not None:
             replace_object(self._folder / _LIVES, lives)
 

@@ -20,9 +20,8 @@ from anypop.agent.act.network.guard import Carried
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.naming import TUNNEL, link_of
-from anypop.agent.observe import interfaces
 from anypop.agent.observe.groups import Figures, Groups
-from anypop.agent.observe.interfaces import Passed
+from anypop.agent.observe.interfaces import Interfaces, Passed
 from anypop.model.errors import WorldError
 from anypop.model.metrics import (
     AGENT_CPU,
@@ -237,6 +236,8 @@ class Anycast:
         self._net: Netlink | None = None
         self._of: dict[traffic.Place, tuple[InstanceOrder | None, Series]] = {}
         self._series: Series = ()
+        self._passed: int | None = None
+        self._counted: Mapping[traffic.Place, traffic.Led] = {}
 
     def read(self, known: Known, links: Collection[str]) -> tuple[Series, list[int | None]]:
         """A host whose kernel does not count tells nothing."""
@@ -245,9 +246,10 @@ class Anycast:
         members = {link_of(order.uid): order for order in known.instances}
         try:
             self._net = self._net or Netlink(NETFILTER)
-            counted = traffic.read(self._net, self._prefix)
+            counted = self._newest(self._net)
             gone = [p for p in counted if p[0] != TUNNEL and p[0] not in links]
             if gone:
+                self._passed = None
                 traffic.forget(self._net, self._prefix, gone)
         except (WorldError, OSError):
             counted = {}
@@ -271,6 +273,14 @@ class Anycast:
         if series != self._series:
             self._series = series
         return self._series, values
+
+    def _newest(self, net: Netlink) -> Mapping[traffic.Place, traffic.Led]:
+        """What was counted so far, which is asked for when a packet has passed since the last time."""
+        passed = traffic.passed(net, self._prefix)
+        if passed is None or passed != self._passed:
+            self._passed, self._counted = None, traffic.read(net, self._prefix)
+            self._passed = passed
+        return self._counted
 
     def close(self) -> None:
         if self._net is not None:
@@ -374,18 +384,19 @@ class Parts:
     sessions: Sessions
     tunnels: Tunnels
     own: Own
+    links: Interfaces
 
     @classmethod
     def of(cls, *, pop: str, host: str, prefix: str) -> "Parts":
         labels = Labels(pop, host)
         return cls(
             instances=Instances(labels), anycast=Anycast(labels, prefix), sessions=Sessions(labels),
-            tunnels=Tunnels(labels, prefix), own=Own(labels),
+            tunnels=Tunnels(labels, prefix), own=Own(labels), links=Interfaces(),
         )  # fmt: skip
 
     def read(self, known: Known) -> list[tuple[Series, list[int | None]]]:
         """Everything once. Blocking, for a millisecond and some ten microseconds for each instance."""
-        links = interfaces.read()
+        links = self.links.read()
         return [
             self.instances.read(known, links),
             self.anycast.read(known, links.keys()),
@@ -398,3 +409,4 @@ class Parts:
         self.instances.close()
         self.anycast.close()
         self.own.close()
+        self.links.close()

@@ -69,10 +69,14 @@ class _Window:
         self._rows: list[Row] = []
         self._ends_ms = 0
 
+    def is_over(self, layout: Layout, row: Row) -> bool:
+        """Whether what was there before this row is a row of the coarser tier."""
+        return bool(self._rows) and (layout is not self._layout or row.at_ms >= self._ends_ms)
+
     def add(self, layout: Layout, row: Row) -> tuple[Layout, Row] | None:
         """What is a row of the coarser tier now."""
         made = None
-        if self._rows and (layout is not self._layout or row.at_ms >= self._ends_ms):
+        if self.is_over(layout, row):
             made = self._layout, _mean(self._layout, self._rows)
             self._rows = []
         if not self._rows:
@@ -94,10 +98,11 @@ class Tiers:
         self._windows = [_Window(tier) for tier in self._tiers[1:]]
         self._make_up()
 
-    @property
-    def write_next(self) -> bool:
-        """Whether the next row may be written down with those that wait, in whatever tier."""
-        return any(tier.is_almost_full for tier in self._tiers)
+    def writes(self, layout: Layout, row: Row) -> bool:
+        """Whether something is written down when this row is added, in whatever tier."""
+        return self._tiers[0].is_almost_full or any(
+            window.into.is_almost_full and window.is_over(layout, row) for window in self._windows
+        )
 
     def add(self, layout: Layout, row: Row) -> None:
         """The layout of rows of the same series is the same object."""

@@ -17,10 +17,11 @@ from anypop.model.errors import WorldError
 _SUBSYSTEM = 10
 _BEGIN, _END = 0x10, 0x11
 _DELETE_TABLE, _GET_CHAINS, _GET_RULES = (_SUBSYSTEM << 8 | n for n in (2, 4, 7))
-_GET_SETS, _GET_ELEMENTS, _GET_GENERATION = (_SUBSYSTEM << 8 | n for n in (10, 13, 16))
+_GET_SETS, _GET_ELEMENTS, _GET_GENERATION, _GET_OBJECT = (_SUBSYSTEM << 8 | n for n in (10, 13, 16, 19))
 INET, IP4, IP6 = 1, 2, 10
 """Families of tables."""
 
+_COUNTER = (1).to_bytes(4, "big")  # NFT_OBJECT_COUNTER
 _NUMBER = struct.Struct(">Q")
 _HEADER = struct.Struct(">BBH")  # struct nfgenmsg: family, version, and for the marks of a transaction the subsystem
 
@@ -87,6 +88,19 @@ def counted(net: Netlink, table: str, name: str) -> dict[bytes, tuple[int, int]]
                 packets, octets = _NUMBER.unpack_from(element, form.packets), _NUMBER.unpack_from(element, form.octets)
                 found[element[form.key]] = packets[0], octets[0]
     return found
+
+
+def counter(net: Netlink, table: str, name: str) -> int | None:
+    """The packets of a counter that has a name; None when it or the table is gone."""
+    body = _HEADER.pack(INET, 0, 0) + nl.text(1, table) + nl.text(2, name) + nl.attribute(3, _COUNTER)
+    try:
+        answers = net.ask(f"read counter {name}", _GET_OBJECT, body)
+    except WorldError as error:
+        if not nl.is_gone(error):
+            raise
+        return None
+    # NFTA_OBJ_DATA, NFTA_COUNTER_PACKETS
+    return next((int.from_bytes(nl.attributes(nl.attributes(p[4:])[4])[2], "big") for p in answers), None)
 
 
 class _Form(NamedTuple):

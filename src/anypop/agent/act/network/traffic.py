@@ -23,7 +23,8 @@ _NAME = 16  # bytes of an interface's name in a key
 _MOST = 65_536  # elements: links times the addresses that are led to each; what comes after them is not counted
 MOST_TALKS = 131_072  # of UDP that are remembered, some 16 MB when full: of what comes beyond no flow is counted
 TALK_S = 10  # without a packet; then it is forgotten. So 13,000 questions a second to a server of names are counted
-_VERSION = "counts2"  # of the rules, as the name of an empty chain: another version's table is made anew
+_VERSION = "counts3"  # of the rules, as the name of an empty chain: another version's table is made anew
+_PASSED = "passed"  # the name of the counter of all packets
 _ADDRESSES: dict[int, type[IPv4Address] | type[IPv6Address]] = {4: IPv4Address, 6: IPv6Address}
 
 
@@ -48,6 +49,8 @@ def script(table: str) -> str:
             f"table inet {table} {{",
             *(line for v in (4, 6) for kind in ("led", "began") for line in _set(f"{kind}{v}", v)),
             *(line for v in (4, 6) for line in _talks(v)),
+            f"\tcounter {_PASSED} {{",
+            "\t}",
             f"\tchain {_VERSION} {{",
             "\t}",
             "\tchain to_member {",
@@ -73,7 +76,8 @@ def _rules(version: int, ip: str) -> Iterator[str]:
     # a set that is full ends the rule at `add`
     yield f"{untracked} {talk} != @talks{version} add @talks{version} {told} update @began{version} {key}"
     yield f"{untracked} update @talks{version} {told}"
-    yield f"{family} update @led{version} {key} accept"
+    # behind all of them: who sees that it has not moved has nothing new to read
+    yield f'{family} update @led{version} {key} counter name "{_PASSED}" accept'
 
 
 def _set(name: str, version: int) -> list[str]:
@@ -111,6 +115,13 @@ def read(net: Netlink, prefix: str) -> Mapping[Place, Led]:
             place = key[:_NAME].rstrip(b"\0").decode(errors="replace"), address(key[_NAME:])
             found[place] = Led(packets, octets, began.get(key, (0, 0))[0])
     return found
+
+
+def passed(net: Netlink, prefix: str) -> int | None:
+    """How many packets it has counted, of all places together: as long as they are the same, so is what `read` says.
+    None where there is no table. Raises `WorldError`.
+    """
+    return nftables.counter(net, traffic_table(prefix), _PASSED)
 
 
 def forget(net: Netlink, prefix: str, places: Collection[Place]) -> None:
