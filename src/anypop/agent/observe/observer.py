@@ -55,6 +55,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Exported, TunnelReport
 from anypop.model.workload import Container
 
+ABLE_S = 300.0  # what a machine can do changes where somebody installs something, or loads a module
 _LAST_LINES, _LONGEST_SAID = 3, 300  # of a console, in a report: a line of a panic, and what led to it
 
 
@@ -84,6 +85,7 @@ class Observer:
         self.capacity: Capacity | None = None
         self.machines: Acceleration | None = None
         self.guest_processor = ""
+        self._able_until = 0.0
         self.used_millis: int | None = None
         self._processor, self._clock = Processor(), clock
         self._logs = LogFiles()
@@ -123,8 +125,10 @@ class Observer:
         with contextlib.suppress(OSError):
             self._keeper.measure()
         with contextlib.suppress(WorldError):
-            self.machines = await self._runtime.machines()
-            self.guest_processor = await self._runtime.processor()
+            if self.machines is None or self._clock() >= self._able_until:
+                self.machines = await self._runtime.machines()
+                self.guest_processor = await self._runtime.processor()
+                self._able_until = self._clock() + ABLE_S
             self.capacity = capacity.read(await self._runtime.disk_bytes())
             self._logs.folder = await self._runtime.storage()
             await self._look_at_disk()
