@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from anypop.control.costs import month_of
+from anypop.control.usage import Metering
 from tests.control_world import FakeAgent, World
 
 BASE = "/workload/v1/stacks/default/workloads"
@@ -133,6 +135,32 @@ def test_a_control_that_dies_loses_nothing_and_counts_nothing_twice(world: World
     assert one(world, f"?until={_text(began + 1e6)}")["instance_seconds"] == 3 * 200.0, "not beyond now"
     refused = world.call("GET", "/anypop/v1/usage?since=yesterday&until=9999-99-99")
     assert refused.status_code == 400
+
+
+def test_what_this_month_has_used_so_far_is_not_added_up_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first moment on it is what is told of that span by adding up, also of a workload that is gone; a month
+    that begins later has nothing of before.
+    """
+    agents = world.agents()
+    world.create()
+    world.settle(agents)
+    go(world, HOUR, agents)
+    begin, ends = month_of("", world.clock.now)
+    added_up = usage(world, f"?since={_text(begin - 1)}")["results"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Metering, "used", _nobody)
+        month = usage(world, f"?since={_text(begin)}")
+        assert month["results"] == [found | {"costs": pytest.approx(found["costs"])} for found in added_up] != []
+        world.call("DELETE", f"{BASE}/fun")
+        world.settle(agents)
+        world.clock.now = ends + 60.0
+        world.headers = world.login(world.credential.client_id, world.credential.secret)
+        assert usage(world, f"?since={_text(ends)}")["total"]["costs"] == {}
+    assert one(world, f"?since={_text(begin)}")["gone"]
+
+
+def _nobody(*_: object, **__: object) -> None:
+    raise AssertionError("it was added up anew")
 
 
 def test_others_see_only_what_is_theirs(world: World) -> None:

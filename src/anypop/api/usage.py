@@ -18,7 +18,8 @@ from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.usage import Usage
 from anypop.control.accounts import Stack
-from anypop.control.costs import used_until
+from anypop.control.costs import month_of, used_until
+from anypop.control.kept_sums import KeptSums
 from anypop.control.refusals import NotFound
 from anypop.control.usage import HOUR_S, Used
 from anypop.model.errors import Invalid, Problem
@@ -26,6 +27,8 @@ from anypop.model.errors import Invalid, Problem
 router = APIRouter(prefix="/anypop/v1", tags=["prices"])
 
 LATEST = 253_402_300_799.0  # the end of the year 9999
+Kept = tuple[KeptSums, float, float]
+"""Sums that are kept up, with the begin and the end of their span."""
 
 
 async def parameters(
@@ -86,8 +89,9 @@ async def _usage(platform: Platform, slugs: dict[str, str], asked: dict[str, str
     if problems:
         raise Invalid(problems)
     end = now if until is None else min(until, now)
-    if not since and end == now:
-        end, found = await asyncio.to_thread(_ever, platform, slugs, asked["workload"])
+    kept = _kept(platform, since or 0.0, now) if end == now else None
+    if kept is not None:
+        end, found = await asyncio.to_thread(_until_now, platform, slugs, asked["workload"], kept)
     else:
         found = await asyncio.to_thread(
             platform.metering.used,
@@ -107,11 +111,18 @@ async def _usage(platform: Platform, slugs: dict[str, str], asked: dict[str, str
     }
 
 
-def _ever(platform: Platform, stacks: Collection[str], workload: str) -> tuple[float, list[Used]]:
-    """All until now, from sums that are kept: asking again and again costs what has changed. Blocking."""
-    told = platform.usage_sums.told(
-        platform.core.state, stacks, since=0.0, ends=LATEST, fallback=platform.prices
-    )  # fmt: skip
+def _kept(platform: Platform, since: float, now: float) -> Kept | None:
+    """Of sums that go on until now there are those since ever, and those of this month."""
+    begin, ends = month_of("", now)
+    if not since:
+        return platform.usage_sums, 0.0, LATEST
+    return (platform.month_costs, begin, ends) if since == begin else None
+
+
+def _until_now(platform: Platform, stacks: Collection[str], workload: str, kept: Kept) -> tuple[float, list[Used]]:
+    """Asking again and again costs what has changed. Blocking."""
+    sums, since, ends = kept
+    told = sums.told(platform.core.state, stacks, since=since, ends=ends, fallback=platform.prices)
     wanted = (one for one in told.workloads if not workload or workload in (one.workload_id, one.slug))
     return told.until, [used_until(one, told.until) for one in wanted]
 
