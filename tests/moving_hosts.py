@@ -17,12 +17,13 @@ from anypop.agent.act.instances.machines.arriving import Arrivals
 from anypop.agent.act.instances.machines.leaving import Journey, leave, settle
 from anypop.agent.act.instances.machines.machines import Machines
 from anypop.agent.act.instances.machines.move_words import Opening, Stream
-from anypop.agent.act.instances.machines.place import Place
+from anypop.agent.act.instances.machines.place import CONSOLE, Place
 from anypop.agent.act.network.adopted import Identity
 from anypop.agent.act.network.namespaces import add_link, make_namespace, remove_name
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.between_hosts import Door, reach
 from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer
+from anypop.agent.guests.word import Word
 from anypop.agent.naming import namespace_of
 from anypop.control import agent_certificates
 from anypop.host import netns
@@ -67,7 +68,13 @@ class Host:
         return Place(self.folder / "machines" / self.order.uid)
 
     def machines(self) -> Machines:
-        return Machines(self.folder / "machines", prefix=self.prefix, pop=POP, images=Kept(self._images))
+        machines = Machines(self.folder / "machines", prefix=self.prefix, pop=POP, images=Kept(self._images))
+        machines.word_of = lambda _: self.word
+        return machines
+
+    @property
+    def word(self) -> Word:
+        return Word(self.folder / "guests", self.place.own / CONSOLE)
 
     def create(self) -> CreateContainer:
         return CreateContainer(instance=self.order, container=self.order.containers[0], generation=1, lane="")
@@ -103,7 +110,7 @@ class Host:
         guest = spec.born or Identity(
             uid=self.order.uid, addresses=self.order.links[0].addresses, system=spec.system
         )  # fmt: skip
-        return Journey(to=other.name, uid=other.order.uid, reach=reached, guest=guest)
+        return Journey(to=other.name, uid=other.order.uid, reach=reached, guest=guest, ready=self.word.stands)
 
     async def send(self, other: "Host", port: int, within_s: float = 30) -> None:
         await leave(self.place, self.way_to(other, port), within_s)

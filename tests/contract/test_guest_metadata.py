@@ -10,6 +10,7 @@ import pytest
 
 from anypop.agent.guests import files
 from anypop.agent.guests.wanted import Guest
+from anypop.agent.guests.word import Known
 from anypop.host import netns, process
 from tests.wait import wait_until
 
@@ -66,11 +67,23 @@ def asked(path: str) -> str:
 
 
 def test_a_guest_gets_its_own_and_nobody_else_reaches_the_address(folder: Path, tmp_path: Path) -> None:
-    """Also in a namespace that was made anew."""
+    """Also in a namespace that was made anew. Its word that all has started is its own, and of this QEMU alone."""
     wait_until(lambda: "cloud-config" in asked("/nocloud/user-data"), timeout_s=20, reason="the guest is answered")
     assert "instance-id" in asked("/nocloud/meta-data")
     with pytest.raises(Exception, match="curl"):
         process.run([*ASK.split(), "--interface", "lo"])
+    console = tmp_path / "console.sock"
+    word = files.word_of(folder, UID, str(console))
+    console.touch()
+    assert not word.holds(Known.READY)
+    with pytest.raises(Exception, match="curl"):
+        process.run([*ASK.split(), "--interface", "lo", "-X", "POST"])
+    process.run(netns.command(GUEST, *f"{ASK}/ready -f -X POST".split()))
+    assert word.holds(Known.READY) and not files.word_of(folder, "u-2", str(console)).holds(Known.READY)
+    another = tmp_path / "another"
+    another.touch()
+    another.rename(console)
+    assert not word.holds(Known.READY)
     unmake()
     make()
     wait_until(lambda: "cloud-config" in asked("/nocloud/user-data"), timeout_s=20, reason="it is entered anew")

@@ -15,6 +15,7 @@ from anypop.agent.act.instances.machines.place import ARRIVING, HANDED, LEAVING,
 from anypop.agent.act.instances.machines.talk import open_talk
 from anypop.agent.between_hosts import reach
 from anypop.agent.decide.elements import ContainerState
+from anypop.agent.guests.word import Known
 from anypop.host import ip, netns
 from anypop.model.errors import WorldError
 from anypop.model.machine import Firmware
@@ -81,6 +82,7 @@ def test_all_of_it_is_there_and_nothing_is_left_here(pair: tuple[Host, Host]) ->
         await closed.close()
         assert await runs(first)
 
+        first.word.keep(Known.READY)
         door = second.door(takes_from=first.name)
         port = await door.open(HERE, 0)
         await first.send(second, port)
@@ -89,6 +91,7 @@ def test_all_of_it_is_there_and_nothing_is_left_here(pair: tuple[Host, Host]) ->
         assert await runs(second)
         assert await monitor.ask(second.place, "query-uuid") == uuid
         assert await _memory(second) == bios
+        assert second.word.stands(), "it has told that it is ready, and is not asked to tell it again"
         (seen,) = await second.machines().seen()
         assert seen.state is ContainerState.RUNNING
         (left,) = await first.machines().seen()
@@ -178,7 +181,7 @@ def test_killed_just_after_it_was_handed_over_it_runs_there_as_soon_as_somebody_
     """Until then it runs nowhere, as nobody can know; where it has been lost there before it ran, it goes on here."""
     first, second = pair
 
-    async def dies(*_: object) -> None:
+    async def dies(*_: object, **__: object) -> None:
         raise ConnectionError("killed")
 
     async def test(*, lost: bool) -> None:

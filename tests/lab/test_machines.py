@@ -22,8 +22,10 @@ from anypop.agent.act.instances.machines.place import CONSOLE, Place
 from anypop.agent.act.network import guests
 from anypop.agent.act.network.namespaces import make_namespace, remove_name
 from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer
-from anypop.agent.guests.files import ATTACH, folder_of, is_ready
+from anypop.agent.guests.files import ATTACH, folder_of, word_of
+from anypop.agent.guests.word import Known
 from anypop.agent.naming import namespace_of
+from anypop.agent.observe.probes import BY_WORD
 from anypop.agent.run import GUESTS
 from anypop.host import ip, netns
 from anypop.model.machine import Machine, MachineImage, Power, machine_image
@@ -166,12 +168,13 @@ def test_a_guest_lives_as_an_instance_does(lab: PopLab) -> None:
     wait_until(lambda: page(lab, order, "told") == "told by its user", timeout_s=30, reason="user data was run")
     assert beside.name in lab.get(external(beside))
 
-    own = folder_of(lab.state / GUESTS, order.uid)
-    wait_until(lambda: is_ready(own), timeout_s=30, reason="it has told its host that it is ready")
+    word = word_of(lab.state / GUESTS, order.uid, str(place(lab, order).own / CONSOLE))
+    wait_until(lambda: word.holds(Known.READY), timeout_s=30, reason="it has told its host that it is ready")
 
     forges(lab, order)
 
     first = place(lab, order).pid()
+    serves_by_its_word(lab, order, beside)
     lab.kill_agent()
     assert order.name in lab.get(ANYCAST4)
     reports = len(lab.control.reports)
@@ -195,6 +198,20 @@ def test_a_guest_lives_as_an_instance_does(lab: PopLab) -> None:
     wait_until(lambda: not place(lab, order).folder.exists(), timeout_s=30, reason="it is gone")
     wait_until(lambda: lab.reported_life(order.uid) is None, timeout_s=20, reason="nothing of it is left")
     assert not netns.exists(namespace_of(lab.prefix, order.uid))
+
+
+def serves_by_its_word(lab: PopLab, order: InstanceOrder, beside: InstanceOrder) -> None:
+    """Of a guest that lets no echo through, and has neither port nor probe, another agent knows its word alone."""
+    for family in ("ipv4/icmp_echo_ignore_all", "ipv6/icmp/echo_ignore_all"):
+        assert in_guest(lab, order, f"echo 1 >/proc/sys/net/{family}") == ""
+    lab.kill_agent()
+    silent = replace(order.containers[0], readiness=None, ports=())
+    lab.give(replace(order, payload=Containers(containers=(silent,))), beside, volumes=(volume(order, made=True),))
+    lab.start_agent()
+    wait_until(lambda: (told := lab.reported(order.name)) is not None and told.healthy and told.message == BY_WORD,
+               timeout_s=60, reason="its word is enough")  # fmt: skip
+    lab.give(order, beside, volumes=(volume(order, made=True),))
+    wait_until(lambda: order.name in lab.get(ANYCAST4), timeout_s=60, reason="its port is open again")
 
 
 def said(lab: PopLab, order: InstanceOrder) -> str:

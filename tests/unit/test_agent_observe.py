@@ -21,8 +21,9 @@ from anypop.agent.act.network.router import Router
 from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import CreateContainer, MakeNamespace, PrepareRouter, PullImage, Step
+from anypop.agent.guests.word import Known, Word
 from anypop.agent.observe import probes
-from anypop.agent.observe.ask import ask
+from anypop.agent.observe.ask import SILENT, ask
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.probes import Probes, RunInside, Target, readiness_of
 from anypop.model.errors import WorldError
@@ -192,6 +193,48 @@ def test_a_guest_whose_network_refuses_is_asked_often(monkeypatch: pytest.Monkey
     monkeypatch.setattr(probes, "ask", refuses)
     monkeypatch.setattr(probes, "QUICK_FOR_S", 0.0)
     asyncio.run(_probed(replace(web(), machine=Machine()), test))
+
+
+def test_the_word_of_a_guest_stands_for_an_echo_until_it_has_answered_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that lets no echo through serves by its word; a lost network is no silence; one that has answered an echo
+    must go on doing so, in the eyes of the next agent too.
+    """
+    said: list[str | None] = ["no route to host"]
+    console = tmp_path / "console"
+    console.touch()
+    word = Word(tmp_path / "u1", console)
+
+    async def answers(*_: object) -> str | None:
+        return said[-1]
+
+    async def test(one: Probes) -> None:
+        def healthy(wanted: bool) -> Callable[[], bool]:
+            return lambda: one.verdict("u1", ("web",)).healthy is wanted
+
+        one.word_of = lambda uid: word if uid == "u1" else None
+        word.keep(Known.READY)
+        await _until(lambda: one.verdict("u1", ("web",)).message == said[0])
+        assert one.verdict("u1", ("web",)).healthy is not True
+        said.append(f"{SILENT} 1 s")
+        await _until(healthy(True))
+        assert one.verdict("u1", ("web",)).message == probes.BY_WORD
+        said.append(None)
+        await _until(lambda: word.holds(Known.ECHOES))
+        await _until(lambda: one.verdict("u1", ("web",)).message == "")
+        said.append(f"{SILENT} 1 s")
+        await _until(healthy(False))
+
+    async def next_agent(one: Probes) -> None:
+        one.word_of = lambda _: word
+        await _until(lambda: one.verdict("u1", ("web",)).healthy is False)
+
+    monkeypatch.setattr(probes, "ask", answers)
+    monkeypatch.setattr(probes, "PING", replace(probes.PING, period_s=0))
+    guest = replace(web(), machine=Machine(), ports=())
+    asyncio.run(_probed(guest, test))
+    asyncio.run(_probed(guest, next_agent, found=True))
 
 
 def test_what_was_found_running_is_unknown_until_it_has_been_asked() -> None:

@@ -9,6 +9,7 @@ from anypop.agent.guests import files
 from anypop.agent.guests.metadata import LIFETIME_HEADER, TOKEN_HEADER, Answer, Asked, Metadata, Tokens
 from anypop.agent.guests.service import LARGEST_BODY, LARGEST_HEAD, serve
 from anypop.agent.guests.wanted import Guest
+from anypop.agent.guests.word import Known
 
 ABOUT = {
     "instance-id": "i-1", "local-hostname": "web-eu1-lhr-0", "placement/availability-zone": "LHR",
@@ -133,25 +134,32 @@ def test_a_password_is_told_once_and_never_given_back() -> None:
 
 
 def test_a_guest_says_that_it_is_ready_and_it_holds_for_that_life_of_it(tmp_path: Path) -> None:
-    """As the boot hook and the test image say it; said twice it is said once, and another QEMU has not said it."""
+    """As the boot hook and the test image say it; said twice it is said once, and another QEMU has not said it, nor
+    answered what the one before it did.
+    """
     world = World()
     assert [world.ask("POST", "/ready").status, world.ask("GET", "/ready").status] == [200, 405]
     assert len(world.ready) == 1
     console = tmp_path / "console.sock"
     guest = Guest(uid="u1", console=str(console), kept="", log_bytes=1)
-    place = files.folder_of(tmp_path, guest.uid)
-    place.mkdir()
+    files.folder_of(tmp_path, guest.uid).mkdir()
+    word = files.word_of(tmp_path, guest.uid, guest.console)
+    word.keep(Known.READY)
+    assert not word.holds(Known.READY), "there is no guest that could have said it"
     console.touch()
     assert files.begins_life(tmp_path, guest)
     for _ in range(2):
-        files.keep_ready(tmp_path, guest.uid)
+        word.keep(Known.READY)
     assert not files.begins_life(tmp_path, guest), "the same QEMU, and another of our processes"
-    assert files.is_ready(place)
+    assert word.stands()
+    assert not files.word_of(tmp_path, "u2", guest.console).holds(Known.READY)
+    word.keep(Known.ECHOES)
+    assert word.holds(Known.READY) and not word.stands()
     later = console.with_name("later")
     later.touch()
     later.rename(console)
+    assert not word.holds(Known.READY) and not word.holds(Known.ECHOES)
     assert files.begins_life(tmp_path, guest)
-    assert not files.is_ready(place)
 
 
 def test_the_first_password_lies_there_for_the_agent_alone_until_it_is_taken(tmp_path: Path) -> None:

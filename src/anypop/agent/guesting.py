@@ -9,9 +9,10 @@ from pathlib import Path
 
 from anypop.agent.act.instances.machines.seed import seed_files
 from anypop.agent.decide.facts import Facts
-from anypop.agent.decide.guests import guests_for
+from anypop.agent.decide.guests import guests_for, serial_port
 from anypop.agent.guests import files
 from anypop.agent.guests.wanted import Guest
+from anypop.agent.guests.word import Word
 from anypop.agent.kept_process import KeptProcess
 from anypop.agent.naming import inside_mac
 from anypop.model.order import InstanceOrder
@@ -49,6 +50,10 @@ class Guesting:
     def log_of(self, uid: str) -> Path | None:
         """The folder of a machine's log; None: there is no machine of that instance."""
         return files.folder_of(self._folder, uid) if uid in self._uids else None
+
+    def word_of(self, uid: str) -> Word:
+        """What is known of a machine's guest by word."""
+        return files.word_of(self._folder, uid, serial_port(str(self._machines), uid))
 
     def take_password(self, uid: str) -> bytes | None:
         """The first password of a guest, once; None: it told none, or it was taken already."""

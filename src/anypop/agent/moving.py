@@ -32,7 +32,7 @@ class Moving:
     """
 
     def __init__(self, state: Path, ca: Path, machines: Machines, images: ImageHosts | None = None) -> None:
-        self._state, self._ca, self._machines, self._images = state, ca, machines, images
+        self._state, self._ca, self.machines, self._images = state, ca, machines, images
         self._facts: Facts | None = None
         self._wanted: tuple[IPv4Address, int] | None = None
         self._due = asyncio.Event()
@@ -61,7 +61,7 @@ class Moving:
             if self._wanted is None:
                 await self._due.wait()
                 continue
-            arrivals = Arrivals(self._machines, self._expected, lambda _: self._machines.look_again())
+            arrivals = Arrivals(self.machines, self._expected, lambda _: self.machines.look_again())
             door = Door(self._state, self._ca, partial(self._take, arrivals))
             address, port = self._wanted
             try:

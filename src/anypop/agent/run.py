@@ -149,6 +149,9 @@ class Agent:
         )  # fmt: skip
         self._moving, self._captures = moving, captures
         self._observer.machine_log = self._guesting.log_of
+        self._observer.probes.word_of = self._guesting.word_of
+        if moving is not None:
+            moving.machines.word_of = self._guesting.word_of
         self._streams = Streams(
             control,
             runtime,

@@ -20,7 +20,7 @@ def guests_for(
     return tuple(
         Guest(
             uid=instance.uid,
-            console=f"{machines}/{instance.uid}/own/console.sock",
+            console=serial_port(machines, instance.uid),
             kept=f"{kept}/{instance.uid}/{container.name}",
             namespace=namespace_of(prefix, instance.uid),
             log_bytes=log_bytes,
@@ -30,6 +30,11 @@ def guests_for(
         for container in instance.containers
         if container.machine is not None
     )
+
+
+def serial_port(machines: str, uid: str) -> str:
+    """The socket of QEMU's; see `guests_for`."""
+    return f"{machines}/{uid}/own/console.sock"
 
 
 def about(instance: InstanceOrder, container: Container, pop: CityCode) -> dict[str, str]:

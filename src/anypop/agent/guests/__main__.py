@@ -21,6 +21,7 @@ from anypop.agent.guests.console import Console
 from anypop.agent.guests.metadata import Metadata, Tokens
 from anypop.agent.guests.service import Service
 from anypop.agent.guests.wanted import Guest
+from anypop.agent.guests.word import Known
 from anypop.model.steady import SteadyClock
 
 _AGAIN_S = 1.0
@@ -60,7 +61,7 @@ class Guests:
             seed=partial(files.read_seed, self._folder, guest.uid),
             tokens=self._tokens,
             keep_password=partial(files.keep_password, self._folder, guest.uid),
-            keep_ready=partial(files.keep_ready, self._folder, guest.uid),
+            keep_ready=partial(files.word_of(self._folder, guest.uid, guest.console).keep, Known.READY),
         )
         return Service(guest.namespace, metadata.answer).run
 

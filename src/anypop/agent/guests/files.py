@@ -13,10 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from anypop.agent.guests.wanted import Guest
-from anypop.agent.whole_file import read_object, replace_object, sign_of
+from anypop.agent.guests.word import Word
+from anypop.agent.whole_file import read_object, replace_object
 
 _GUESTS, _LIFE, _SEED = "guests.json", "life.json", "seed"
-_PASSWORD, _SHOWN, _READY = "password", "password-shown", "ready"
+_PASSWORD, _SHOWN = "password", "password-shown"
 ATTACH = "attach.sock"
 """In the folder of a guest: where consoles are attached. Bytes as they are, both ways."""
 
@@ -101,25 +102,13 @@ def take_password(folder: Path, uid: str) -> bytes | None:
 
 def begins_life(folder: Path, guest: Guest) -> bool:
     """Whether its QEMU is another one than when this was asked before: each makes the socket of its console anew."""
-    sign = sign_of(Path(guest.console))
-    life = None if sign is None else list(sign[:2])
-    begins = replace_object(folder_of(folder, guest.uid) / _LIFE, {"life": life})
-    if begins:
-        (folder_of(folder, guest.uid) / _READY).unlink(missing_ok=True)
-    return begins
+    life = word_of(folder, guest.uid, guest.console).life()
+    return replace_object(folder_of(folder, guest.uid) / _LIFE, {"life": life})
 
 
-def keep_ready(folder: Path, uid: str) -> None:
-    """Its guest has said that all of it has started; it holds until another QEMU begins."""
-    place = folder_of(folder, uid)
-    with contextlib.suppress(OSError):  # a full disk: nobody is told, and the guest is none the worse for it
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (place / _READY).touch(mode=0o600)
-
-
-def is_ready(place: Path) -> bool:
-    """Whether the guest of this folder has said so."""
-    return (place / _READY).exists()
+def word_of(folder: Path, uid: str, console: str) -> Word:
+    """What is known of a guest by word."""
+    return Word(folder_of(folder, uid), Path(console))
 
 
 def forget(folder: Path, uid: str) -> None:

@@ -24,6 +24,7 @@ from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.workload import Probe, ProbeKind
 
+SILENT = "no answer within"
 _LONGEST_ANSWER = 65_535
 _NO_LINGER = struct.pack("ii", 1, 0)  # the end is a reset: what the application still has to say does not matter
 RunInside = Callable[[tuple[str, ...], float], Awaitable[int]]
@@ -50,7 +51,7 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str =
                 case ProbeKind.PING:
                     return await _echo(address, link)
     except TimeoutError:
-        return f"no answer within {probe.timeout_s:g} s"
+        return f"{SILENT} {probe.timeout_s:g} s"
     except (OSError, asyncio.IncompleteReadError) as error:
         number = getattr(error, "errno", None)
         where = f"port {probe.port}: " if probe.port else ""

@@ -32,7 +32,7 @@ from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.memory import NOTHING, Memory, as_known
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import CreateContainer
-from anypop.agent.guests.files import is_ready
+from anypop.agent.guests.word import Known
 from anypop.agent.ledger import Page
 from anypop.agent.naming import link_of, namespace_of, peer_table, short
 from anypop.agent.observe import capacity
@@ -283,8 +283,13 @@ class Observer:
     def _started_up(self, containers: Iterable[ContainerSeen]) -> frozenset[str]:
         """Asked of those that do not answer: what does not is then a service in it, and not its start."""
         silent = (c for c in containers if self.probes.verdict(c.uid, [c.container]).healthy is not True)
-        found = ((c.uid, self._logs.others.get(c.id)) for c in silent)
-        return frozenset(uid for uid, folder in found if folder is not None and is_ready(folder))
+        return frozenset(
+            c.uid
+            for c in silent
+            if c.id in self._logs.others
+            and (word := self.probes.word_of(c.uid)) is not None
+            and word.holds(Known.READY)
+        )
 
     def _counted(self, backbone: Backbone | None, tunnels: Sequence[TunnelReport]) -> tuple[TunnelReport, ...]:
         """The tunnels with what they have carried, as of the last full look."""

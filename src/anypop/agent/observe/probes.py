@@ -17,7 +17,8 @@ from typing import Protocol as Shape
 
 from anypop.agent.beat import slot_of, until_beat
 from anypop.agent.decide.elements import FamilyVerdict, Key, ProbeVerdict
-from anypop.agent.observe.ask import ask
+from anypop.agent.guests.word import Known, Word
+from anypop.agent.observe.ask import SILENT, ask
 from anypop.host import process
 from anypop.judge.health import Event, Health, Stage, Thresholds, after
 from anypop.model.announce import Address
@@ -39,6 +40,7 @@ DOUBT_S, BACK_S = 0.3, 0.5
 # A virtual machine without a port: whether its guest's network answers. One that is translated is slower to do so.
 PING = Probe(kind=ProbeKind.PING, period_s=1, timeout_s=1, success_threshold=1, failure_threshold=3)
 STOPPED = "the process is stopped"
+BY_WORD = "its guest answers no echo, and has told that all of it has started"
 TOGETHER_S = 0.05
 
 RunInside = Callable[[Key, tuple[str, ...], float], Awaitable[int]]
@@ -140,6 +142,9 @@ class Probes:
         self.started: set[tuple[Key, int]] = set()
         self._health: dict[Place, Health] = {}
         self._said: dict[Place, str] = {}
+        self._echoes: set[Key] = set()
+        self.word_of: Callable[[str], Word | None] = lambda _: None
+        """What is known by word of the guest of an instance."""
         self._ever: set[Place] = set()
         self.liveness_failed: set[Key] = set()
         self.took_s: dict[Key, dict[Address, float]] = {}
@@ -183,6 +188,7 @@ class Probes:
         message = "; ".join(f"IPv{f.version}: {f.message}" for f in troubles.values() if f.version)
         if best.healthy is not True and len(troubles) == 1:
             message = best.message or message  # the same in all
+        message = message or best.message
         return ProbeVerdict(
             healthy=best.healthy, reason=best.reason, message=message, families=families if asked else ()
         )
@@ -197,7 +203,8 @@ class Probes:
                     return FamilyVerdict(version=version, healthy=wanted, reason=health.reason, message=said, ever=ever)
         unasked = all(key in self._unasked for key in keys)
         reason = Reason.NOT_ASKED if unasked else Reason.PROBE_PASSED
-        return FamilyVerdict(version=version, healthy=True, reason=reason)
+        by_word = BY_WORD if any(said == BY_WORD for _, said in all_) else ""
+        return FamilyVerdict(version=version, healthy=True, reason=reason, message=by_word)
 
     def _known(self, key: Key, version: int) -> tuple[Health, str]:
         """How a container is in a family; one that is asked in none is so in all."""
@@ -295,6 +302,7 @@ class Probes:
         if target is not None:
             self.started.discard((key, target.pid))
         self._unasked.discard(key)
+        self._echoes.discard(key)
         self.took_s.pop(key, None)
         self._begun.pop(key, None)
         self._slots.pop(key, None)
@@ -327,6 +335,8 @@ class Probes:
             for question in questions:
                 trouble = trouble or await self._ask(place[0], target, question, address)
             self._said[place] = trouble or ""
+            if not declared and probe.kind is ProbeKind.PING:
+                trouble = self._by_word(place, trouble)
             self._move(place, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
             now, took_s = self._clock(), clock() - asked_at
             if refused_at is None and target.container.machine is not None and trouble and REFUSED in trouble:
@@ -339,6 +349,24 @@ class Probes:
             else:  # a question that nobody answers puts off the next one no further
                 pause_s = max(QUICK_S, until_beat(now - took_s, pause_s, self._slots[place[0]]) - took_s)
             await asyncio.sleep(pause_s)
+
+    def _by_word(self, place: Place, trouble: str | None) -> str | None:
+        """The trouble of an echo that nobody has asked for: none where the guest has told that all of it has started,
+        and has never answered one in this start. Many let none through; one that has answered must go on doing so.
+        """
+        key = place[0]
+        word = self.word_of(key[0]) if trouble is None or trouble.startswith(SILENT) else None
+        if word is None:
+            return trouble
+        if trouble is None:
+            if key not in self._echoes:
+                word.keep(Known.ECHOES)
+                self._echoes.add(key)
+            return None
+        if not word.stands():
+            return trouble
+        self._said[place] = BY_WORD
+        return None
 
     def _is_stopped(self, key: Key, process_of_it: process.StoppedOrNot) -> bool:
         """Looked at once for all families, which are asked at one moment."""

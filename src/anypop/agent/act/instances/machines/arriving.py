@@ -18,6 +18,7 @@ from anypop.agent.act.instances.machines.move_words import Opening, Part, Said, 
 from anypop.agent.act.instances.machines.place import ARRIVING, MOVE_DISK, MOVE_MEMORY, Place
 from anypop.agent.act.instances.machines.talk import open_talk
 from anypop.agent.decide.steps import CreateContainer
+from anypop.agent.guests.word import Known
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
 
@@ -65,7 +66,7 @@ class Arrivals:
                             self._latest[place.uid] = stream
                             await stream.say(await self._begin(step, said))
                         case Word.RUN:
-                            await stream.say(await self._run(place))
+                            await stream.say(await self._run(place, ready=said.ready))
                         case Word.FORGET if self._latest.get(place.uid) is stream:
                             await self._machines.give_up_arrival(place.uid)
                         case _:
@@ -88,7 +89,7 @@ class Arrivals:
             return Said(word=Word.CANNOT, why=str(error))
         return Said(word=Word.READY)
 
-    async def _run(self, place: Place) -> Said:
+    async def _run(self, place: Place, *, ready: bool) -> Said:
         """It is ours from the moment on at which its mark goes, which is before it runs: whoever is killed in between
         is told to run it once more.
         """
@@ -100,6 +101,8 @@ class Arrivals:
             if place.marked(ARRIVING) is not None:
                 if not await migration.is_whole(talk):
                     return Said(word=Word.ABSENT)
+                if ready and (word := self._machines.word_of(place.uid)) is not None:
+                    word.keep(Known.READY)
                 place.unmark(ARRIVING)
             await migration.go_on(talk)
         self._came(place.uid)

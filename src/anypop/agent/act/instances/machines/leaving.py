@@ -32,12 +32,15 @@ Reach = Callable[[], Awaitable[Stream]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """`to`: the host, `uid`: of the instance that it is to be there; `reach`: a way there; `guest`: who moves."""
+    """`to`: the host, `uid`: of the instance that it is to be there; `reach`: a way there; `guest`: who moves; `ready`:
+    whether it serves by its word alone.
+    """
 
     to: HostName
     uid: str
     reach: Reach
     guest: Identity
+    ready: Callable[[], bool] = lambda: False
 
 
 async def leave(place: Place, journey: Journey, within_s: float) -> None:
@@ -76,7 +79,7 @@ async def leave(place: Place, journey: Journey, within_s: float) -> None:
                 raise WorldError(what, f"it was not whole there within {within_s:g} s") from error
             raise
         place.unmark(LEAVING)
-        await _hand_over(place, stream, what)
+        await _hand_over(place, stream, what, ready=journey.ready())
 
 
 async def settle(place: Place, journey: Journey) -> None:
@@ -87,17 +90,17 @@ async def settle(place: Place, journey: Journey) -> None:
         if place.pid() is not None:
             async with contextlib.AsyncExitStack() as opened:
                 stream = await _opened(opened, journey, Part.TALK)
-                await _hand_over(place, stream, f"hand the machine {place.uid} over to {to}")
+                await _hand_over(place, stream, f"hand the machine {place.uid} over to {to}", ready=journey.ready())
     elif place.marked(LEAVING) is not None and place.pid() is not None:
         async with open_talk(place) as talk:
             await migration.undo(talk)
     place.unmark(LEAVING)
 
 
-async def _hand_over(place: Place, stream: Stream, what: str) -> None:
+async def _hand_over(place: Place, stream: Stream, what: str, *, ready: bool) -> None:
     """It was handed over: say so until it is known what has become of it."""
     try:
-        await stream.say(Said(word=Word.RUN))
+        await stream.say(Said(word=Word.RUN, ready=ready))
     except OSError as error:
         raise WorldError(what, str(error)) from error
     said = await stream.hear(Said)

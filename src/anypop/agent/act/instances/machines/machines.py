@@ -53,6 +53,7 @@ from anypop.agent.decide.steps import (
     SendMachine,
     StartContainer,
 )
+from anypop.agent.guests.word import Word
 from anypop.agent.naming import inside_mac, namespace_of, short
 from anypop.host import limited_groups, process
 from anypop.host.limited_groups import Limits
@@ -101,6 +102,7 @@ class Machines:
         self._ways = ways
         self._folder, self._prefix, self._pop, self._images = folder, prefix, pop, images
         self._volumes = volumes
+        self.word_of: Callable[[str], Word | None] = lambda _: None  # what is known by word of an instance's guest
         self._thawed = False
         self._warned = False
         self._ended = asyncio.Event()
@@ -164,7 +166,7 @@ class Machines:
         )  # fmt: skip
         journey = leaving.Journey(
             to=step.move.host, uid=step.move.uid, guest=born,
-            reach=lambda: ways(step.move.host, str(step.address), step.port),
+            reach=lambda: ways(step.move.host, str(step.address), step.port), ready=lambda: self._by_word(step.uid),
         )  # fmt: skip
         try:
             await leaving.settle(place, journey)
@@ -173,6 +175,10 @@ class Machines:
                 await leaving.leave(place, journey, leaving.WITHIN_S)
         finally:
             self.look_again()
+
+    def _by_word(self, uid: str) -> bool:
+        word = self.word_of(uid)
+        return word is not None and word.stands()
 
     async def make_for_arrival(self, step: CreateContainer, guest: Identity) -> Place:
         """QEMU for a guest that comes from another host; it waits for it. Whatever was left of an earlier try goes."""

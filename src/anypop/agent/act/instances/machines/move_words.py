@@ -61,11 +61,14 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """`guest`: who comes; `processor`: what its instructions are made for; `why`: what is in the way, in words."""
+    """`guest`: who comes; `processor`: what its instructions are made for; `ready`: that it has told that all of it has
+    started, and answers no echo; `why`: what is in the way, in words.
+    """
 
     word: Word
     guest: Identity | None = None
     processor: str = ""
+    ready: bool = False
     why: str = ""
 
 
