@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anypop.control.declare import power
 from anypop.control.drain_facts import standing_of
 from anypop.control.past import in_the_past
 from anypop.control.refusals import NotFound, Precondition
@@ -13,6 +14,7 @@ from anypop.control.rollouts import abort, roll_back
 from anypop.model.announce import GRACEFUL_SHUTDOWN, Mode, Scope, ScopeRule
 from anypop.model.drain import DrainStage
 from anypop.model.errors import Invalid
+from anypop.model.machine import Power
 from anypop.model.reasons import Reason
 from anypop.plan.check import Unsafe
 from tests.drained_worlds import HOSTS, WEB, Platform, a_network
@@ -253,6 +255,24 @@ def test_a_hosts_instances_are_placed_elsewhere_one_after_the_other_and_none_is_
     assert {p.incarnation.host for p in platform.state.incarnations.values() if p.incarnation.pop == LHR} == {LHR_2}
     platform.undrain(LHR_1)
     platform.until_settled(lambda: platform.of(LHR_1).stage is DrainStage.OVER)
+
+
+def test_a_machine_that_is_off_stays_with_its_disk_and_holds_up_no_other() -> None:
+    """Elsewhere it would have a new one. Its drain says so; powered on it goes as the others do."""
+    platform = a_platform(replicas=4)
+    here = sorted(p.incarnation.name for p in platform.state.incarnations_on(LHR_1).values())
+    (uid,) = (uid for uid, p in platform.state.incarnations.items() if p.incarnation.name == here[0])
+    platform.change(power(uid, Power.OFF))
+    platform.drain(LHR_1, deadline_s=600.0)
+    platform.until_settled(lambda: set(platform.state.incarnations_on(LHR_1)) == {uid})
+    platform.settle()
+    assert list(platform.state.incarnations_on(LHR_1)) == [uid] and len(here) > 1
+    assert f"stay with their disks: {here[0]}" in platform.of(LHR_1).message
+    plan = platform.state.plan
+    assert plan is not None and [n.subject for n in plan.notes if n.reason is Reason.DISK_STAYS] == [here[0]]
+    platform.change(power(uid, Power.ON))
+    platform.until_settled(lambda: platform.of(LHR_1).stage is DrainStage.DRAINED)
+    assert not platform.state.incarnations_on(LHR_1)
 
 
 def test_a_host_without_room_elsewhere_keeps_its_instances() -> None:

@@ -25,6 +25,8 @@ from anypop.model.table import grouped
 from anypop.plan.drain import Found, Standing, Way, concerns, emptied_by
 from anypop.plan.edge_scopes import beyond_edge
 
+_NAMED = 4  # of those that stay with their disks, in what a drain waits for
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teller:
@@ -176,6 +178,8 @@ def found_of(state: State, drain: Drain, now: float) -> Found:
         gone = drain.uid not in state.incarnations and drain.uid not in state.tombstones
         wait = "its successor is not healthy yet" if len(lives) > 1 else "there is no room for its successor yet"
         leaving = drain.uid not in state.incarnations
+        if len(lives) == 1 and not lives[0].serves:
+            wait = "it stays with its disk while it is off or mended"
         return Found(gone=gone, left=(f"{drain.instance}: {'its flows end' if leaving else wait}",))
     tellers = tellers_at(state, drain, now)
     silent = [f"{t.host.name} is silent" for t in tellers if t.report is None]
@@ -235,7 +239,10 @@ def _left(state: State, drain: Drain) -> Sequence[str]:
     if all(host.name in away for host in pop.hosts):
         return ()
     count = len(state.incarnations_on(drain.host)) + len(state.tombstones_on(drain.host))
-    return (f"{count} instances are on it still",) if count else ()
+    kept = sorted(i.name for p in state.incarnations_on(drain.host).values() if not (i := p.incarnation).serves)
+    named = ", ".join(kept[:_NAMED]) + (f" and {len(kept) - _NAMED} more" if kept[_NAMED:] else "")
+    stays = f"; those that are off or mended stay with their disks: {named}" if kept else ""
+    return (f"{count} instances are on it still{stays}",) if count else ()
 
 
 def slot_of(state: State, drain: Drain) -> list[Incarnation]:
@@ -247,6 +254,7 @@ def slot_of(state: State, drain: Drain) -> list[Incarnation]:
 def eases_of(state: State, now: float) -> frozenset[str]:
     """For whom a successor is to be placed now: of each workload in each PoP one at a time, and the next when that one
     is ready and the one before it has gone. They are on hosts that a drain empties, or serve on one that was given up.
+    Those that are to have traffic come first: one that is off or is mended may stay, and holds up no other.
     """
     found: set[str] = set()
     hosts = {host for d in state.active_drains() if (host := emptied_by(d)) is not None}
@@ -264,7 +272,7 @@ def eases_of(state: State, now: float) -> frozenset[str]:
         for life in here:
             slots[life.name] += 1
         if all(count == 1 for count in slots.values()):
-            found.add(min(lives, key=lambda i: (i.name, i.life)).uid)
+            found.add(min(lives, key=lambda i: (not i.serves, i.name, i.life)).uid)
     return frozenset(found)
 
 

@@ -53,6 +53,8 @@ class Reason(StrEnum):
     WAITS_FOR_VOLUME = "waits-for-volume"
     VOLUME_STAYS = "volume-stays"
     VOLUME_LOST = "volume-lost"
+    # disks of virtual machines
+    DISK_STAYS = "disk-stays"
     # addresses that are claimed
     WAITS_FOR_ADDRESS = "waits-for-address"
     ADDRESS_STAYS = "address-stays"
@@ -169,6 +171,7 @@ _SAYS: dict[Reason, str] = {
     Reason.WAITS_FOR_VOLUME: "waits for its volume",
     Reason.VOLUME_STAYS: "stays where its volume is: a volume does not travel to another host",
     Reason.VOLUME_LOST: "waits for the host that has its volume; volume release lets that go, with what is in it",
+    Reason.DISK_STAYS: "stays where its root disk is: a machine that is off or is mended does not move",
     Reason.WAITS_FOR_ADDRESS: "waits for the address that it claims",
     Reason.ADDRESS_STAYS: "stays where the address is that it claims: that is bound to its host",
     Reason.COUNTING: "has its traffic counted, so that it can be seen to go",

@@ -163,6 +163,8 @@ class _Turn:
         lives = self._off_lost_hosts(lives, city)
         right = [i for i in lives if i.template in ("", self.workload.template)]
         alone = lives[0] if len(lives) == 1 and lives[0].uid in self.ground.eases and not stays else None
+        if alone is not None and self._has_its_disk_alone(alone):
+            alone = None
         if alone is not None and (right or alone.host in self.ground.lost):
             self.step.kept.append(alone)
             self._place_successor(alone)
@@ -193,6 +195,16 @@ class _Turn:
             self.step.note(name, Reason.VOLUME_LOST, f"{held.host} has it, and is lost or given up")
         elif held.uid in self.ground.eases:
             self.step.note(name, Reason.VOLUME_STAYS, f"{held.host} has it")
+        return True
+
+    def _has_its_disk_alone(self, held: Incarnation) -> bool:
+        """Whether one that is off or is mended stays with its root disk, which is what it was kept for: a guest moves
+        while it runs its own, and elsewhere it would begin with an empty one. Told.
+        """
+        if held.serves or held.host in self.ground.lost:
+            return False
+        how = "off" if held.power is Power.OFF else "mended"
+        self.step.note(held.name, Reason.DISK_STAYS, f"it is {how} on {held.host}")
         return True
 
     def _is_pinned(self, name: InstanceName, lives: list[Incarnation]) -> bool:
