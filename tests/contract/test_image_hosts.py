@@ -81,6 +81,7 @@ class HostPart:
         self.cache = ImageCache(
             self.state / "images", control.image_file, others=self.hosts.sources, wall=world.clock, moved=self.moved
         )
+        self.hosts.coming = self.cache.coming
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[int]:
@@ -177,6 +178,49 @@ def test_a_host_gets_a_file_from_one_that_has_it_and_control_gives_none(
                 assert amsterdam.moved["from_control"] == len(DISK) - right
 
     asyncio.run(story())
+
+
+def test_a_host_gives_a_file_while_it_comes_and_what_stops_coming_is_fetched_from_control(
+    world: World, image: MachineImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that begin at the same moment one gets it from control, and the other from that one, whoever asks first.
+    Where the first one stops, the second has what came, and the rest from control.
+    """
+    london, amsterdam = HostPart(world, tmp_path, LHR), HostPart(world, tmp_path, AMS)
+    half, goes_on = len(DISK) // 2, asyncio.Event()
+
+    @asynccontextmanager
+    async def slowly(sha256: str, offset: int) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield DISK[:half]
+            await goes_on.wait()
+            yield DISK[half:]
+
+        yield 0, pieces()
+
+    async def story(*, stops: bool) -> None:
+        async with london.opened() as port:
+            amsterdam.knows(LHR, port)
+            follows = asyncio.create_task(amsterdam.cache.have(image))
+            begins = asyncio.create_task(london.cache.have(image))
+            await until(lambda: london.moved["to_hosts"] == half, "what has come is given already")
+            if not stops:
+                goes_on.set()
+            assert (await follows)["disk"].read_bytes() == DISK
+            goes_on.set()
+            assert (await begins)["disk"].read_bytes() == DISK
+        for one in (london, amsterdam):
+            await one.cache.drop(image.id)
+
+    monkeypatch.setattr(london.cache, "_source", slowly)
+    asyncio.run(story(stops=False))
+    assert amsterdam.moved == {"from_hosts": len(DISK)}
+    for one in (london, amsterdam):
+        one.moved.clear()
+    goes_on = asyncio.Event()
+    monkeypatch.setattr(image_hosts, "GROWS_S", 0.5)
+    asyncio.run(story(stops=True))
+    assert amsterdam.moved == {"from_hosts": half, "from_control": len(DISK) - half}
 
 
 def test_nobody_gets_a_file_that_his_order_does_not_name(world: World, image: MachineImage, tmp_path: Path) -> None:

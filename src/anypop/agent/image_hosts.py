@@ -2,18 +2,21 @@
 
 In: the checksum of a file that this host's order names; connections of other hosts that want one. Out: the bytes, from
 where they are missing. Control says which hosts have it, and a host that is asked for one asks control whether the
-other may have it: nobody gets a file that his own order does not name. It verifies nothing: who fetches does, by the
-checksum (`image_cache`), and control has it where no host gives it.
+other may have it: nobody gets a file that his own order does not name. What is on its way here is given while it comes:
+of hosts that begin at the same moment one gets it from control. It verifies nothing: who fetches does, by the checksum
+(`image_cache`), and control has it where no host gives it.
 """
 
 import asyncio
+import contextlib
+import os
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from anypop.agent.act.instances.image_cache import Source
 from anypop.agent.act.instances.machines.machines import Ways
@@ -26,6 +29,11 @@ MOST_PER_S = 64 << 20
 """Bytes that this host gives in a second, to all others together: what it serves goes before."""
 MOST_AT_ONCE = 4
 SILENCE_S = 15.0
+BEGINS_S = 3.0
+"""So long one that is asked for a file may take to begin with it: both have their orders at about the same moment."""
+GROWS_S = 10.0
+"""So long what comes here may be silent: less than who takes it waits, so that he hears of the end."""
+_LOOK_S = 0.05  # a file that grows tells nobody
 _PIECE = 1 << 18
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -45,6 +53,8 @@ class ImageHosts:
     def __init__(self, folder: Path, control: Control, ways: Ways, moved: Counter[str]) -> None:
         self._folder, self._control, self._ways, self._moved = folder, control, ways, moved
         self.backbone: Backbone | None = None
+        self.coming: Callable[[str], tuple[Path, int] | None] = lambda _: None
+        """A file that is on its way here, and how large it will be."""
         self._giving = 0
         self._free_at = 0.0
 
@@ -100,21 +110,35 @@ class ImageHosts:
         return ""
 
     async def _give(self, stream: Stream, opening: Opening) -> None:
-        try:
-            file = (self._folder / opening.sha256).open("rb", buffering=0)
-        except OSError:
+        found = await self._found(opening.sha256)
+        if found is None:
             await stream.say(Given(why="it is not here"))
             return
+        file, size = found
         with file:
-            size = file.seek(0, 2)
-            file.seek(min(opening.offset, size))
-            await stream.say(Given(left=max(0, size - opening.offset)))
-            while piece := await asyncio.to_thread(file.read, _PIECE):
+            at = min(opening.offset, size)
+            await stream.say(Given(left=size - at))
+            async for piece in _read(file, at, size):
                 await self._turn(len(piece))
                 stream.writer.write(piece)
                 async with asyncio.timeout(SILENCE_S):
                     await stream.writer.drain()
                 self._moved["to_hosts"] += len(piece)
+
+    async def _found(self, sha256: str) -> tuple[IO[bytes], int] | None:
+        """The file, open, and how large it is or will be; one that has been asked for too may begin in a moment."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + BEGINS_S
+        while True:
+            with contextlib.suppress(OSError):
+                file = (self._folder / sha256).open("rb", buffering=0)
+                return file, os.fstat(file.fileno()).st_size
+            if (coming := self.coming(sha256)) is not None:
+                with contextlib.suppress(OSError):
+                    return coming[0].open("rb", buffering=0), coming[1]
+            if loop.time() > until:
+                return None
+            await asyncio.sleep(_LOOK_S)
 
     async def _turn(self, size: int) -> None:
         """Waits until so much may go."""
@@ -122,6 +146,18 @@ class ImageHosts:
         begins = max(now, self._free_at)
         self._free_at = begins + size / MOST_PER_S
         await asyncio.sleep(begins - now)
+
+
+async def _read(file: IO[bytes], at: int, size: int) -> AsyncIterator[bytes]:
+    """From an offset on, as it comes. What is begun anew meanwhile is awaited; who takes it checks what he has."""
+    loop, heard = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+    while at < size and loop.time() - heard < GROWS_S:
+        file.seek(at)
+        if piece := await asyncio.to_thread(file.read, min(_PIECE, size - at)):
+            at, heard = at + len(piece), loop.time()
+            yield piece
+        else:
+            await asyncio.sleep(_LOOK_S)
 
 
 async def _pieces(stream: Stream, left: int, what: str) -> AsyncIterator[bytes]:

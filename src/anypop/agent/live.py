@@ -90,6 +90,8 @@ async def _live(
         whole / MACHINE_IMAGES, client.image_file, others=hosts.sources if hosts is not None else None, wall=clock,
         moved=moved,
     )  # fmt: skip
+    if hosts is not None:
+        hosts.coming = images.coming
     machines = Machines(whole / MACHINES, prefix=prefix, pop=pop, images=images, volumes=volumes, ways=ways)
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,

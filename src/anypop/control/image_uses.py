@@ -6,6 +6,7 @@ host may have one, and which have it.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 
@@ -57,24 +58,35 @@ def needs(state: State, host: HostName, sha256: str) -> bool:
 
 def holders(state: State, taker: HostName, sha256: str) -> list[HostName]:
     """The other hosts that have this file, as far as one may believe what they tell: a machine runs there of an order
-    that names it. Those of the taker's PoP first, and each taker by another one first.
+    that names it. Those of the taker's PoP first, and each taker by another one first. Where nobody of its PoP has it,
+    the one that is to get it for all of them comes first: it gives what it has while it comes.
     """
     pops = {host.name: pop.city for pop, host in state.network.hosts()}
     others = sorted(pops.keys() - {taker}, key=lambda host: (pops[host] != pops.get(taker), _turn(taker, host)))
-    return list(islice((host for host in others if _runs(state, host, sha256)), MOST_HOLDERS))
+    found = list(islice((host for host in others if _runs(state, host, sha256)), MOST_HOLDERS))
+    if not found or pops[found[0]] != pops.get(taker):
+        beside = [host for host, pop in pops.items() if pop == pops.get(taker) and needs(state, host, sha256)]
+        begins = min((host for host in beside if _is_heard(state, host)), key=partial(_turn, sha256), default=taker)
+        found = found if begins == taker else [begins, *found][:MOST_HOLDERS]
+    return found
 
 
 def _runs(state: State, host: HostName, sha256: str) -> bool:
-    issued, received, verdict = state.orders.get(host), state.reports.get(host), state.verdict.hosts.get(host)
-    if issued is None or received is None or verdict is None or not verdict.trusted:
+    issued, received = state.orders.get(host), state.reports.get(host)
+    if issued is None or received is None or not _is_heard(state, host):
         return False
     running = {one.uid for one in received.report.instances if one.phase is Phase.RUNNING}
     own = tuple(one for one in issued.order.instances if one.uid in running)
     return bool(own) and sha256 in named_by(replace(issued.order, instances=own))
 
 
-def _turn(taker: HostName, host: HostName) -> bytes:
-    return blake2b(f"{taker}/{host}".encode(), digest_size=8).digest()
+def _is_heard(state: State, host: HostName) -> bool:
+    verdict = state.verdict.hosts.get(host)
+    return verdict is not None and verdict.trusted
+
+
+def _turn(of: str, host: HostName) -> bytes:
+    return blake2b(f"{of}/{host}".encode(), digest_size=8).digest()
 
 
 def in_use(state: State) -> set[str]:

@@ -46,6 +46,7 @@ class ImageCache:
         self._folder, self._source, self._wall, self._others = folder, source, wall, others
         self._moved = moved if moved is not None else Counter()
         self._fetching: dict[str, asyncio.Task[Path]] = {}
+        self._coming: dict[str, int] = {}
 
     def path(self, part: ImagePart) -> Path:
         """Where a part is, or would be."""
@@ -63,6 +64,11 @@ class ImageCache:
                 file = self.path(part)
                 here += (file if file.is_file() else _unfinished(file)).stat().st_size
         return here, image.size
+
+    def coming(self, sha256: str) -> tuple[Path, int] | None:
+        """The file of a part that is being fetched now, and how large it will be; None: it is not."""
+        size = self._coming.get(sha256)
+        return None if size is None else (_unfinished(self._folder / sha256), size)
 
     async def have(self, image: MachineImage) -> dict[str, Path]:
         """All parts by name, once they are here. Raises `WorldError`."""
@@ -117,12 +123,13 @@ class ImageCache:
             return file
         task = self._fetching.get(part.sha256)
         if task is None:
+            self._coming[part.sha256] = part.size
             task = self._fetching[part.sha256] = asyncio.create_task(self._fetch(part))
             task.add_done_callback(partial(self._over, part.sha256))
         return await asyncio.shield(task)  # one who leaves takes it from nobody
 
     def _over(self, sha256: str, task: "asyncio.Task[Path]") -> None:
-        del self._fetching[sha256]
+        del self._fetching[sha256], self._coming[sha256]
         if not task.cancelled():
             task.exception()  # told to whoever waits; it may be that nobody does any more
 
