@@ -167,6 +167,63 @@ class _TellersAreExits(Rules):
         return replace(offered, metric=int(rows.km_of(site)[rows.of(site).tolist().index(sender)]))
 
 
+class _MembersTellAll(Rules):
+    def told_inside(self, sender: int, route: Held, site: int) -> bool:
+        same = site in self.member and self.member[site] == self.member[sender] and route.entered != site
+        return same or super().told_inside(sender, route, site)
+
+
+class _MembersHandNothingOn(Rules):
+    def told_inside(self, sender: int, route: Held, site: int) -> bool:
+        return (route.external or site not in self.member) and super().told_inside(sender, route, site)
+
+
+class _FromMember(Rules):
+    """What a site makes of a route from another member of its confederation."""
+
+    def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
+        offered = super().offer(site, sender, sender_is, route)
+        across = sender_is == INSIDE and self.member.get(site) != self.member.get(sender)
+        return self.taken(site, offered) if offered is not None and across else offered
+
+    def taken(self, site: int, offered: Held) -> Held:
+        return offered
+
+
+class _MembersAreOutside(_FromMember):
+    def taken(self, site: int, offered: Held) -> Held:
+        return replace(offered, external=True)
+
+
+class _MembersCount(_FromMember):
+    def taken(self, site: int, offered: Held) -> Held:
+        return replace(offered, path=(offered.members[0], *offered.path))
+
+
+class _MembersDropMed(_FromMember):
+    def taken(self, site: int, offered: Held) -> Held:
+        return replace(offered, med=None)
+
+
+class _MembersArePeers(_FromMember):
+    def taken(self, site: int, offered: Held) -> Held:
+        return self.preferred(site, replace(offered, kind=PEER))
+
+
+class _MembersAreBorders(Rules):
+    def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
+        offered = super().offer(site, sender, sender_is, route)
+        if offered is None or sender_is != INSIDE or site not in self.member:
+            return offered
+        return replace(offered, key=int(self.internet.key[offered.entered]))
+
+
+class _MembersAreExits(_FromMember):
+    def taken(self, site: int, offered: Held) -> Held:
+        rows = self.internet.internal
+        return replace(offered, metric=int(rows.km_of(site)[rows.of(site).tolist().index(offered.sender)]))
+
+
 class _SiblingsArePeers(Rules):
     def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
         return super().offer(site, sender, PEER if sender_is == SIBLING else sender_is, route)
@@ -209,6 +266,17 @@ RULES: Mapping[str, Broken] = {
     "what is reflected is as far away as the border": Broken(rules=_TellersAreExits),
     "what is reflected has the router id of the border": Broken(rules=_TellersAreBorders),
     "then the fewest reflectors": _blind(clusters=0),
+    "members of a confederation hear of each other along links alone": Broken(
+        policies=lambda p: replace(p, members={})
+    ),
+    "inside a member what was heard there is told nobody": Broken(rules=_MembersTellAll),
+    "to another member it tells what it heard inside": Broken(rules=_MembersHandNothingOn),
+    "what a member tells is not from outside": Broken(rules=_MembersAreOutside),
+    "members do not count in the length": Broken(rules=_MembersCount),
+    "members pass MED on": Broken(rules=_MembersDropMed),
+    "members pass the class on": Broken(rules=_MembersArePeers),
+    "what a member tells has the router id of who tells it": Broken(rules=_MembersAreBorders),
+    "what a member tells is as far away as the border": Broken(rules=_MembersAreExits),
     "a sibling hands on what it has": Broken(rules=_SiblingsArePeers),
     "a route server tells its peers of each other, and is not in the path": Broken(
         policies=lambda p: replace(p, servers=frozenset())

@@ -36,6 +36,7 @@ def shrink(world: World, disagrees: Callable[[World], bool]) -> World:
             "city",
             "internal",
             "reflector",
+            "confederation",
             "habit",
             "family",
             "vantage",
@@ -87,6 +88,8 @@ def _parts(world: World, kind: str) -> list[Part]:
             found = [
                 (kind, system["asn"], code) for system in document["ases"] for code in system.get("reflectors", ())
             ]
+        case "confederation":
+            found = [(kind, system["asn"]) for system in document["ases"] if "confederation" in system]
         case "habit":
             found = [(kind, system["asn"], h) for system in document["ases"] for h in system.get("habits", ())]
         case "family":
@@ -119,6 +122,10 @@ def _without(world: World, parts: Collection[Part]) -> World | None:
         if "reflectors" in system:
             left = [code for code in system["reflectors"] if ("reflector", asn, code) not in gone]
             system["reflectors"] = [code for code in left if code in system["cities"]]
+        if ("confederation", asn) in gone:
+            system.pop("confederation", None)
+        for member in system.get("confederation", ()):
+            member["cities"] = [code for code in member["cities"] if code in system["cities"]]
         if "habits" in system:
             system["habits"] = [h for h in system["habits"] if ("habit", asn, h) not in gone]
     document["ases"] = [system for system in document["ases"] if ("as", system["asn"]) not in gone]

@@ -2,16 +2,17 @@
 
 Goes out: a `World`, a topology document (as in a topology file) and four announcements of ours with prepends and
 communities. Nothing in it is shaped to please the model: networks with routers on several continents, backbones that
-are not full meshes, some of them with route reflectors, several links between two networks, links with IPv6 alone,
-siblings, exchanges with a route server, networks that strip communities or compare MED in their own way, PoPs with
-upstreams in other cities, peers as upstreams, communities of networks on the way. Each announcement but the first,
-which is plain, has a theme: a kind of community that one network near us understands, so that every rule of the model
-is tried often. Pure.
+are not full meshes, some of them with route reflectors or confederations, several links between two networks, links
+with IPv6 alone, siblings, exchanges with a route server, networks that strip communities or compare MED in their own
+way, PoPs with upstreams in other cities, peers as upstreams, communities of networks on the way. Each announcement but
+the first, which is plain, has a theme: a kind of community that one network near us understands, so that every rule of
+the model is tried often. Pure.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -43,6 +44,7 @@ _MOST_UPSTREAMS = 3
 _MOST_VANTAGES = 6
 _RICH = (209, 3257, 6939)  # dictionaries with MED, large communities and every place
 _FIRST_SERVER = 65400  # AS numbers of route servers begin here
+_FIRST_MEMBER = 4_210_000_000  # and those of members of confederations here
 
 
 def _place(entry: Entry) -> Any:
@@ -109,13 +111,14 @@ def _spelled(scope: Scope) -> str:
 def world(seed: int, *, ases: int | None = None) -> World:
     """The world of a seed; `ases` fixes the number of networks besides ours (default: 5 to 40, by the seed)."""
     dice = Random(seed)
-    count = ases or dice.randint(5, 40)
-    asns = [64600 + i if i % 4 else 4_200_000_000 + i for i in range(count)]
+    number = ases or dice.randint(5, 40)
+    asns = [64600 + i if i % 4 else 4_200_000_000 + i for i in range(number)]
     systems = [_system(dice, asn) for asn in asns]
     links = _links(dice, systems)
     servers, peerings = _exchanges(dice, systems)
     links += peerings
     _reflect(Random(f"reflectors of {seed}"), systems)
+    _confederate(Random(f"confederations of {seed}"), systems)
     access = dice.sample(systems, min(len(systems), _MOST_VANTAGES))
     systems += servers
     pops = _pops(dice, systems)
@@ -171,6 +174,36 @@ def _reflect(dice: Random, systems: list[dict[str, Any]]) -> None:
     for system in systems:
         if len(system["cities"]) > 2 and dice.random() < 0.5:
             system["reflectors"] = dice.sample(system["cities"], dice.randint(1, len(system["cities"]) - 1))
+
+
+def _confederate(dice: Random, systems: list[dict[str, Any]]) -> None:
+    """Confederations of two members or more in most of the networks of three cities and more without reflectors. By
+    dice of its own.
+
+    Two members meet along one internal link, and in no circle: where they meet twice, two routers can each prefer what
+    the other one handed on (nothing in a member's route says how many members it passed), and it is a matter of
+    milliseconds which of two ends they find.
+    """
+    numbers = count(_FIRST_MEMBER)
+    for system in systems:
+        links = system.get("internal", [])
+        if len(system["cities"]) < 3 or "reflectors" in system or dice.random() < 0.2:
+            continue
+        cut = dice.sample(links, dice.randint(1, len(system["cities"]) - 1))
+        parts = _parts(system["cities"], [link for link in links if link not in cut])
+        if len(parts) == len(cut) + 1:
+            system["confederation"] = [{"asn": next(numbers), "cities": part} for part in parts]
+
+
+def _parts(cities: list[str], links: list[str]) -> list[list[str]]:
+    """The cities, grouped by what links join."""
+    found = [[city] for city in cities]
+    for link in links:
+        a, b = (next(part for part in found if end in part) for end in link.split("-"))
+        if a is not b:
+            found.remove(b)
+            a += b
+    return found
 
 
 def _exchanges(dice: Random, systems: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -43,6 +43,7 @@ class World:
             for s in self.seeds
         ]
         others = f"strips={sorted(self.policies.strips)} reflectors={sorted(self.policies.reflectors)}"
+        others += f" members={sorted(self.policies.members.items())} joined={sorted(self.policies.joined)}"
         return "\n".join(["World", *lines, *seeds, others])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -107,4 +108,12 @@ def worlds(
     wide = [(asn, code) for asn, codes in places.items() if asn in used and len(codes) > 2 for code in codes]
     if reflectors and wide:
         policies = replace(policies, reflectors=frozenset(draw(st.lists(st.sampled_from(wide), max_size=6))))
+    if reflectors and wide and draw(st.booleans()):
+        members = {place: draw(st.integers(1, 3)) for place in wide}
+        across = [
+            (asn, a, b) for asn, a in wide for other, b in wide if asn == other and members[asn, a] < members[asn, b]
+        ]
+        some = draw(st.lists(st.sampled_from(across), max_size=6)) if across else []
+        joined = frozenset(pair for asn, a, b in some for pair in ((asn, a, b), (asn, b, a)))
+        policies = replace(policies, members=members, joined=joined, reflectors=frozenset())
     return World(internet=internet, seeds=tuple(seeds), policies=policies)

@@ -85,6 +85,12 @@ b          BGP        ---        start  06:56:22.217  Connect
 NOW = datetime(2026, 11, 23, 6, 57, 50, 555000)
 
 
+def test_members_of_a_confederation_are_not_in_the_path() -> None:
+    """RFC 5065: they do not count in its length."""
+    (route, *_) = parse_routes(ROUTES.replace("BGP.as_path: 100", "BGP.as_path: (65001 65002) 100", 1), now=NOW)
+    assert route.as_path == (100,)
+
+
 def test_routes_come_out_with_all_their_attributes() -> None:
     """Best first, as BIRD prints them."""
     best, other, local, static = parse_routes(ROUTES, now=NOW)

@@ -73,8 +73,8 @@ def test_engines_agree_on_export_communities(world: World) -> None:
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(worlds(reflectors=True))
-def test_engines_agree_on_local_preference_by_communities_and_on_reflectors(world: World) -> None:
-    """The same end; or, where preferences or reflectors allow for more than one, an end with which the slow engine's
+def test_engines_agree_on_preferences_by_communities_reflectors_and_confederations(world: World) -> None:
+    """The same end; or, where one of these allows for more than one, an end with which the slow engine's
     sites are content too.
     """
     found = differences(world)

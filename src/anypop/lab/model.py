@@ -131,6 +131,19 @@ def modelled(plan: LabPlan, family: int = 4) -> Modelled:
         worst_med=with_habit[Habit.MISSING_MED_IS_WORST],
         servers=with_habit[Habit.ROUTE_SERVER],
         reflectors=frozenset((system.asn, str(code)) for system in topology.ases for code in system.reflectors),
+        members={
+            (system.asn, str(code)): member.asn
+            for system in topology.ases
+            for member in system.confederation
+            for code in member.cities
+        },
+        joined=frozenset(
+            (system.asn, str(a), str(b))
+            for system in topology.ases
+            for a in system.cities
+            for b in system.cities
+            if system.member(a) != system.member(b) and system.speak(a, b)
+        ),
     )
     return Modelled(internet=internet, policies=policies, routers=names, towards=towards, plan=plan)
 

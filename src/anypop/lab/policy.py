@@ -118,6 +118,11 @@ class Policy:
                     f"{entry.text}"
                 )
 
+    @property
+    def entered_here(self) -> str:
+        """Whether a route came into the AS at this router, as an expression in brackets."""
+        return f"({self._mark(_CITY_MARK, int(self.city, 36))})"
+
     def dropping(self) -> str:
         """Whether a route carries a community that has its traffic dropped, as an expression in brackets."""
         return f"({' || '.join(_carries(entry) for entry in self.entries if isinstance(entry.action, Blackhole))})"

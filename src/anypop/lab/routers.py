@@ -28,7 +28,8 @@ _LEAST_COST = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSession:
     """A BGP session of a router with one neighbour, in each of `families`. `pop`: the city, where the neighbour is one
-    of our PoPs. `client`: the neighbour is a client of this route reflector.
+    of our PoPs. `client`: the neighbour is a client of this route reflector. `member`: the neighbour's number inside a
+    confederation.
     """
 
     name: str
@@ -42,6 +43,7 @@ class RouterSession:
     pop: str = ""
     families: tuple[int, ...] = FAMILIES
     client: bool = False
+    member: int | None = None
 
 
 def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
@@ -50,10 +52,9 @@ def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
     """
     found = [_external(lab, link, own, far) for link, own, far in lab.links_of(router.netns) if link.role in _EXTERNAL]
     system = lab.topology.find(router.asn)
-    reflectors = system.reflectors if system is not None else ()
+    assert system is not None, router.asn
     for other in lab.routers:
-        speak = not reflectors or router.city in reflectors or other.city in reflectors
-        if other.asn == router.asn and other.netns != router.netns and speak:
+        if other.asn == router.asn and other.netns != router.netns and system.speak(router.city, other.city):
             found.append(
                 RouterSession(
                     name=f"internal_{other.city.lower()}",
@@ -63,7 +64,8 @@ def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
                     city=other.city,
                     local=(str(router.loopback4), str(router.loopback6)),
                     neighbour=(str(other.loopback4), str(other.loopback6)),
-                    client=router.city in reflectors and other.city not in reflectors,
+                    client=router.city in system.reflectors and other.city not in system.reflectors,
+                    member=system.member(other.city),
                 )
             )
     return tuple(found)
@@ -102,13 +104,14 @@ def render(lab: LabPlan, router: Router) -> str:
     lines += _block("function set_preference()", [*policy.preferring()])
     regions = sorted({city(s.city).continent for s in known if s.relationship is Relationship.INTERNAL})
     for region in regions:
-        lines += _block(f"filter carry_to_{region.lower()}", [_ORIGINATED, *policy.carrying(region), "accept;"])
+        carrying = [_ORIGINATED, *policy.carrying(region), *(_next_hop(router, policy) if system.confederation else ())]
+        lines += _block(f"filter carry_to_{region.lower()}", [*carrying, "accept;"])
     if regions:
         lines += _block("filter carried", ["set_preference();", "accept;"])
     for session in known:
         if session.relationship is not Relationship.INTERNAL:
             lines += _filters(lab, policy, session)
-        lines += _protocols(session, system)
+        lines += _protocols(session, system, system.member(router.city))
     return "\n".join(lines) + "\n"
 
 
@@ -220,19 +223,31 @@ def _only_ours(own: OwnNetwork, pop: str, dropping: str) -> Iterator[str]:
         yield f"if net.type = NET_IP{version} && net !~ [{exact}] && !(net ~ [{hosts}] && {dropping}) then reject;"
 
 
+def _next_hop(router: Router, policy: Policy) -> Iterator[str]:
+    """A border router of a confederation is the next hop of what it tells inside; in all members, as with reflectors.
+    BIRD's own option would make every router at the edge of a member one.
+    """
+    for family, loopback in zip(FAMILIES, (router.loopback4, router.loopback6), strict=True):
+        yield f"if {policy.entered_here} && net.type = NET_IP{family} then bgp_next_hop = {loopback};"
+
+
 # Not `deterministic med on`, although RFC 4451 asks for it: with it BIRD 2.0.12 now and then stays with a longer path
 # after routes of one neighbour came in another order (3 of 7 runs of one world of `script/bench agree`, none without).
-def _protocols(session: RouterSession, system: AutonomousSystem) -> Iterator[str]:
+def _protocols(session: RouterSession, system: AutonomousSystem, member: int | None) -> Iterator[str]:
     asn, habits = system.asn, system.habits
     for family, local, neighbour in zip(FAMILIES, session.local, session.neighbour, strict=True):
         if family not in session.families:
             continue
         lines = [
             f'description "{session.relationship} {session.router}";',
-            f"local {local} as {asn};",
-            f"neighbor {neighbour} as {session.asn};",
+            f"local {local} as {member or asn};",
+            f"neighbor {neighbour} as {session.member or session.asn};",
             "connect delay time 1; connect retry time 1; error wait time 1, 2;",
         ]
+        if member is not None:
+            lines.append(f"confederation {asn};")
+            if session.member not in (None, member):
+                lines.append("confederation member on; multihop;")
         if Habit.COMPARES_MED_ALWAYS in habits:
             lines.append("med metric on;")
         if Habit.MISSING_MED_IS_WORST in habits:
@@ -241,8 +256,8 @@ def _protocols(session: RouterSession, system: AutonomousSystem) -> Iterator[str
             region = city(session.city).continent.lower()
             lines += ["rr client;"] if session.client else []
             # what is reflected keeps the border router as its next hop, so nobody's packets go round by the reflector
-            own = "next hop self ebgp" if system.reflectors else "next hop self"
-            lines.append(f"ipv{family} {{ {own}; import filter carried; export filter carry_to_{region}; }};")
+            own = "next hop self ebgp; " if system.reflectors else "" if member else "next hop self; "
+            lines.append(f"ipv{family} {{ {own}import filter carried; export filter carry_to_{region}; }};")
         else:
             lines.append("bfd on;")
             # who is told by a route server leaves its number out, not its address: the next hop is the server here

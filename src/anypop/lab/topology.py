@@ -51,10 +51,18 @@ class InternalLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member AS of a confederation: the number that its routers have inside, and their cities."""
+
+    asn: int
+    cities: tuple[CityCode, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AutonomousSystem:
     """A network with one router in each of its cities. `communities`: the AS whose dictionary of action communities
-    it obeys. `reflectors`: cities whose routers are its route reflectors (RFC 4456), of which all others are clients;
-    none: each of its routers speaks BGP with each other one.
+    it obeys. `reflectors`: cities whose routers are its route reflectors (RFC 4456), of which all others are clients.
+    `confederation`: its members (RFC 5065). Neither: each of its routers speaks BGP with each other one.
     """
 
     asn: int
@@ -64,6 +72,19 @@ class AutonomousSystem:
     communities: int
     habits: frozenset[Habit] = frozenset()
     reflectors: tuple[CityCode, ...] = ()
+    confederation: tuple[Member, ...] = ()
+
+    def member(self, code: str) -> int | None:
+        """The member AS of a router; None where it is no confederation."""
+        return next((member.asn for member in self.confederation if code in member.cities), None)
+
+    def speak(self, a: str, b: str) -> bool:
+        """Whether the routers of two of its cities speak BGP with each other. Those of two members do along their
+        internal links.
+        """
+        if self.reflectors:
+            return a in self.reflectors or b in self.reflectors
+        return self.member(a) == self.member(b) or any({a, b} == {link.a, link.b} for link in self.internal)
 
     @property
     def continents(self) -> frozenset[str]:

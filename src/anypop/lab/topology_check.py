@@ -36,7 +36,7 @@ def check(topology: Topology, paths: Mapping[int, str]) -> list[Problem]:
         return paths.get(id(part), "") + more
 
     found: list[Problem] = []
-    for rule in (_sizes, _systems, _internal, _links, _vantages, _pops, _prefixes, _cycles):
+    for rule in (_sizes, _systems, _confederations, _internal, _links, _vantages, _pops, _prefixes, _cycles):
         found += [Problem(path=where, message=message) for where, message in rule(topology, path)]
     return found
 
@@ -80,6 +80,26 @@ def _systems(topology: Topology, path: _Path) -> _Found:
                 yield path(system, f".reflectors[{i}]"), f"AS{system.asn} has no router in {code}"
             elif code in system.reflectors[:i]:
                 yield path(system, f".reflectors[{i}]"), f"{code} stands there twice"
+
+
+def _confederations(topology: Topology, path: _Path) -> _Found:
+    """Members' numbers stand in paths beside those of networks, where nobody may find his own twice."""
+    taken = {system.asn: f"AS{system.asn} is a network" for system in topology.ases}
+    taken[topology.own.asn] = f"AS{topology.own.asn} is our own"
+    for system in topology.ases:
+        where = path(system, ".confederation")
+        if system.confederation and system.reflectors:
+            yield where, "cannot stand beside reflectors"
+        for i, member in enumerate(system.confederation):
+            if member.asn in taken:
+                yield f"{where}[{i}].asn", taken[member.asn]
+            taken.setdefault(member.asn, f"AS{member.asn} is a member already")
+        placed = [code for member in system.confederation for code in member.cities]
+        for code in dict.fromkeys((*placed, *(system.cities if system.confederation else ()))):
+            if code not in system.cities:
+                yield where, f"AS{system.asn} has no router in {code}"
+            elif placed.count(code) != 1:
+                yield where, f"{code} must be in one member"
 
 
 def _internal(topology: Topology, path: _Path) -> _Found:

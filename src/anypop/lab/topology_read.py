@@ -21,6 +21,7 @@ from anypop.lab.topology import (
     Habit,
     InternalLink,
     LinkKind,
+    Member,
     OwnHost,
     OwnNetwork,
     OwnPop,
@@ -117,13 +118,13 @@ class _Reader:
         )
 
     def autonomous_system(self, row: object, path: str) -> AutonomousSystem | None:
-        fields = self.mapping(
-            row, path, required=("asn", "cities"), optional=("name", "internal", "communities", "habits", "reflectors")
-        )
+        optional = ("name", "internal", "communities", "habits", "reflectors", "confederation")
+        fields = self.mapping(row, path, required=("asn", "cities"), optional=optional)
         asn = self.asn(fields, "asn", path)
         habits = [h for at, word in self.rows(fields, "habits", path) if (h := self.habit(word, at))]
         places = [c for at, code in self.rows(fields, "cities", path) if (c := self.city(code, at))]
         reflectors = [c for at, code in self.rows(fields, "reflectors", path) if (c := self.city(code, at))]
+        members = [m for at, item in self.rows(fields, "confederation", path) if (m := self.member(item, at))]
         internal: list[InternalLink] = []
         if "internal" in fields:
             for at, item in self.rows(fields, "internal", path):
@@ -149,9 +150,16 @@ class _Reader:
             communities=communities or asn,
             habits=frozenset(habits),
             reflectors=tuple(reflectors),
+            confederation=tuple(members),
         )
         self.paths[id(found)] = path
         return found
+
+    def member(self, row: object, path: str) -> Member | None:
+        fields = self.mapping(row, path, required=("asn", "cities"), optional=())
+        asn = self.asn(fields, "asn", path)
+        places = [c for at, code in self.rows(fields, "cities", path) if (c := self.city(code, at))]
+        return None if asn is None else Member(asn=asn, cities=tuple(places))
 
     def external_links(self, row: object, path: str) -> list[ExternalLink]:
         fields = self.mapping(row, path, required=("a", "b", "relationship", "at"), optional=("family",))

@@ -140,9 +140,11 @@ def _candidate(route: _Route, sessions: Mapping[str, BgpProtocol], now: datetime
 
 
 def _as_path(text: str) -> tuple[int, ...]:
-    """The numbers of the path; a set `{1 2}` (RFC 4271, long deprecated) counts by its first member, as one hop."""
-    flat = re.sub(r"\{\s*(\d+)(?!\d)[^{}]*\}", r"\1", text)
-    return tuple(int(part) for part in flat.replace("(", " ").replace(")", " ").split() if part.isdecimal())
+    """The numbers of the path; a set `{1 2}` (RFC 4271, long deprecated) counts by its first member, as one hop, and
+    members of a confederation, `(1 2)` or `({1 2})`, as none (RFC 5065).
+    """
+    flat = re.sub(r"\{\s*(\d+)(?!\d)[^{}]*\}", r"\1", re.sub(r"\([^()]*\)", " ", text))
+    return tuple(int(part) for part in flat.split() if part.isdecimal())
 
 
 def _pairs(text: str) -> tuple[Community, ...]:

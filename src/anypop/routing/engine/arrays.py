@@ -43,7 +43,9 @@ class Graph(NamedTuple):
     are leaves. `rank`: its place among all by key, which decides ties. `wide`: its AS has more than one site.
     `footprint[group]`: bits of the AS's known regions. `transit`: rows of customers that are no leaves. `judges`: how
     its AS compares MEDs: 1 also those of different neighbours, 2 a missing one as the worst. `serves`: it is a route
-    server. `reflects`: 1 a client of route reflectors of its AS, 2 one of these, 0 its AS has none.
+    server. `reflects`: 1 a client of route reflectors of its AS, 2 one of these, 0 its AS has none. `member`: which
+    member of a confederation it is in, 0 in an AS that is none; `joined`, beside `inner_to`: 1 where the two speak
+    although they are in two members.
     """
 
     site: Int32
@@ -70,6 +72,8 @@ class Graph(NamedTuple):
     judges: UInt8
     serves: UInt8
     reflects: UInt8
+    member: Int32
+    joined: UInt8
 
 
 class Sown(NamedTuple):
@@ -177,6 +181,7 @@ def graph_arrays(internet: Internet, policies: Policies) -> Graph:
         for rows in (internet.customers, internet.providers, internet.peers, internet.siblings, internet.internal)
     )
     told = down.to < tellers
+    member = _members(internet, policies)[site]
     group = internet.group[site]
     return Graph(
         site=site,
@@ -203,6 +208,8 @@ def graph_arrays(internet: Internet, policies: Policies) -> Graph:
         judges=among(policies.always_med) + 2 * among(policies.worst_med),
         serves=among(policies.servers),
         reflects=_reflects(internet, policies)[site],
+        member=member,
+        joined=_joined(internet, policies, inner, place),
     )
 
 
@@ -213,6 +220,26 @@ def _reflects(internet: Internet, policies: Policies) -> UInt8:
         some = [site for site in sites if (asn, internet.city[site]) in policies.reflectors]
         found[sites.start : sites.stop] = 1 if some else 0
         found[some] = 2
+    return found
+
+
+def _members(internet: Internet, policies: Policies) -> Int32:
+    found = np.zeros(len(internet), dtype=np.int32)
+    number = {member: i for i, member in enumerate(sorted(set(policies.members.values())), start=1)}
+    for (asn, city), member in policies.members.items():
+        for site in internet.sites_of(asn):
+            if internet.city[site] == city:
+                found[site] = number[member]
+    return found
+
+
+def _joined(internet: Internet, policies: Policies, inner: Adjacency, place: Int32) -> UInt8:
+    found = np.zeros(len(inner.to), dtype=np.uint8)
+    for asn, a, b in policies.joined:
+        here, there = ([s for s in internet.sites_of(asn) if internet.city[s] == city] for city in (a, b))
+        for site in here:
+            row = slice(inner.start[place[site]], inner.start[place[site] + 1])
+            found[row] |= np.isin(inner.to[row], place[there]).astype(np.uint8)
     return found
 
 

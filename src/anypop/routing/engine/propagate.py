@@ -143,7 +143,7 @@ class Engine:
     @property
     def _others(self) -> bool:
         """Whether some sites tell what `spread` has no rule for."""
-        return bool(self.policies.servers or self.policies.reflectors)
+        return bool(self.policies.servers or self.policies.reflectors or self.policies.members)
 
     def twin(self, key: Int64 | None = None) -> "Engine":
         """The same graph with its own working space; with `key` ties are decided by that."""
@@ -299,7 +299,7 @@ class Engine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """Seeds in the form that kernels take. `ranked`: some AS sets local preference by a community, or has a route
-    server or route reflectors.
+    server, route reflectors or a confederation.
     """
 
     seeds: tuple[Seed, ...]

@@ -2,8 +2,8 @@
 compiled engine is held to.
 
 In: an `Internet`, seeds and policies. Out: per site the routes it holds and its best one, exactly as a router-level
-lab with the same rules would: relationship classes, action communities, prepends, MED, a full iBGP mesh or route
-reflectors inside each AS. Written to be read, not to be fast: fit for some hundred sites.
+lab with the same rules would: relationship classes, action communities, prepends, MED, a full iBGP mesh, route
+reflectors or a confederation inside each AS. Written to be read, not to be fast: fit for some hundred sites.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,8 +40,9 @@ _WORST_MED = (1 << 32) - 1
 class Held:
     """A route as one site holds it. `path` begins with the neighbour AS. `sender`: the site it came from; -1: from
     us. `kind`: what the AS that sent it into this one is to it. `entered`: the site where it did, to which packets go
-    inside; `clusters`: how many reflectors handed it on from there. `med` None: it came with none. `dropped`: this site
-    throws away what goes there (a blackhole community).
+    inside; `clusters`: how many reflectors handed it on from there, and `members` which members of a confederation,
+    the last one first. `med` None: it came with none. `dropped`: this site throws away what goes there (a blackhole
+    community).
     """
 
     seed: int
@@ -57,6 +58,7 @@ class Held:
     communities: tuple[tuple[int, ...], ...] = ()
     dropped: bool = False
     clusters: int = 0
+    members: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +126,21 @@ class Rules:
         self.internet = internet
         self.policies = policies
         self._meanings: dict[tuple[int, tuple[int, ...]], Action | None] = {}
-        self.reflectors = frozenset(
-            site for asn, city in policies.reflectors for site in internet.sites_of(asn) if internet.city[site] == city
-        )
+        self.reflectors = frozenset(site for place in policies.reflectors for site in self.at(*place))
         self.reflected = frozenset(int(internet.asn[site]) for site in self.reflectors)
+        self.member = {site: number for place, number in policies.members.items() for site in self.at(*place)}
+        self.joined = frozenset(
+            (here, there) for asn, a, b in policies.joined for here in self.at(asn, a) for there in self.at(asn, b)
+        )
+
+    def at(self, asn: int, city: str) -> list[int]:
+        """The sites of an AS in a city."""
+        return [site for site in self.internet.sites_of(asn) if self.internet.city[site] == city]
 
     def choose(self, site: int, routes: Sequence[Held]) -> Held | None:
         """The best route of a site: RFC 4271 with MED among routes of one neighbour AS, or among all where the AS
-        compares always, then the key of the sender; inside an AS that of the site where it entered, then the fewest
-        reflectors (RFC 4456, section 9).
+        compares always, then the key of the sender; inside an AS that of the site where it entered, or in a
+        confederation of the one that told of it, then the fewest reflectors (RFC 4456, section 9).
         """
         left = list(routes)
         for rank in (lambda r: -r.local_pref, lambda r: len(r.path)):
@@ -231,13 +239,16 @@ class Rules:
             near = rows.of(site).tolist()
             if border not in near:  # no way there: a next hop that does not exist
                 return None
+            confederate = site in self.member
+            across = confederate and self.member[sender] != self.member[site]
             inner = replace(
                 route,
                 external=False,
                 metric=int(rows.km_of(site)[near.index(border)]),
-                key=int(self.internet.key[border]),
+                key=int(self.internet.key[sender if confederate else border]),
                 sender=sender,
-                clusters=0 if route.external else route.clusters + 1,
+                clusters=0 if route.external or confederate else route.clusters + 1,
+                members=(self.member[sender], *route.members) if across else route.members,
             )
             return self.preferred(site, inner)
         sent = self.sent(sender, route, site, _OTHER_END[sender_is])
@@ -287,6 +298,7 @@ class Rules:
             key=int(self.internet.key[sender]),
             sender=sender,
             clusters=0,
+            members=(),
             med=min(meds, default=route.med if server else None),
             communities=() if asn in self.policies.strips else route.communities,
         )
@@ -305,8 +317,13 @@ class Rules:
 
     def told_inside(self, sender: int, route: Held, site: int) -> bool:
         """Whether the sessions inside an AS carry a route: what `sender` learnt outside; where it is a reflector also
-        what its clients told it, and to clients all.
+        what its clients told it, and to clients all. Between members of a confederation all that these have not
+        handed on before; inside one what came from outside it.
         """
+        if site in self.member:
+            if self.member[sender] != self.member[site]:
+                return (sender, site) in self.joined and self.member[site] not in route.members
+            return route.external or self.member[route.sender] != self.member[sender]
         if int(self.internet.asn[site]) not in self.reflected:
             return route.external
         there, here = sender in self.reflectors, site in self.reflectors

@@ -38,7 +38,9 @@ class Policies:
     routes from different neighbours too, and `worst_med`, to which a missing MED is the highest and not 0; `servers`,
     route servers of exchanges, which tell each peer of all others and leave their number out of the path, and MED as
     it is (RFC 7947). `reflectors`: AS and city of its route reflectors (RFC 4456), of which the other sites of the AS
-    are clients; where an AS has none, each of its sites tells each other one.
+    are clients. `members`: the member of a confederation (RFC 5065) that AS and city are in, and `joined` AS and two
+    cities in two of its members whose sites speak with each other, told both ways round. In an AS that has neither,
+    each site tells each other one.
     """
 
     books: Mapping[int, Dictionary] = field(default_factory=Shipped)
@@ -48,6 +50,8 @@ class Policies:
     worst_med: frozenset[int] = field(default_factory=frozenset)
     servers: frozenset[int] = field(default_factory=frozenset)
     reflectors: frozenset[tuple[int, str]] = field(default_factory=frozenset)
+    members: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    joined: frozenset[tuple[int, str, str]] = field(default_factory=frozenset)
 
     def dictionary(self, asn: int) -> Dictionary:
         """What communities mean to an AS."""

@@ -1,4 +1,4 @@
-"""The compiled engine, part two: local preference and MED set by communities, route servers and route reflectors.
+"""The compiled engine, part two: local preference and MED set by communities, servers, reflectors, confederations.
 
 Starts from what `spread` found and lets sites choose again by the full rank (preference, length, MED, outside before
 inside, nearest exit, key, fewest reflectors) until nothing changes: a worklist, first the sites whose AS acts on
@@ -88,7 +88,7 @@ def candidate(
     seed = here.seed
     tie = g.rank[u] * (seeds + 1)
     if source == 4:
-        if not told_inside(g, s, u, v) or a.flags[seed] & 2:
+        if not told_inside(g, s, u, v, j) or a.flags[seed] & 2:
             return nothing
         if here.bare == 0 and not carried(g, t, u, v, seed, seeds):
             return nothing
@@ -102,7 +102,10 @@ def candidate(
                 km = g.inner_km[k]
         if km < 0:  # v itself told of it, or has no way there
             return nothing
-        tie = g.rank[border] * (seeds + 1)
+        if g.member[v] == 0:
+            tie = g.rank[border] * (seeds + 1)
+        else:
+            clusters = 0
         entered = g.region[border]
         lp = preference(g, t, v, here.kind, seed, seeds, entered, here.bare)
         return (
@@ -129,10 +132,18 @@ def candidate(
 
 
 @kernel
-def told_inside(g: Graph, s: State, u: int, v: int) -> bool:
-    """Whether the sessions inside an AS carry the route of site u to v: what it learnt outside; where it is a reflector
-    also what its clients told it, and to clients all.
+def told_inside(g: Graph, s: State, u: int, v: int, j: int) -> bool:
+    """Whether the sessions inside an AS carry the route of site u to v, which has u at place j of its row: what it
+    learnt outside; where it is a reflector also what its clients told it, and to clients all. Between members of a
+    confederation all that has not passed v's; inside one what came from outside it.
     """
+    if g.member[v] != 0:
+        if g.member[u] == g.member[v]:
+            return bool(s.site[u].external or g.member[s.site[u].sender] != g.member[u])
+        w = u
+        while not s.site[w].external and g.member[w] != g.member[v]:
+            w = s.site[w].sender
+        return bool(g.joined[j] and g.member[w] != g.member[v])
     teller, hearer = g.reflects[u], g.reflects[v]
     if teller == 1 and hearer == 1:
         return False
