@@ -74,7 +74,7 @@ class Prediction:
 
 def predict(graph: Modelled, running: Running, k: int) -> Prediction:
     """Both engines' answers to the k-th announcement."""
-    seeds = graph.seeds(running.world.scope(k))
+    seeds = graph.seeds(running.world.scope(k), running.world.more(k))
     settled = reference.settle(graph.internet, seeds, graph.policies)
     tables = tables_of(graph, seeds, settled)
     outcome = Engine(graph.internet, graph.policies).run(seeds)
@@ -272,7 +272,13 @@ def _read(running: Running, name: str, senders: Mapping[str, str]) -> dict[Prefi
 def heard(asn: int, sender: str, route: Candidate) -> Said:
     """A route in a router of AS `asn`, as it is compared."""
     large = [c for c in route.large_communities if c[0] != asn or c[1] not in MARKS]
-    return sender, route.as_path, route.local_pref, route.med, tuple(sorted({*route.communities, *large}))
+    return (
+        sender,
+        route.as_path,
+        route.local_pref,
+        route.med,
+        tuple(sorted({*route.communities, *large, *route.extended_communities})),
+    )
 
 
 def _sender(graph: Modelled, seeds: tuple[Seed, ...], route: Held) -> str:

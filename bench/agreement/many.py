@@ -85,7 +85,7 @@ def fitted(world: World) -> World:
         if link["relationship"] == str(LinkKind.SIBLING) and {link["a"], link["b"]} & {s["asn"] for s in others}:
             link["relationship"] = str(LinkKind.PEER)
     scopes = tuple({session: _fitted(scope) for session, scope in told.items()} for told in world.scopes)
-    return World(seed=world.seed, document=document, scopes=scopes)
+    return World(seed=world.seed, document=document, scopes=scopes)  # extended ones are asked of BIRD alone
 
 
 def _fitted(scope: Scope) -> Scope:

@@ -26,6 +26,7 @@ from anypop.routing.actions import (
 from anypop.routing.engine import reference
 from anypop.routing.engine.reference import CUSTOMER, INSIDE, PEER, SIBLING, Held, Rules, Settled
 from anypop.routing.engine.seeds import Policies, Seed
+from anypop.routing.extended import is_extended
 from bench.agreement.compare import landing, tables_of
 from bench.agreement.worlds import PREFIXES, World
 
@@ -285,6 +286,7 @@ RULES: Mapping[str, Broken] = {
     "communities are passed on": Broken(policies=lambda p: replace(p, strips=_all(p))),
     "some strip communities": Broken(policies=lambda p: replace(p, strips=frozenset())),
     "large communities": _unread(lambda community: len(community) == 3),
+    "extended communities": _unread(is_extended),
     "not sent to": _without(NoExportTo),
     "sent in spite of that": _without(ExportTo),
     "prepended": _without(Prepend),
@@ -328,7 +330,7 @@ def _changed(world: World, rules: Collection[str]) -> set[str]:
     changed: set[str] = set()
     for k in reversed(range(PREFIXES)):  # the plain one last
         for family, graph in graphs.items():
-            seeds = graph.seeds(world.scope(k))
+            seeds = graph.seeds(world.scope(k), world.more(k))
             right = reference.settle(graph.internet, seeds, graph.policies)
             answer = _answer(graph, seeds, right)
             for rule in rules:

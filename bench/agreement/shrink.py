@@ -19,7 +19,9 @@ Part = tuple[Hashable, ...]
 
 def only(world: World, k: int) -> World:
     """The k-th announcement for every prefix."""
-    return replace(world, scopes=(world.scopes[k],) * len(world.scopes))
+    return replace(
+        world, scopes=(world.scopes[k],) * len(world.scopes), extended=(world.extended[k],) * len(world.extended)
+    )
 
 
 def shrink(world: World, disagrees: Callable[[World], bool]) -> World:
@@ -42,6 +44,7 @@ def shrink(world: World, disagrees: Callable[[World], bool]) -> World:
             "vantage",
             "scope",
             "word",
+            "extended",
         ):
             size = max(1, len(_parts(world, kind)) // 2)
             while size:
@@ -98,6 +101,8 @@ def _parts(world: World, kind: str) -> list[Part]:
             found = [(kind, vantage["name"]) for vantage in document["vantages"]]
         case "scope":
             found = [(kind, session) for session in sorted(world.scopes[0])]
+        case "extended":
+            found = [(kind, session, c) for session, said in sorted(world.extended[0].items()) for c in said]
         case _:
             for session, scope in sorted(world.scopes[0].items()):
                 found += [("word", session, community) for community in (*scope.communities, *scope.large_communities)]
@@ -156,7 +161,12 @@ def _without(world: World, parts: Collection[Part]) -> World | None:
         for session, scope in world.scopes[0].items()
         if ("scope", session) not in gone
     }
-    smaller = World(seed=world.seed, document=document, scopes=(scopes,) * len(world.scopes))
+    more = {
+        session: tuple(c for c in said if ("extended", session, c) not in gone)
+        for session, said in world.extended[0].items()
+    }
+    times = len(world.scopes)
+    smaller = World(seed=world.seed, document=document, scopes=(scopes,) * times, extended=(more,) * times)
     try:
         assert smaller.topology
     except Invalid:

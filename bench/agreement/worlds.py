@@ -20,7 +20,7 @@ import yaml
 
 from anypop.lab import topology_read
 from anypop.lab.topology import Habit, Topology
-from anypop.model.announce import Mode, Scope
+from anypop.model.announce import ExtendedCommunity, Mode, Scope
 from anypop.model.names import CityCode
 from anypop.routing.actions import (
     EVERYWHERE,
@@ -36,6 +36,7 @@ from anypop.routing.actions import (
 )
 from anypop.routing.dictionary import for_asn, known_asns, well_known
 from anypop.routing.entries import Entry
+from anypop.routing.extended import spelled
 
 OWN_ASN = 64512
 PREFIXES = 4  # as many announcements as a topology must have covering prefixes
@@ -72,12 +73,13 @@ Session = tuple[str, str]  # PoP's city, name of its upstream
 @dataclass(frozen=True)
 class World:
     """`document`: the topology. `scopes[k]`: how the k-th covering prefix is announced over each session; plain
-    where it is silent.
+    where it is silent. `extended[k]`: with which extended communities, which no scope has.
     """
 
     seed: int
     document: Mapping[str, Any]
     scopes: tuple[Mapping[Session, Scope], ...]
+    extended: tuple[Mapping[Session, tuple[ExtendedCommunity, ...]], ...] = ({},) * PREFIXES
 
     @cached_property
     def topology(self) -> Topology:
@@ -86,8 +88,18 @@ class World:
 
     def scope(self, k: int) -> dict[tuple[CityCode, str], Scope]:
         """The k-th announcement, with the sessions that there are."""
-        there = {(str(pop.city), up.name) for pop in self.topology.own.pops for up in pop.upstreams}
-        return {(CityCode(pop), name): scope for (pop, name), scope in self.scopes[k].items() if (pop, name) in there}
+        return {
+            (CityCode(pop), name): said for (pop, name), said in self.scopes[k].items() if (pop, name) in self._there
+        }
+
+    def more(self, k: int) -> dict[tuple[CityCode, str], tuple[ExtendedCommunity, ...]]:
+        """Its extended communities."""
+        told = self.extended[k].items()
+        return {(CityCode(pop), name): said for (pop, name), said in told if (pop, name) in self._there}
+
+    @cached_property
+    def _there(self) -> frozenset[Session]:
+        return frozenset((str(pop.city), up.name) for pop in self.topology.own.pops for up in pop.upstreams)
 
     def text(self, k: int | None = None) -> str:
         """The topology as a file, with the k-th announcement (None: all) as comments."""
@@ -95,6 +107,9 @@ class World:
         for number in range(PREFIXES) if k is None else [k]:
             for (pop, name), scope in sorted(self.scope(number).items()):
                 words = "withheld" if scope.mode is Mode.WITHHOLD else f"prepend {scope.prepend}, {_spelled(scope)}"
+                said.append(f"# announcement {number}: {pop} to {name}: {words}")
+            for (pop, name), more in sorted(self.more(number).items()):
+                words = " ".join(":".join(spelled(community)) for community in more)
                 said.append(f"# announcement {number}: {pop} to {name}: {words}")
         return (
             yaml.safe_dump(dict(self.document), sort_keys=False, default_flow_style=None, width=140)
@@ -144,6 +159,7 @@ def world(seed: int, *, ases: int | None = None) -> World:
         seed=seed,
         document=document,
         scopes=({}, *(_scopes(dice, pops, said, _theme(seed, k)) for k in range(1, PREFIXES))),
+        extended=({}, *(_extended(Random(f"extended of {seed} {k}"), pops, said) for k in range(1, PREFIXES))),
     )
 
 
@@ -281,7 +297,7 @@ class _Vocabulary:
         for link in links:
             self.neighbours[link["a"]].add(link["b"])
             self.neighbours[link["b"]].add(link["a"])
-        self.entries: dict[int, list[Entry]] = {
+        known: dict[int, list[Entry]] = {
             system["asn"]: [
                 entry
                 for entry in for_asn(system.get("communities", 0)).concrete(sorted(self.neighbours[system["asn"]]))
@@ -289,6 +305,8 @@ class _Vocabulary:
             ]
             for system in systems
         }
+        self.entries = {asn: [entry for entry in some if not entry.is_extended] for asn, some in known.items()}
+        self.extended = {asn: [entry for entry in some if entry.is_extended] for asn, some in known.items()}
 
     def choose(self, dice: Random, upstream: int) -> tuple[int, ...]:
         """A community that the upstream understands, or mostly a network behind it: most others would never have an
@@ -315,6 +333,24 @@ class _Vocabulary:
             [(entry.value, *_beside(dice, self.entries[asn], entry)) for entry in self.entries[asn] if fits(entry)]
             for asn in knowing
         ]
+
+
+def _extended(
+    dice: Random, pops: list[dict[str, Any]], said: _Vocabulary
+) -> dict[Session, tuple[ExtendedCommunity, ...]]:
+    """On half of the sessions, where one of their upstreams or a network next to it understands any. By dice of its
+    own.
+    """
+    sessions = {(pop["city"], upstream["name"]): upstream["asn"] for pop in pops for upstream in pop["upstreams"]}
+    found = {}
+    for session, upstream in sessions.items():
+        near = [upstream, *sorted(said.neighbours[upstream])]
+        known = [entry.numbers for asn in near for entry in said.extended[asn]]
+        if known and dice.random() < 0.5:
+            found[session] = tuple(
+                (a, b, c, d) for a, b, c, d in sorted(set(dice.choices(known, k=dice.choice((1, 1, 2)))))
+            )
+    return found
 
 
 def _beside(dice: Random, known: list[Entry], entry: Entry) -> list[tuple[int, ...]]:

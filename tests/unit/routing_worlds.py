@@ -83,7 +83,7 @@ def worlds(
     )
     used = sorted(set(internet.asn.tolist()))
     every = [
-        entry.value
+        entry.numbers
         for asn in used
         for entry in POLICIES.dictionary(asn).concrete(used)
         if not isinstance(entry.action, SetMed | Blackhole | Informational)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from anypop.lab.topology import Habit
 from anypop.model.announce import LargeCommunity
 from anypop.model.route import Relationship
+from anypop.routing import extended
 from anypop.routing.actions import (
     CUSTOMER_PREFERENCE,
     PEER_PREFERENCE,
@@ -137,7 +138,7 @@ class Policy:
         allowed: list[str] = []
         for entry in self.entries:
             match entry.action:
-                case NoExportTo(neighbour=whom, where=where) if entry.value not in _BIRDS_OWN and _means(
+                case NoExportTo(neighbour=whom, where=where) if entry.numbers not in _BIRDS_OWN and _means(
                     whom, neighbour
                 ):
                     denied += self._if(entry, where)
@@ -166,6 +167,7 @@ class Policy:
         told = neighbour.relationship is Relationship.SIBLING  # it takes the class over
         if Habit.STRIPS_COMMUNITIES in self.habits:
             yield "bgp_community.delete([(*, *)]);"
+            yield "bgp_ext_community.empty;"
             left = f"filter([({self.asn}, {_CLASS_MARK}, *)])" if told else "delete([(*, *, *)])"
             yield f"bgp_large_community.{left};"
         yield self._forgetting(*(() if told else (_CLASS_MARK,)), _REGION_MARK, _CITY_MARK)
@@ -219,8 +221,10 @@ def _means(whom: Neighbours | int | None, neighbour: Neighbour) -> bool:
 
 
 def _carries(entry: Entry) -> str:
-    numbers = ", ".join(str(part) for part in entry.value)
-    return f"({numbers}) ~ bgp_{'large_' if len(entry.value) == 3 else ''}community"
+    if entry.is_extended:
+        return f"({', '.join(extended.spelled(entry.community))}) ~ bgp_ext_community"
+    numbers = ", ".join(map(str, entry.numbers))
+    return f"({numbers}) ~ bgp_{'large_' if len(entry.numbers) == 3 else ''}community"
 
 
 def entered_at(asn: int, communities: tuple[LargeCommunity, ...]) -> tuple[Relationship | None, str]:

@@ -15,6 +15,7 @@ Prefix = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 Community = tuple[int, int]
 LargeCommunity = tuple[int, int, int]
+ExtendedCommunity = tuple[int, int, int, int]  # type, subtype, administrator, value (RFC 4360)
 
 GRACEFUL_SHUTDOWN: Community = (65535, 0)  # RFC 8326
 NO_EXPORT: Community = (65535, 65281)  # RFC 1997

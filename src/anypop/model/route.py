@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from anypop.model.announce import Community, LargeCommunity, Prefix
+from anypop.model.announce import Community, ExtendedCommunity, LargeCommunity, Prefix
 
 
 class Relationship(StrEnum):
@@ -68,4 +68,5 @@ class Candidate:
     learnt_at: str = ""
     communities: tuple[Community, ...] = ()
     large_communities: tuple[LargeCommunity, ...] = ()
+    extended_communities: tuple[ExtendedCommunity, ...] = ()
     best: bool = False

@@ -13,6 +13,7 @@ from ipaddress import ip_network
 
 from anypop.model.announce import Community, LargeCommunity, Prefix
 from anypop.model.route import Candidate, Origin
+from anypop.routing import extended
 
 # `203.0.113.0/24  unicast [b 06:56:50.555 from 10.9.1.1] * (100/35) [AS100i]`; the prefix is left out from the second
 # route on
@@ -135,6 +136,7 @@ def _candidate(route: _Route, sessions: Mapping[str, BgpProtocol], now: datetime
         protocol=head["protocol"],
         communities=_pairs(attributes.get("BGP.community", "")),
         large_communities=_triples(attributes.get("BGP.large_community", "")),
+        extended_communities=extended.read_bird(attributes.get("BGP.ext_community", "")),
         best=head["best"] is not None,
     )
 

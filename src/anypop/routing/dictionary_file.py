@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from anypop.model.errors import Invalid, Problem
+from anypop.routing import extended
 from anypop.routing.actions import (
     Action,
     Blackhole,
@@ -127,6 +128,11 @@ class _Reader:
 
     def community(self, value: object) -> tuple[int | None, ...]:
         parts = str(value).split(":") if isinstance(value, str) else []
+        if len(parts) == 3 and parts[0] in extended.SUBTYPES:
+            administrator = self.number(parts[1], "community", 1, _MAX_32)
+            number, subtype = extended.kind(parts[0], administrator)
+            last = None if parts[2] == _PLACEHOLDER else self.number(parts[2], "community", 0, extended.longest(number))
+            return number, subtype, administrator, last
         if len(parts) not in (2, 3):
             self.wrong(
                 "community", f"'{value}' must be text of two numbers (\"209:7100\") or three (a large community)"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from anypop.model.announce import GRACEFUL_SHUTDOWN, Community, LargeCommunity
+from anypop.routing import extended
 from anypop.routing.actions import Action, ExportTo, LocalPreference, NoExportTo, Prepend, SetMed
 
 _MAX_16 = 65535
@@ -18,10 +19,10 @@ _MAX_16 = 65535
 class Entry:
     """One community of one AS.
 
-    `community` has two numbers, or three for a large one; None in it is the placeholder `<asn>`, which stands for any
-    neighbour's number (and then `action.neighbour` is None). `date`: when the source said so (`YYYY`, `YYYY-MM`,
-    `YYYY-MM-DD` or `unknown`). `invented`: made up for labs, no real network understands it. `verified`: somebody saw
-    it in the AS's own document.
+    `community` has two numbers, three for a large one, or four for an extended one (`extended`); None in it is the
+    placeholder `<asn>`, which stands for any neighbour's number (and then `action.neighbour` is None). `date`: when the
+    source said so (`YYYY`, `YYYY-MM`, `YYYY-MM-DD` or `unknown`). `invented`: made up for labs, no real network
+    understands it. `verified`: somebody saw it in the AS's own document.
     """
 
     community: tuple[int | None, ...]
@@ -37,6 +38,10 @@ class Entry:
         return None in self.community
 
     @property
+    def is_extended(self) -> bool:
+        return extended.is_extended(self.community)
+
+    @property
     def is_well_known(self) -> bool:
         """Whether it is one of RFC 1997's reserved range, which an AS honours or not whatever its own set is."""
         return self.community[0] == _MAX_16 and len(self.community) == 2
@@ -44,22 +49,32 @@ class Entry:
     @property
     def text(self) -> str:
         """As people write it: `209:7100`, `65000:<asn>`."""
+        if self.is_extended:
+            return ":".join(extended.spelled(self.community))
         return ":".join("<asn>" if part is None else str(part) for part in self.community)
 
     @property
-    def value(self) -> Community | LargeCommunity:
-        """The numbers, ready for a `Scope`. ValueError for a pattern: ask `for_neighbour` first."""
+    def numbers(self) -> tuple[int, ...]:
+        """As routes carry it. ValueError for a pattern: ask `for_neighbour` first."""
         if self.is_pattern:
             raise ValueError(f"{self.text} stands for one community per neighbour")
-        return cast(Community | LargeCommunity, self.community)
+        return cast(tuple[int, ...], self.community)
+
+    @property
+    def value(self) -> Community | LargeCommunity:
+        """The numbers, ready for a `Scope`. ValueError for a pattern, and for an extended one, which no scope has."""
+        if self.is_extended:
+            raise ValueError(f"{self.text} is an extended community")
+        return cast(Community | LargeCommunity, self.numbers)
 
     def for_neighbour(self, asn: int) -> "Entry | None":
         """This entry with its placeholder filled; itself when it has none; None when the number does not fit (more
-        than 16 bits in a pair).
+        than 16 bits in a pair, or beside a long administrator).
         """
         if not self.is_pattern:
             return self
-        if asn > _MAX_16 and len(self.community) == 2:
+        room = extended.longest(self.community[0] or 0) if self.is_extended else _MAX_16
+        if asn > room and (self.is_extended or len(self.community) == 2):
             return None
         action = self.action
         match action:
@@ -109,15 +124,17 @@ class Dictionary:
 
         One that real networks know before one that is invented for labs; the AS's own before a well-known one, which
         says what the RFC says and not that this AS acts on it; verified before unverified. Never the well-known one of
-        graceful shutdown: it lowers a preference, but says that the route is about to go. Everybody who needs a
-        community asks here, so that all choose the same.
+        graceful shutdown: it lowers a preference, but says that the route is about to go; nor an extended one, which no
+        scope has. Everybody who needs a community asks here, so that all choose the same.
         """
         neighbour = getattr(action, "neighbour", None)
         options = self.concrete([neighbour] if isinstance(neighbour, int) and not isinstance(neighbour, bool) else [])
         fitting = [
             entry
             for entry in options
-            if _essence(entry.action) == _essence(action) and entry.community != GRACEFUL_SHUTDOWN
+            if _essence(entry.action) == _essence(action)
+            and entry.community != GRACEFUL_SHUTDOWN
+            and not entry.is_extended
         ]
         return min(fitting, key=lambda entry: (entry.invented, entry.is_well_known, not entry.verified), default=None)
 

@@ -18,7 +18,7 @@ def lowest_first(asn: int) -> tuple[Community | LargeCommunity, ...]:
     known = [
         (entry, entry.action)
         for entry in for_asn(asn).entries
-        if isinstance(entry.action, LocalPreference) and not entry.is_well_known
+        if isinstance(entry.action, LocalPreference) and not entry.is_well_known and not entry.is_extended
     ]
     low = sorted(
         (action.on_scale, action.value or 0, entry.value)
