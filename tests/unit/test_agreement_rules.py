@@ -27,6 +27,9 @@ RARE = {
     "then the nearest exit",
     "kept from who reaches beyond the region",
     "to another reflector it tells only what clients told it",
+    "members pass MED on",
+    "what a member tells has the router id of who tells it",
+    "what a member tells is as far away as the border",
 }
 
 
