@@ -14,8 +14,9 @@ from anypop.agent.act.instances.machines import migration
 from anypop.agent.act.instances.machines.ability import processor
 from anypop.agent.act.instances.machines.arguments import has_root
 from anypop.agent.act.instances.machines.machines import Machines
-from anypop.agent.act.instances.machines.move_words import Opening, Part, Said, Stream, Word, pump
+from anypop.agent.act.instances.machines.move_words import Opening, Part, Said, Stream, Word
 from anypop.agent.act.instances.machines.place import ARRIVING, MOVE_DISK, MOVE_MEMORY, Place
+from anypop.agent.act.instances.machines.pump import pump
 from anypop.agent.act.instances.machines.talk import open_talk
 from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.guests.word import Known

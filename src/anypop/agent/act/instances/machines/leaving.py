@@ -16,8 +16,9 @@ from uuid import uuid4
 from anypop.agent.act.instances.machines import launch, migration
 from anypop.agent.act.instances.machines.ability import processor
 from anypop.agent.act.instances.machines.arguments import has_root
-from anypop.agent.act.instances.machines.move_words import Opening, Part, Said, Stream, Word, pump
+from anypop.agent.act.instances.machines.move_words import Opening, Part, Said, Stream, Word
 from anypop.agent.act.instances.machines.place import HANDED, LEAVING, Place, Spec
+from anypop.agent.act.instances.machines.pump import pump
 from anypop.agent.act.instances.machines.talk import Talk, open_talk
 from anypop.agent.act.network.adopted import Identity
 from anypop.agent.act.network.guests import abstract_socket

@@ -38,16 +38,15 @@ async def send(talk: Talk, *, has_root: bool, memory: int, disk_at: str) -> None
             "blockdev-mirror", job_id=_JOB, device=_ROOT, target=_THERE, sync="top", copy_mode="write-blocking"
         )  # fmt: skip
         await _job(talk, "BLOCK_JOB_READY")
+    await talk.lend("memory", memory)
     if not (await talk.ask("query-kvm"))["enabled"]:
         # a translated guest writes what QEMU does not see, and would begin anew over there with torn memory
         await talk.ask("stop")
-    await talk.lend("memory", memory)
     await talk.ask("migrate", uri="fd:memory")
     await _comes_to(talk, "pre-switchover")
     if has_root:
         await talk.ask("block-job-cancel", device=_JOB)  # of one that is ready this is its good end
-        await _job(talk, "BLOCK_JOB_COMPLETED")
-        await talk.ask("blockdev-del", node_name=_THERE)
+        await _job(talk, "BLOCK_JOB_COMPLETED")  # its target stays: it goes with this QEMU, or by `undo`
     await talk.ask("migrate-continue", state="pre-switchover")
     await _comes_to(talk, "completed")
 
@@ -95,10 +94,10 @@ async def is_whole(talk: Talk) -> bool:
 
 
 async def go_on(talk: Talk) -> None:
-    """Let the guest run that has come. Harmless where it does."""
+    """Let the guest run that has come, and then nobody else writes to its disk. Harmless where it does."""
+    await talk.ask("cont")
     with contextlib.suppress(WorldError):  # it was stopped before, or never begun: there is no disk
         await talk.ask("nbd-server-stop")
-    await talk.ask("cont")
 
 
 async def _prepare(talk: Talk) -> None:

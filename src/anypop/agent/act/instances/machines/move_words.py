@@ -18,7 +18,6 @@ from anypop.model.errors import Invalid, WorldError
 ANSWER_S, _ENDS_S = 15.0, 1.0
 LONGEST = 4 << 10
 """Bytes of a line."""
-_PIECE = 1 << 16  # larger ones are a fifth slower: TLS copies them once more
 T = TypeVar("T")
 
 
@@ -108,26 +107,3 @@ class Stream:
                 await self.writer.wait_closed()
                 return
         self.writer.transport.abort()
-
-
-async def pump(one: Stream, other: Stream) -> None:
-    """All that comes from either goes to the other; over when both have ended, or either breaks."""
-    try:
-        async with asyncio.TaskGroup() as both:
-            both.create_task(_copy(one.reader, other.writer))
-            both.create_task(_copy(other.reader, one.writer))
-    except* OSError:
-        pass  # whoever needed it finds it ended
-    finally:
-        await one.end()
-        await other.end()
-
-
-async def _copy(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
-    while piece := await source.read(_PIECE):
-        to.write(piece)
-        await to.drain()
-    if to.can_write_eof():
-        to.write_eof()
-    else:  # TLS has no half of an end
-        to.close()
