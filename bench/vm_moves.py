@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -100,6 +101,8 @@ def _silence(street: Street, move: Callable[[], Awaitable[None]]) -> float:
     with Silence(street) as silence:
         mover = Process(street.hosts[0], move)
         wait_until(lambda: mover.code() is not None, timeout_s=_LONGEST_S, reason="the guest has moved")
+        moved = time.monotonic()
+        wait_until(lambda: silence.last() > moved, timeout_s=_LONGEST_S, reason="it answers where it has come")
         street.connected(within_s=_LONGEST_S).close()
     if mover.code() != 0:
         raise SystemExit(f"the guest did not move: {mover.code()}")

@@ -143,6 +143,10 @@ class Silence:
             thread.join()
         self._socket.close()
 
+    def last(self) -> float:
+        """When the last answer came (monotonic). Only once there is one after it has a silence ended."""
+        return self.answered[-1] if self.answered else 0.0
+
     def longest_ms(self) -> float:
         times = self.answered
         return max((b - a for a, b in pairwise(times)), default=0.0) * 1000
