@@ -25,14 +25,16 @@ from anypop.control.refusals import Exists
 from anypop.control.roles import Role
 from anypop.model import codec, limits
 from anypop.model.announce import Address
+from anypop.model.codec import to_json
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
+from anypop.model.sources import Sources
 from anypop.routing.explain import explain
 from tests import documented
 from tests.contract.test_api_predictions import graph_in
 from tests.contract.test_machine_images import DISK, IMAGES, Told, over, put, sent, with_machine
 from tests.contract.test_volumes import with_volume
-from tests.control_world import FakeAgent, World, a_body
+from tests.control_world import NOW, FakeAgent, World, a_body
 from tests.fake_provider import Fake, signed
 from tests.london_world import PASTED
 from tests.people import PASSWORD, a_user, quick
@@ -61,6 +63,7 @@ REAL = {
     "part": "disk",
     "sha256": "0" * 64,
     "taker": "AMS",
+    "catchment_id": "0" * 32,
 }
 LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
@@ -103,7 +106,7 @@ def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
 # They answer a question; and a report of a host is no act of anybody.
 CHANGE_NOTHING = {
     "quote_workload", "preview_change", "plan_workload", "plan_workloads", "probe", "predict_landings",
-    "propose_repairs", "plan_repair", "explain_routes", "take_report", "measure_catchment",
+    "propose_repairs", "plan_repair", "explain_routes", "take_report", "take_sources", "measure_catchment",
 }  # fmt: skip
 
 # Who asks has not said yet who it is.
@@ -646,6 +649,11 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     second |= {"private4": "10.99.0.0/20", "private6": "fd00:99::/64", "external6": "2001:db8:e99::/48"}
     network["pops"][0]["hosts"].append(second)
     own.send("PUT", "/anypop/v1/network", network)
+    told, prefix = Sources(for_s=0), own.state.network.anycast4[0]
+    path, asks = "/anypop/v1/agents/LHR/sources", FakeAgent(own, LHR).headers
+    assert own.call("POST", path, content=to_json(told), headers=asks).status_code == 204
+    own.platform.catchments.take(CityCode("LHR"), told, {prefix: "asn: 1"}, now=NOW, settle_s=0)
+    own.get(f"/anypop/v1/catchments/{own.get('/anypop/v1/catchments')['results'][0]['id']}")
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/evict", {})
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/readmit", {})
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/reset", {})

@@ -2,21 +2,26 @@
 brings London home.
 """
 
+import asyncio
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anypop.advice import history
 from anypop.cli.client import Client
 from anypop.cli.settings import load
+from anypop.host import netns, process
 from anypop.lab import build, platform
 from anypop.routing.catchment.observations import read_csv
+from tests.drain_lab import made_in
 from tests.lab.story import HOME, VANTAGES, Shell
 from tests.wait import wait_until
 
@@ -95,6 +100,61 @@ def test_pings_from_the_anycast_address_measure_where_every_vantage_lands(shell:
     assert said.code == 0 and f"{len(hosts)} of {len(hosts) + 1} addresses answered" in said.err, said.err
     seen = read_csv((tmp_path / "seen.csv").read_text(), "seen")
     assert {row.asn: row.pop for row in seen} == {host.asn: VANTAGES[host.name] for host in hosts}
+
+
+async def connections(address: str, there: str, number: int) -> None:
+    """So many from a namespace, each asked and answered; one that fails is none."""
+
+    async def one() -> None:
+        with suppress(OSError, TimeoutError), made_in(there, socket.AF_INET) as sock:
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(20):
+                await loop.sock_connect(sock, (address, 80))
+                await loop.sock_sendall(sock, b"GET / HTTP/1.0\r\n\r\n")
+                while await loop.sock_recv(sock, 4096):
+                    pass
+
+    await asyncio.gather(*(one() for _ in range(number)))
+
+
+def test_the_pops_own_traffic_tells_where_every_vantage_lands(shell: Shell, tmp_path: Path) -> None:
+    """One connection of a hundred is enough, by and by, for all of them and nobody else; before and after, no kernel has a rule for
+    it.
+    """
+    lab, wanted = build.attach(shell.place.state / "lab"), {"sampled_flows": 100, "sampled_look_s": 1.0}
+    hosts, client = lab.plan.vantages, Client(load(shell.place.state, {}))
+    (tmp_path / "prefixes").write_text("".join(f"{host.prefix4},{host.asn}\n" for host in hosts))
+    told = shell.json("workload", "show", SLUG)["workload"]["metadata"]["annotations"]
+    address = str(told["anycast.platform.stackpath.net/subnets"]).split(",")[0].split("/")[0]
+    routers = [host.netns for host in lab.plan.hosts]
+    asked = ["catchment", "observe", "--from-traffic", "--prefixes", str(tmp_path / "prefixes")]
+
+    def tables() -> list[str]:
+        every = (process.run(netns.command(router, "nft", "list", "tables")) for router in routers)
+        return [text for text in every if "_sources" in text]
+
+    def seen() -> dict[int, set[str]]:
+        for host in hosts:
+            asyncio.run(connections(address, host.netns, 40))
+        said = shell.try_(*asked, "--history", str(tmp_path / "history"))
+        assert said.code == 0, said.err
+        found: dict[int, set[str]] = {}
+        for kept in history.read(tmp_path / "history") if (tmp_path / "history").exists() else ():
+            for row in kept.seen:
+                found.setdefault(row.asn, set()).add(row.pop)
+        return found
+
+    assert tables() == []
+    network = client.get("/anypop/v1/network", what="look")
+    try:
+        client.call("PUT", "/anypop/v1/network", what="look at traffic", body={"network": network | wanted})
+        wait_until(lambda: len(tables()) == len(routers), timeout_s=60, reason="every host looks at its traffic")
+        landed = {host.asn: {VANTAGES[host.name]} for host in hosts}
+        wait_until(lambda: seen() == landed, timeout_s=180, reason="each network was seen where it lands")
+    finally:
+        client.call("PUT", "/anypop/v1/network", what="as before", body={"network": network})
+        client.close()
+    wait_until(lambda: tables() == [], timeout_s=60, reason="no host looks at its traffic")
 
 
 @pytest.mark.parametrize("router", ["as3356-lhr", "as64497-lhr", "as209-sea", "as1299-ams"])

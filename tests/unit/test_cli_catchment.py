@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypop.advice import graph, plans, saved_predictions, what_if
+from anypop.advice import graph, history, plans, saved_predictions, what_if
 from anypop.cli.catchment import observations
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Invalid
@@ -521,3 +521,32 @@ def test_a_part_of_what_was_measured_judges_a_prediction_that_knows_the_rest(cal
     assert told.code == 0 and "LOG LOSS" in told.out, told.err
     root = ElementTree.parse(svg).getroot()
     assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) >= 1
+
+
+def test_what_traffic_told_goes_into_the_history(call: Caller, control: FakeControl, tmp_path: Path) -> None:
+    """One pair of files for each announcement, both families together; told again nothing is there twice."""
+    plan = "asn: 33438\nsessions:\n  - {pop: AMS, upstream: a, asn: 1299}\n  - {pop: JFK, upstream: b, asn: 209}\n"
+    row = {"plan": plan, "first_at": "2026-11-01T00:00:00.000000Z", "begun_at": "2026-11-02T00:00:00.000000Z"}
+    rows = [
+        {**row, "id": "a", "prefix": "198.51.100.0/24", "sources": 1},
+        {**row, "id": "b", "prefix": "2001:db8:1::/48", "sources": 2},
+        {**row, "id": "c", "prefix": "2001:db8:1::/48", "sources": 0, "plan": plan.replace("AMS", "LHR")},
+    ]
+    landed = {
+        "a": [{"pop": "AMS", "sources": ["192.0.2.0/24"]}],
+        "b": [{"pop": "JFK", "sources": ["2001:db8:7::/48", "2001:db8:8::/48"]}],
+    }
+    control.answers["GET", "/anypop/v1/catchments"] = (200, {"results": rows})
+    for name, found in landed.items():
+        control.answers["GET", f"/anypop/v1/catchments/{name}"] = (200, {"landed": found})
+    (tmp_path / "prefixes").write_text("192.0.2.0/24,64497\n2001:db8::/32,64498\n")
+    words = ["catchment", "observe", "--from-traffic", "--history", str(tmp_path / "h")]
+    assert "--prefixes" in call(*words).err
+    assert call(*words, "--prefixes", str(tmp_path / "prefixes"), "--announced", "x").code != 0
+    for _ in range(2):
+        said = call(*words, "--prefixes", str(tmp_path / "prefixes"), "-o", "json")
+        assert said.code == 0, said.err
+    (told,) = json.loads(said.out)
+    assert (told["read"], told["kept"], told["pops"]) == (2, 2, {"AMS": 1, "JFK": 1})
+    (kept,) = history.read(tmp_path / "h")
+    assert {(o.asn, o.pop) for o in kept.seen} == {(64497, "AMS"), (64498, "JFK")}

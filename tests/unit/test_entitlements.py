@@ -36,7 +36,7 @@ OPEN = BY_A_PROVIDER | {
     "get_health",
 }
 OF_IMAGES = {"get_image_file", "list_image_holders", "check_image_taker"}
-WITHOUT_ROLE = OPEN | OF_IMAGES | {"sign_certificate", "get_order", "take_report"}
+WITHOUT_ROLE = OPEN | OF_IMAGES | {"sign_certificate", "get_order", "take_report", "take_sources"}
 
 
 def named(**wanted: object) -> set[str]:

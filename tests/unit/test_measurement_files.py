@@ -4,6 +4,7 @@ import base64
 import bz2
 import gzip
 import json
+from dataclasses import replace
 from io import BytesIO
 from ipaddress import ip_network
 from pathlib import Path
@@ -19,6 +20,7 @@ from anypop.model.cities import city_of_pop
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode
 from anypop.model.sessions import Announcements, Session
+from anypop.routing.measured import traffic
 from anypop.routing.measured.shares import calibrated
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "routes"
@@ -203,3 +205,35 @@ def test_caida_s_table_of_prefixes_is_read_as_it_is() -> None:
     )
     asked = ["1.2.3.4", "1.1.2.3", "1.1.1.1", "1.1.1.0/24", "1.1.0.0/16", "2001:db8::1", "9.9.9.9", "x"]
     assert [networks(text) for text in asked] == [10, 11, 13, 13, 11, 16, None, None]
+
+
+def test_traffic_becomes_one_observation_for_each_as() -> None:
+    """Where most of its networks came in; one that came in at several PoPs counts at each, and is told."""
+    landed = {
+        "AMS": ["192.0.2.0/24", "2001:db8:1::/48", "9.9.9.0/24"],
+        "LHR": ["198.51.100.0/24", "2001:db8:1::/48", "2001:db8:2::/48"],
+    }
+    found = traffic.read(landed, asn_of_prefix=NETWORKS, at=5.0)
+    assert [(o.asn, o.pop, o.vantage, o.at) for o in found.observations] == [
+        (7, "AMS", "traffic: 1 of 1 networks", 5.0),
+        (8, "LHR", "traffic: 1 of 1 networks", 5.0),
+        (9, "LHR", "traffic: 2 of 3 networks", 5.0),
+    ]
+    nameless, split, several = found.notes
+    assert nameless.startswith("1 of the networks have no AS") and split.startswith("1 of the networks came in")
+    assert several.startswith("1 AS landed in several PoPs")
+
+
+def test_a_history_has_what_traffic_tells_once_beside_what_was_measured(tmp_path: Path) -> None:
+    """Told again it takes the place of what it told before; another announcement of the same second has its own."""
+    measured = told("network,vantage,pop,time\n7,v,AMS,0\n").observations
+    history.keep(tmp_path, PLAN, measured, now=1.0)
+    other = replace(PLAN, sessions=PLAN.sessions[:2])
+    for landed in ({"AMS": ["192.0.2.0/24"]}, {"LHR": ["192.0.2.0/24", "198.51.100.0/24"]}):
+        seen = traffic.read(landed, asn_of_prefix=NETWORKS, at=5.0).observations
+        for plan in (PLAN, other):
+            history.keep_traffic(tmp_path, plan, seen, begun=1.0)
+    first, second = history.read(tmp_path)
+    assert [(o.asn, o.pop) for o in first.seen] == [(7, "AMS"), (7, "LHR"), (8, "LHR")]
+    assert [(o.asn, o.pop) for o in second.seen] == [(7, "LHR"), (8, "LHR")]
+    assert history.same(second.announced, other) and history.same(first.announced, PLAN)

@@ -8,7 +8,7 @@ history. Reads and writes these files and nothing else.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,11 +90,39 @@ def keep(
     texts = [(file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))]
     if shares:
         texts.insert(0, (file.with_suffix(SHARES), of_pops.write(shares)))
+    _write(texts)
+    return file, len(every)
+
+
+def keep_traffic(
+    folder: Path, announced: Announcements, seen: "Sequence[Observation]", *, begun: float
+) -> tuple[Path, int]:
+    """What traffic tells of these announcements, in place of what it told before; what was measured otherwise stays.
+    In the newest that has the same, else in a new one, called by the time `begun`. Returns as `keep` does.
+    """
+    from anypop.routing.measured.traffic import VANTAGE  # noqa: PLC0415 - as below
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.glob("*.yaml"), reverse=True):
+        kept = read_one(path)
+        if same(kept.announced, announced):
+            file, old = path, [one for one in kept.seen if not one.vantage.startswith(VANTAGE)]
+            break
+    else:
+        at, old = datetime.fromtimestamp(begun, UTC), []
+        while (file := folder / f"{at:%Y-%m-%dT%H%M%SZ}.yaml").exists():  # another prefix's, of the same second
+            at += timedelta(seconds=1)
+    every = tuple(dict.fromkeys([*old, *seen]))
+    _write([(file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))])
+    return file, len(every)
+
+
+def _write(texts: Sequence[tuple[Path, str]]) -> None:
+    """Each as a whole."""
     for path, text in texts:
         new = path.with_name(path.name + ".new")
         new.write_text(text)
         new.rename(path)
-    return file, len(every)
 
 
 def read_one(file: Path) -> Kept:

@@ -24,6 +24,7 @@ from anypop.model.names import HostName
 from anypop.model.order import Order
 from anypop.model.order_delta import BASE_HEADER, Digests, OrderDelta, apply
 from anypop.model.report import Report
+from anypop.model.sources import Sources
 
 WAIT_S = 25.0
 HEARTBEAT_S = 5.0
@@ -169,6 +170,15 @@ class ControlClient:
                 self._known.set()
                 await asyncio.sleep(_RENEWAL.wait_s(failures))
                 failures += 1
+
+    async def tell_sources(self, told: Sources) -> None:
+        """Whose connections came in. Raises `WorldError` where control does not take it."""
+        await self._known.wait()
+        headers = {**self._credentials(), "Content-Type": "application/json"}
+        try:
+            _raise_for(await self._http.post(self._path("sources"), content=to_json(told), headers=headers))
+        except (httpx.HTTPError, OSError) as error:
+            raise WorldError("tell control whose connections came in", str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         for http in filter(None, (self._former, self._http)):

@@ -271,6 +271,11 @@ def arrivals_table(prefix: str) -> str:
     return f"anypop_{prefix}_arrivals"
 
 
+def sources_table(prefix: str) -> str:
+    """The nftables table that samples whose connections come in; there only where the operator wants it."""
+    return f"anypop_{prefix}_sources"
+
+
 def traffic_table(prefix: str) -> str:
     """The nftables table that counts what is led to instances and into the tunnels, by link and address."""
     return f"anypop_{prefix}_traffic"

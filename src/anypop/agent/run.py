@@ -70,6 +70,7 @@ from anypop.agent.observe.metering import Known
 from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
+from anypop.agent.observe.sources import SourceSample
 from anypop.agent.observe.speaker_log import SpeakerLog
 from anypop.agent.observe.usage import Usage
 from anypop.agent.resolving import Resolving
@@ -139,6 +140,7 @@ class Agent:
             keeper=keeper,
             ask=ask,
         )
+        self._sources = SourceSample(prefix, control.tell_sources, clock)
         self._lanes = Lanes(executor, self)
         self._meter = Meter(pop=pop, host=host, prefix=prefix, known=self._known, clock=clock, folder=state / SAMPLES)
         if image_bytes is not None:
@@ -221,6 +223,7 @@ class Agent:
                     group.create_task(self._moving.run())
                 group.create_task(self._observer.arrivals.follow(self._standing_order))
                 group.create_task(self._measured.follow(self._standing_order))
+                group.create_task(self._sources.follow(self._standing_order))
         finally:
             monitor.close()
             learnt_monitor.close()
@@ -367,6 +370,7 @@ class Agent:
             self._memory = memory.order_changed(changed, self._memory, dropped=self._lanes.busy)
             self._observer.arrivals.order_changed()
             self._measured.order_changed()
+            self._sources.order_changed()
             self._memory = replace(self._memory, router_ready=self._is_prepared())
             self._check_tunnel()
             leaving = self._ledger.page.leaving if self._ledger.page else ()

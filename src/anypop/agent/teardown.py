@@ -42,6 +42,7 @@ from anypop.agent.naming import (
     own_files_of,
     short,
     short_of_link,
+    sources_table,
 )
 from anypop.host import inventory, limited_groups, netns, process
 from anypop.model.errors import WorldError
@@ -187,7 +188,7 @@ def _end_processes(names: set[str]) -> int:
 def remove_firewall(prefix: str) -> None:
     """Remove our tables; harmless when they are not there."""
     tables = [f"{family} {firewall_table(prefix)}" for family in ("inet", "arp")]
-    tables.append(f"inet {arrivals_table(prefix)}")
+    tables += [f"inet {arrivals_table(prefix)}", f"inet {sources_table(prefix)}"]
     process.run(["nft", "-f", "-"], stdin="".join(f"table {table}\ndelete table {table}\n" for table in tables))
 
 

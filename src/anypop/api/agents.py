@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from anypop.api.announced_plans import announced_plans
 from anypop.api.bodies import BYTES, JSON, LARGE, JsonBody, RawBody, object_of
 from anypop.api.context import CallerHost, JoiningHost, Platform, PlatformDep, shown_by
 from anypop.api.documentation import answers
@@ -20,13 +21,15 @@ from anypop.api.models.orders import NextOrder
 from anypop.api.parameters import whole
 from anypop.control.image_uses import holders, needs
 from anypop.control.refusals import Forbidden, NotFound
-from anypop.model import codec, limits
+from anypop.control.state import State
+from anypop.model import codec, limits, sources
 from anypop.model.errors import Invalid
-from anypop.model.names import HostName
+from anypop.model.names import CityCode, HostName
 from anypop.model.order_delta import BASE_HEADER, written
 from anypop.model.order_text import OrderWriter
 from anypop.model.report import Report
 from anypop.model.report_limits import excess
+from anypop.model.sources import Sources
 
 router = APIRouter(prefix="/anypop/v1/agents", tags=["agents"])
 
@@ -136,6 +139,27 @@ async def take_report(
         raise Forbidden(f"this token is for {own}, the report is of {report.host}")
     await platform.core.take(report, body)
     return Response(status_code=204)
+
+
+@router.post("/{host}/sources", status_code=204)
+@answers(None)
+async def take_sources(
+    own: CallerHost, platform: PlatformDep, body: Annotated[bytes, Depends(RawBody({JSON: Sources}))]
+) -> Response:
+    """Tell from which networks connections came in here, where the network document has hosts sample them."""
+    told = codec.from_json(Sources, body)
+    if problems := sources.excess(told):
+        raise Invalid(problems[: codec.MOST_PROBLEMS])
+    state, now = platform.core.state, platform.clock()
+    pop = next((pop.city for pop, host in state.network.hosts() if host.name == own), None)
+    if pop is not None and state.network.sampled_flows:
+        await asyncio.to_thread(_keep_sources, platform, state, pop, told, now)
+    return Response(status_code=204)
+
+
+def _keep_sources(platform: Platform, state: State, pop: CityCode, told: Sources, now: float) -> None:
+    settle_s = state.network.sampled_look_s
+    platform.catchments.take(pop, told, announced_plans(state), now=now, settle_s=settle_s)
 
 
 def _report(body: bytes) -> Report:

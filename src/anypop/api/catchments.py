@@ -1,4 +1,5 @@
-"""POST /anypop/v1/catchments: where answers to pings from an anycast address come in, which is where networks land.
+"""/anypop/v1/catchments: where answers to pings from an anycast address come in, which is where networks land; and
+where hosts have seen them land by themselves.
 
 In: addresses to ask, the PoP that sends, the address that it sends from. One host of that PoP sends, all hosts of the
 platform listen, each for echoes of this measurement's key alone. Out: who answered and where. The operator's alone, off
@@ -9,13 +10,14 @@ import asyncio
 import secrets
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 
 from anypop.api.bodies import JsonBody
 from anypop.api.context import OperatorAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
-from anypop.api.models.catchments import Catchment, CatchmentRequest
+from anypop.api.models.catchments import Catchment, CatchmentRequest, SeenCatchment, SeenCatchments
+from anypop.api.shapes import moment
 from anypop.control.audit import Noted
 from anypop.control.refusals import Busy, NotFound, Precondition, Refused
 from anypop.control.streams import Socket
@@ -30,6 +32,38 @@ router = APIRouter(prefix="/anypop/v1", tags=["platform"])
 
 LATE_S = 3.0  # answers take less than half a second from anywhere on Earth; the rest is for hosts that are busy
 PATIENCE_S, LONGEST_S = 10.0, 100
+
+
+@router.get("/catchments")
+@answers(SeenCatchments)
+async def list_catchments(_: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """List the announcements under which the PoPs' own traffic was looked at, the last one first."""
+    found = await asyncio.to_thread(platform.catchments.listed)
+    return {
+        "results": [
+            {
+                "id": one.id,
+                "prefix": one.prefix,
+                "plan": one.plan,
+                "first_at": moment(one.first_at),
+                "begun_at": moment(one.begun_at),
+                "sources": one.sources,
+            }
+            for one in found
+        ]
+    }
+
+
+@router.get("/catchments/{catchment_id}")
+@answers(SeenCatchment, Code.NOT_FOUND)
+async def get_catchment(
+    catchment_id: Annotated[str, Path(description="of a catchment, as they are listed")],
+    _: OperatorAccount,
+    platform: PlatformDep,
+) -> dict[str, Any]:
+    """Get the networks (/24 and /48) whose connections came in under one announcement, by PoP."""
+    found = await asyncio.to_thread(platform.catchments.landed, catchment_id)
+    return {"landed": [{"pop": pop, "sources": sources} for pop, sources in found.items()]}
 
 
 @router.post("/catchments")

@@ -23,6 +23,7 @@ from anypop.api.workers import Workers
 from anypop.control import acts, declare
 from anypop.control.accounts import Account, Accounts, Caller, Stack
 from anypop.control.acts import Act
+from anypop.control.catchments import Catchments
 from anypop.control.core import Alter, Core
 from anypop.control.held_open import HeldOpen
 from anypop.control.image_capture import Captures
@@ -123,6 +124,7 @@ class Platform:
     traces: Traces = field(init=False)
     measured: MeasuredHosts = field(init=False)
     captures: Captures = field(init=False)
+    catchments: Catchments = field(init=False)
     machine_images: MachineImages = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,6 +144,7 @@ class Platform:
         self.measured = MeasuredHosts(core=self.core, streams=self.streams)
         self.core.on_publish.append(self.measured.lives.published)
         self.captures = Captures(self.streams)
+        self.catchments = Catchments(self.core.store)
         self.machine_images = MachineImages(
             self.core.store, self.authority, self.clock, state=lambda: self.core.state,
             owner_of=self.image_owner, within_quota=self._images_within_quota, captures=self.captures,

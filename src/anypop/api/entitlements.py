@@ -223,6 +223,8 @@ OPERATIONS: Mapping[str, Rule] = {
     "list_hosts": _SEE,
     "look_at_routes": _SEE,
     "measure_catchment": _EDIT,
+    "list_catchments": _SEE,
+    "get_catchment": _SEE,
     "evict_host": _EDIT,
     "readmit_host": _EDIT,
     "reset_host": _EDIT,
@@ -255,6 +257,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "check_image_taker": _OPEN,
     "get_order": _OPEN,
     "take_report": _OPEN,
+    "take_sources": _OPEN,
 }
 
 # All that a credential of the scope `metrics` may do; each of these is the operator's.

@@ -22,6 +22,7 @@ from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network, Pop, UpstreamKind
 from anypop.model.session_check import cache_problems, session_problems
+from anypop.model.sources import LEAST_OF, LONGEST_LOOK_S, MOST_OF, SHORTEST_LOOK_S
 from anypop.model.streams import MOST_PINGS_PER_S
 from anypop.model.subnets import MOST_HOSTS
 from anypop.plan.announcements import told_of
@@ -126,6 +127,11 @@ def _names(network: Network) -> Iterator[Problem]:
         )
     if not 0 <= network.pings_per_s <= MOST_PINGS_PER_S:
         yield Problem(path="pings_per_s", message=f"must be a number, 0 (none) to {MOST_PINGS_PER_S}")
+    if network.sampled_flows != 0 and not LEAST_OF <= network.sampled_flows <= MOST_OF:
+        yield Problem(path="sampled_flows", message=f"must be 0 (none), or {LEAST_OF} to {MOST_OF}: one of so many")
+    if not SHORTEST_LOOK_S <= network.sampled_look_s <= LONGEST_LOOK_S:
+        message = f"must be a number of seconds, {SHORTEST_LOOK_S:g} to {LONGEST_LOOK_S:.0f}"
+        yield Problem(path="sampled_look_s", message=message)
     if not 0 <= network.lost_after_s <= _LONGEST_SILENCE_S:
         yield Problem(
             path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}"

@@ -328,6 +328,28 @@ kept_tests = Table(
     Index("ix_kept_tests_workload_id", "workload_id"),
 )
 
+# What hosts have sampled of their own traffic: networks, no address of anybody.
+catchments = Table(
+    "catchments",
+    metadata,
+    columns.identity(),
+    Column("prefix", String(64), nullable=False),
+    Column("plan", Text, nullable=False),
+    columns.moment("first_at"),
+    columns.moment("begun_at"),
+    Index("ix_catchments_prefix", "prefix"),
+)
+
+catchment_sources = Table(
+    "catchment_sources",
+    metadata,
+    Column("catchment_id", String(36), ForeignKey("catchments.id", ondelete="CASCADE"), primary_key=True),
+    columns.key_of_pop(),
+    Column("source", String(64), primary_key=True),
+    columns.moment("at"),
+    Index("ix_catchment_sources_at", "catchment_id", "at"),
+)
+
 # Their bytes are files (`image_files`); gone with their stack.
 machine_images = Table(
     "machine_images",

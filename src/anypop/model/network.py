@@ -160,7 +160,9 @@ class Network:
     hosts carry traffic for each other; None: each PoP is on its own. `policies`: of covering prefixes; one that is not
     named may be announced everywhere. `resolvers`: whom a host asks for names that its instances ask for and
     the platform does not know; None: those of its own resolv.conf; empty: nobody. `pings_per_s`: how many echoes a host
-    may send in a second from an anycast address, to find out in which PoP the answers arrive; 0: none.
+    may send in a second from an anycast address, to find out in which PoP the answers arrive; 0: none. `sampled_flows`:
+    of one in so many connections hosts tell from which network they came in, a /24 or a /48; 0: of none.
+    `sampled_look_s`: how often they tell; what comes in within so long after a change of announcements is not counted.
     """
 
     asn: int
@@ -179,6 +181,8 @@ class Network:
     policies: tuple[PrefixPolicy, ...] = ()
     resolvers: tuple[IPv4Address | IPv6Address, ...] | None = None
     pings_per_s: int = 0
+    sampled_flows: int = 0
+    sampled_look_s: float = 60.0
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

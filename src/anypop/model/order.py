@@ -251,7 +251,8 @@ class Order:
     `volumes_removed`: those that it may take away. `policies`, `rulings`, `groups`: the network policies of the stacks
     that have some, see `HostRules`. `measured`: workloads whose instances are to have their use of processor told, each
     by its mean over `measure_s`. `names`: whom instances here may call by name. `resolvers`: whom this host asks
-    for all other names that they ask for; None: its own resolv.conf; empty: nobody.
+    for all other names that they ask for; None: its own resolv.conf; empty: nobody. `sampled_flows`, `sampled_look_s`:
+    see `Network`.
     """
 
     pop: CityCode
@@ -285,6 +286,8 @@ class Order:
     measure_s: float = 15.0
     names: tuple[NamedWorkload, ...] = ()
     resolvers: tuple[Address, ...] | None = None
+    sampled_flows: int = 0
+    sampled_look_s: float = 60.0
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

@@ -138,6 +138,8 @@ def cut(
         groups=ruled.groups,
         names=names,
         resolvers=site.resolvers if site.resolvers is not None else network.resolvers,
+        sampled_flows=network.sampled_flows,
+        sampled_look_s=network.sampled_look_s,
     )
 
 

@@ -1,11 +1,11 @@
-"""A catchment measured with pings from an anycast address: requests and answers."""
+"""A catchment measured with pings from an anycast address, or seen in the PoPs' own traffic: requests and answers."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from anypop.api.models.common import Answer, Request
+from anypop.api.models.common import Answer, Moment, Request
 from anypop.model.streams import MOST_PINGED
 from anypop.plan.kinds import Word
 
@@ -48,3 +48,33 @@ class Catchment(Answer):
     unsent: int
     deaf: list[str]
     results: list[LandedRow]
+
+
+class SeenRow(Answer):
+    """One announcement of a prefix under which traffic was looked at."""
+
+    id: str
+    prefix: str
+    plan: Annotated[str, Field(description="what was announced, as a plan file")]
+    first_at: Annotated[Moment, Field(description="when that was first seen")]
+    begun_at: Annotated[Moment, Field(description="when it last came in force")]
+    sources: Annotated[int, Field(description="how many networks were seen, once for each PoP")]
+
+
+class SeenCatchments(Answer):
+    """All of them."""
+
+    results: list[SeenRow]
+
+
+class LandedSources(Answer):
+    """What came in at one PoP."""
+
+    pop: str
+    sources: list[str]
+
+
+class SeenCatchment(Answer):
+    """Networks by PoP; one that came in at several is told of each."""
+
+    landed: list[LandedSources]

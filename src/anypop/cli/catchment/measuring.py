@@ -34,6 +34,7 @@ HistoryFolder = Annotated[
     anypop catchment observe --import atlas.json --pops AMS,LHR,JFK --probes probes.json --out observations.csv
     anypop catchment observe --import rib.bz2 --prefix 198.51.100.0/24 --map 64500:1=LHR --announced plan.yaml
     anypop catchment observe --ping hitlist.txt --from LHR --address 198.51.100.1 --prefixes pfx2as.txt
+    anypop catchment observe --from-traffic --prefixes pfx2as.txt
     anypop catchment observe --plan 200 --announced plan.yaml --history history --probes probes.json
     """,
 )
@@ -67,6 +68,10 @@ def observe(
             "--address", metavar="ADDRESS", help="With --ping: the anycast address they come from.", show_default=False
         ),
     ] = "",
+    from_traffic: Annotated[
+        bool,
+        typer.Option("--from-traffic", help="Keep in the history what the PoPs' own traffic told, with --prefixes."),
+    ] = False,
     form: Annotated[
         Format | None,
         typer.Option("--format", metavar="|".join(Format), help="What it is (default: seen from the content)."),
@@ -131,14 +136,16 @@ def observe(
     """Store where networks were seen to land; predictions then start from that. Or measure, or say what to measure.
 
     With --ping one PoP sends an echo to each address, from an anycast address, and all PoPs listen for the answers
-    (the operator's alone; pings_per_s of the network document says how fast, 0 not at all).
+    (the operator's alone; pings_per_s of the network document says how fast, 0 not at all). With --from-traffic hosts
+    have looked at one of some connections (the operator's alone; sampled_flows of the network document says of how
+    many, 0 at none), under each announcement that held.
     """
     from anypop.advice.measurements import by_pop  # noqa: PLC0415 - see the module
     from anypop.cli.catchment import observations as kept  # noqa: PLC0415
 
-    if sum((bool(source), plan is not None, hitlist is not None)) != 1:
+    if sum((bool(source), plan is not None, hitlist is not None, from_traffic)) != 1:
         raise usage(
-            "--import says what was measured, --ping measures, --plan N asks what to measure",
+            "--import says what was measured, --ping measures, --from-traffic asks the PoPs, --plan N what to measure",
             advice="Give one of them.",
         )
     if plan is not None:
@@ -147,6 +154,13 @@ def observe(
             history=history,
         )  # fmt: skip
         _to_ask(call, plan, announced, probes, given)
+        return
+    if from_traffic:
+        from anypop.cli.catchment.traffic import kept_traffic  # noqa: PLC0415
+
+        if announced is not None or out is not None:
+            raise usage("--from-traffic knows what was announced", advice="Leave out --announced and --out.")
+        kept_traffic(call, history or call.folder / "history", prefixes)
         return
     if announced is not None and out is not None:
         raise usage("--out and --announced are two places", advice="Leave one of them out.")
