@@ -118,15 +118,15 @@ async def connections(address: str, there: str, number: int) -> None:
 
 
 def test_the_pops_own_traffic_tells_where_every_vantage_lands(shell: Shell, tmp_path: Path) -> None:
-    """One connection of a hundred is enough, by and by, for all of them and nobody else; before and after, no kernel has a rule for
-    it.
+    """One connection of a hundred is enough, by and by, for all of them and nobody else; before and after, no kernel
+    has a rule for it.
     """
     lab, wanted = build.attach(shell.place.state / "lab"), {"sampled_flows": 100, "sampled_look_s": 1.0}
     hosts, client = lab.plan.vantages, Client(load(shell.place.state, {}))
     (tmp_path / "prefixes").write_text("".join(f"{host.prefix4},{host.asn}\n" for host in hosts))
     told = shell.json("workload", "show", SLUG)["workload"]["metadata"]["annotations"]
     address = str(told["anycast.platform.stackpath.net/subnets"]).split(",")[0].split("/")[0]
-    routers = [host.netns for host in lab.plan.hosts]
+    routers = [host.netns for site in lab.plan.sites for host in site.hosts]
     asked = ["catchment", "observe", "--from-traffic", "--prefixes", str(tmp_path / "prefixes")]
 
     def tables() -> list[str]:

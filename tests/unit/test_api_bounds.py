@@ -17,7 +17,7 @@ from anypop.plan.schema import WorkloadBody
 DOCUMENT = openapi.description(ROUTERS)
 SCHEMAS = DOCUMENT["components"]["schemas"]
 # What only the operator or an agent can send: of these the body's own limits are enough.
-TRUSTED = {"replace_network", "replace_prices", "take_report", "measure_catchment"}
+TRUSTED = {"replace_network", "replace_prices", "take_report", "take_sources", "measure_catchment"}
 # What is given to a program or kept for other programs may be as long as any text; no other field of a tenant may.
 LONG = {"value", "secretValue", "command", "args", "annotations", "userData"}
 # What a router printed, read once in a process of its own and kept nowhere.
