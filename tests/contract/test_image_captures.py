@@ -21,7 +21,7 @@ from anypop.model.errors import WorldError
 from anypop.model.machine import MachineImage
 from anypop.model.streams import CaptureOverRequest, CaptureRequest
 from tests.contract.test_api_predictions import command_line
-from tests.contract.test_machine_images import DISK, IMAGES, KERNEL, files, image, over, put, sha, with_machine
+from tests.contract.test_machine_images import DISK, IMAGES, KERNEL, files, image, over, put, sent, sha, with_machine
 from tests.control_world import World
 from tests.people import somebody
 from tests.qcow2 import qcow2
@@ -280,3 +280,20 @@ def test_the_command_line_captures_and_waits_for_one_that_is_on_its_way(
     ran = call(*words[:-1], "2")
     assert ran.code == 1 and "of containers" in ran.err
     assert call(*words[:3], "nobody", *words[4:]).code == 5
+
+
+def test_the_command_line_says_how_a_disk_of_a_uefi_machine_begins(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its firmware's variables are not in the image, and the loader may be named there alone."""
+    world.send("POST", f"{IMAGES}/efi/1", sent(data=DISK, firmware="UEFI"))
+    assert put(world, DISK, 0, "efi/1").status_code == 200 and over(world, "efi/1")["status"] == "READY"
+    with_machine(world, resolved(world, "default/efi:1"))
+    for agent in world.agents():
+        agent.obey()
+    answering(world, tmp_path).away = True
+    folder = tmp_path / "client"
+    folder.mkdir()
+    call = command_line(world, folder, monkeypatch)
+    ran = call("vm", "image", "capture", INSTANCE, "--family", "golden", "--tag", "1", "--no-wait")
+    assert ran.code == 0 and "BOOTX64.EFI" in ran.err and "BOOTX64.EFI" not in ran.out

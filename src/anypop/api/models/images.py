@@ -70,7 +70,8 @@ class CaptureBody(CamelRequest):
     ] = ""
     description: Words = ""
     firmware: Annotated[
-        Literal["BIOS", "UEFI"] | None, Field(description="how a volume begins (BIOS); a root disk has its image's")
+        Literal["BIOS", "UEFI"] | None,
+        Field(description="how a volume begins (BIOS); a root disk has its image's. Variables of UEFI are not in it"),
     ] = None
 
 
