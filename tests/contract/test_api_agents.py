@@ -108,7 +108,7 @@ def test_a_waiting_agent_is_answered_by_the_change_itself(world: World) -> None:
         await world.request(
             "POST", "/workload/v1/stacks/default/workloads", json=world.body(cities=("LHR",)), headers=world.headers
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):  # it was asked to wait for 25
             return (await waiting).content
 
     order = codec.from_json(Order, world.run(story()))

@@ -368,7 +368,7 @@ def test_a_probe_on_its_way_is_refused_when_control_stops(world: World) -> None:
         )
         assert await asyncio.to_thread(began.wait, 10)
         world.platform.core.bell.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await probe
 
     response = world.run(story())

@@ -35,7 +35,7 @@ class Running:
         pid = process.alive(self.pid_file)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: process.alive(self.pid_file) is None, timeout_s=5, reason="it is dead")
+        wait_until(lambda: process.alive(self.pid_file) is None, timeout_s=20, reason="it is dead")
 
 
 @pytest.fixture
@@ -65,4 +65,4 @@ def test_ending_it_leaves_nobody_when_the_parent_is_dead_already(running: Runnin
     worker = running.worker()
     running.kill()
     Bfd(running.folder, running.folder / "bird.ctl").end()
-    wait_until(lambda: process.start_time(worker) is None, timeout_s=5, reason="the worker is gone")
+    wait_until(lambda: process.start_time(worker) is None, timeout_s=20, reason="the worker is gone")

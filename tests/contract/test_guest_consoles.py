@@ -41,7 +41,7 @@ class Beside:
         pid = process.alive(self.pid_file)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: process.alive(self.pid_file) is None, timeout_s=5, reason="it is dead")
+        wait_until(lambda: process.alive(self.pid_file) is None, timeout_s=20, reason="it is dead")
 
     def attach(self) -> socket.socket:
         path = files.folder_of(self.folder, UID) / files.ATTACH

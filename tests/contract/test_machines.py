@@ -158,10 +158,10 @@ def test_another_agent_finds_it_and_its_death_is_seen_at_once(empty: EmptyGuests
             await asyncio.sleep(0)
             began = loop.time()
             os.kill(seen.pid, signal.SIGKILL)
-            await asyncio.wait_for(died.wait(), 5)
+            await asyncio.wait_for(died.wait(), 60)
             assert loop.time() - began < 1, "told by the kernel, not found by a look"
             watch.close()
-            await asyncio.wait_for(changed, 5)
+            await asyncio.wait_for(changed, 60)
             (over,) = await later.seen()
             assert (over.state, over.exit_code, over.id) == (ContainerState.EXITED, 137, seen.id)
             assert over.finished_at is not None
@@ -193,7 +193,7 @@ def test_whatever_was_killed_on_the_way_the_next_try_comes_to_the_same(empty: Em
         assert (await _only(machines)).state is ContainerState.RUNNING
         await machines.carry_out(START)
         os.kill((await _only(machines)).pid, signal.SIGKILL)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             seen = await _only(machines)
             while seen.state is not ContainerState.EXITED:
                 await asyncio.sleep(0.01)
@@ -337,7 +337,7 @@ def test_one_that_was_off_or_mended_has_its_own_disk_again(empty: EmptyGuests) -
         assert (place.own / "root.qcow2").stat().st_ino == disk
         assert not list(place.own.glob("rescue-*"))
         os.kill(seen.pid, signal.SIGKILL)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             async for _ in machines.changes():
                 if (await _only(machines)).state is ContainerState.EXITED:
                     break  # one that fails is not taken for one that is off

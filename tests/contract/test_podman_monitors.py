@@ -51,7 +51,7 @@ def test_a_command_inside_a_container_leaves_no_process_behind() -> None:
     finally:
         service.stop()
     # Podman's own cleaning of what just ended may have to end; a monitor would stay for ten seconds
-    wait_until(lambda: not watching(folder), timeout_s=8, reason=f"nothing is left: {watching(folder)}")
+    wait_until(lambda: not watching(folder), timeout_s=20, reason=f"nothing is left: {watching(folder)}")
 
 
 def test_locks_do_not_pile_up_when_containers_are_looked_at_while_they_go() -> None:

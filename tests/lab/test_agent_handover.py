@@ -147,7 +147,7 @@ def test_a_newer_incarnation_takes_over_under_load(clean: PopLab) -> None:
         clean.give(new, removed=tokens(old, reason=Reason.SUPERSEDED), drain_s=DRAIN_S)
         wait_until(
             lambda: (t := clean.reported_life(old.uid)) and t.phase is Phase.DELETING,
-            timeout_s=5,
+            timeout_s=9,
             reason="it is told to go",
         )
         assert all(flow.lives() for flow in early), "a connection of before the change was cut early"
@@ -181,7 +181,7 @@ def test_three_of_four_go_and_no_request_is_lost(clean: PopLab) -> None:
             _wait(clean, partial(_gone, clean, one), f"{one.name} is gone")
         took = time.monotonic() - begun
         wait_until(lambda: load.sent + other.sent >= 1600, timeout_s=20, reason="enough was asked")
-        wait_until(lambda: load.last == "i0", timeout_s=1, reason="the last one answers")
+        wait_until(lambda: load.last == "i0", timeout_s=9, reason="the last one answers")
     assert load.failures + other.failures == []
     assert took < DRAIN_S, "they go when their last flow has ended, not after the longest time"
     print(f"{load.sent + other.sent} requests, none failed; three were gone after {took:.2f} s")
@@ -248,7 +248,7 @@ def test_a_broken_newer_incarnation_changes_nothing_and_one_that_breaks_later_gi
     os.kill(pid, signal.SIGKILL)
     wait_until(
         lambda: clean.get(ANYCAST4) == "old" == clean.get(external(old)),
-        timeout_s=5,
+        timeout_s=9,
         reason="the old one has the slot again",
     )
     assert flow.lives()

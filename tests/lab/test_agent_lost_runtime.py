@@ -54,7 +54,7 @@ def _kill_monitor(pop: PopLab, one: InstanceOrder) -> None:
     pid = _monitor(pop, one)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: _monitor(pop, one) is None, timeout_s=5, reason="its monitor is gone")
+    wait_until(lambda: _monitor(pop, one) is None, timeout_s=9, reason="its monitor is gone")
 
 
 def _serves_anew(pop: PopLab, one: InstanceOrder, before: str) -> bool:
@@ -80,7 +80,7 @@ def test_dead_by_the_kernels_word_is_made_anew(pop: PopLab) -> None:
     ip.batch([f"netns del {namespace_of(pop.prefix, lost.uid)}"])
     wait_until(
         lambda: (r := pop.reported(killed.name)) is not None and not r.healthy,
-        timeout_s=5,
+        timeout_s=9,
         reason="a death is told although nobody tells Podman",
     )
     wait_until(lambda: _serves_anew(pop, killed, ids[killed.uid]), timeout_s=30, reason="it serves in a new life")
@@ -100,7 +100,7 @@ def test_dead_by_the_kernels_word_is_made_anew(pop: PopLab) -> None:
     os.kill(pids[away.name], signal.SIGKILL)
     wait_until(
         lambda: (r := pop.reported(away.name)) is not None and not r.healthy,
-        timeout_s=5,
+        timeout_s=9,
         reason="a death is told although Podman is away",
     )
     pop.podman.start()

@@ -67,7 +67,7 @@ def until_both_serve(lab: Lab) -> None:
     )
     wait_until(
         lambda: all(told(lab, r, p) for r in UPSTREAMS for p in COVERS),
-        timeout_s=5,
+        timeout_s=9,
         reason="every upstream knows the prefixes",
     )
 
@@ -94,7 +94,7 @@ def test_no_upstream_hears_of_it_when_one_host_of_two_goes_or_returns(lab: Lab, 
         host.stop()
     wait_until(
         lambda: not any(told(lab, r, p) for r in UPSTREAMS for p in COVERS),
-        timeout_s=5,
+        timeout_s=9,
         reason="no host: nothing is announced",
     )
     assert updates(lab.folder) == {key: (told, gone + 1) for key, (told, gone) in before.items()}
@@ -128,12 +128,12 @@ def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts)
     hosts[0].say(fades=True)
     wait_until(
         lambda: "(65535,0)" in edge(lab, f"show route {COVERS[0]} table hosts4 all"),
-        timeout_s=5,
+        timeout_s=9,
         reason="the edge router knows that it fades",
     )
     wait_until(
         lambda: all(nexthops(lab, p) == 1 for p in ANYCAST),
-        timeout_s=5,
+        timeout_s=9,
         reason="flows go to the host that does not fade",
     )
     assert updates(lab.folder) == before
@@ -142,11 +142,11 @@ def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts)
         for prefix in COVERS:
             wait_until(
                 partial(fades, lab, router, prefix),
-                timeout_s=5,
+                timeout_s=9,
                 reason="both hosts fade, and the upstreams hear it",
             )
     wait_until(
-        lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=5, reason="both fade alike, so flows go to both"
+        lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=9, reason="both fade alike, so flows go to both"
     )
 
 
@@ -175,7 +175,7 @@ def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
     for family, address in ((4, "198.18.0.77/32"), (6, "2001:db8:a0::77/128")):
         wait_until(
             lambda f=family, a=address: a in edge(lab, f"show route table hosts{f}"),  # type: ignore[misc]
-            timeout_s=5,
+            timeout_s=9,
             reason="what is allowed of the same announcement has arrived",
         )
         found = networks(edge(lab, f"show route table hosts{family} protocol host_lhr_1_v{family}"))

@@ -247,7 +247,7 @@ def test_a_host_on_which_nothing_runs_any_more_leaves_its_share_to_the_other(
                 turned = re.compile(rf"^{re.escape(address)} via \S+ dev h2 ", re.MULTILINE)
                 wait_until(
                     lambda turned=turned: turned.search((tmp_path / "routes").read_text()),  # type: ignore[misc]
-                    timeout_s=5,
+                    timeout_s=9,
                     reason="the edge router turns to the other host",
                 )
         finally:
@@ -284,7 +284,7 @@ def test_a_pop_without_any_host_is_withdrawn(shell: Shell, lab: Lab, addresses: 
     try:
         wait_until(
             lambda: updates(lab.folder) == {key: (told, gone + 1) for key, (told, gone) in before.items()},
-            timeout_s=5,
+            timeout_s=9,
             reason="each upstream is told of one withdrawal in each family",
         )
         own = lab.network().pops[0].hosts[0].external4.supernet()

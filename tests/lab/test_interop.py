@@ -100,7 +100,7 @@ def test_what_is_announced_arrives_with_its_scope_and_what_is_withdrawn_goes(lab
         wait_until(partial(_fades, lab, name, prefix), timeout_s=20, reason=f"{name} hears that {prefix} fades")
     lab.say()
     for prefix in (ANYCAST4, ANYCAST6):
-        wait_until(partial(_lost, lab, name, prefix), timeout_s=5, reason=f"{name} has lost {prefix}")
+        wait_until(partial(_lost, lab, name, prefix), timeout_s=9, reason=f"{name} has lost {prefix}")
 
 
 def _lost(lab: InteropLab, name: str, prefix: Prefix) -> bool:
@@ -115,7 +115,7 @@ def _fades(lab: InteropLab, name: str, prefix: Prefix) -> bool:
 
 def test_honest_routes_of_each_daemon_come_in_and_bad_ones_do_not(lab: InteropLab) -> None:
     honest = {f"8.8.{n}.0/24" for n in (1, 2, 3)} | {f"2600:{n}::/32" for n in (1, 2, 3)}
-    wait_until(lambda: _learnt(lab) >= honest, timeout_s=5, reason="all honest routes are there")
+    wait_until(lambda: _learnt(lab) >= honest, timeout_s=9, reason="all honest routes are there")
     assert _learnt(lab) == honest
 
 
@@ -125,7 +125,7 @@ def test_another_password_ends_the_session_and_the_right_one_brings_it_back(lab:
     right = secret.read_text()
     since = {(s.upstream, s.family): s.since for s in lab.look().sessions}
     secret.write_text("another\n")
-    wait_until(lambda: lab.look().sessions and _state(lab, FRR) != "established", timeout_s=5, reason="FRR is lost")
+    wait_until(lambda: lab.look().sessions and _state(lab, FRR) != "established", timeout_s=9, reason="FRR is lost")
     assert "another" not in str(lab.look())
     secret.write_text(right)
     wait_until(lambda: _down(lab) == [], timeout_s=20, reason="all sessions stand again")
@@ -141,7 +141,7 @@ def test_who_tells_too_much_is_shut_out_for_a_time(lab: InteropLab) -> None:
     """Told in BIRD's words; nobody else notices; after the pause he may try again."""
     lab.limit(GOBGP, most=5, pause_s=1.0)
     lab.gobgp_tells(*(f"9.{n}.0.0/16" for n in range(10)))
-    wait_until(lambda: "limit" in _error(lab, GOBGP), timeout_s=5, reason="GoBGP is shut out")
+    wait_until(lambda: "limit" in _error(lab, GOBGP), timeout_s=9, reason="GoBGP is shut out")
     assert _state(lab, OPENBGPD) == _state(lab, "frr-link") == "established"
     lab.gobgp_takes_back(*(f"9.{n}.0.0/16" for n in range(10)))
     wait_until(lambda: _down(lab) == [], timeout_s=20, reason="GoBGP is back")
@@ -172,7 +172,7 @@ def test_what_rpki_calls_invalid_is_not_taken_and_our_own_is_told(lab: InteropLa
     lab.start_cache(roas)
     wait_until(lambda: "does not answer" not in lab.look().error, timeout_s=15, reason="the cache is found again")
     lab.say(*_all(), rpki=())
-    wait_until(lambda: "8.8.1.0/24" in _learnt(lab), timeout_s=5, reason="without a cache it is taken again")
+    wait_until(lambda: "8.8.1.0/24" in _learnt(lab), timeout_s=9, reason="without a cache it is taken again")
 
 
 def _write(file: Path, statements: list[tuple[str, int]]) -> None:
@@ -210,20 +210,20 @@ def test_an_upgrade_resets_no_session_and_clears_up_behind_it(lab: InteropLab) -
     (lab.folder / "old.conf").write_text(re.sub(r"\tkernel table \d+;\n", "", old))
     process.end(lab.folder / "bird" / "bfd" / "bfd.pid", grace_s=0, group=True)
     # its worker has the port, for which BIRD asks but once
-    wait_until(lambda: _is_free(lab.folder / "bird" / "bfd" / "lock"), timeout_s=5, reason="our own BFD is gone")
+    wait_until(lambda: _is_free(lab.folder / "bird" / "bfd" / "lock"), timeout_s=9, reason="our own BFD is gone")
     birdc.ask(lab.folder / "bird" / "bird.ctl", f'configure "{lab.folder / "old.conf"}"')
     wait_until(lambda: _in_kernel(lab, "main"), timeout_s=20, reason="the earlier version has learnt")
     wait_until(lambda: _bfd_of_bird(lab), timeout_s=15, reason="FRR and BIRD have BFD")
     wait_until(lambda: _down(lab) == [], timeout_s=15, reason="all sessions stand")
     since, ends = {(s.upstream, s.family): s.since for s in lab.look().sessions}, _ends_of_bfd(lab)
     lab.say()
-    wait_until(lambda: _in_kernel(lab, str(LEARNT_TABLE)), timeout_s=5, reason="routes stand in their own table")
+    wait_until(lambda: _in_kernel(lab, str(LEARNT_TABLE)), timeout_s=9, reason="routes stand in their own table")
     with netns.inside(lab.pop), Netlink() as net:
         assert not is_prepared(net, ())
         prepare(net, ())
         assert is_prepared(net, ())
     assert not _in_kernel(lab, "main")
-    wait_until(lambda: _bfd_of_our_own(lab), timeout_s=5, reason="the process has taken over")
+    wait_until(lambda: _bfd_of_our_own(lab), timeout_s=9, reason="the process has taken over")
     assert {(s.upstream, s.family): s.since for s in lab.look().sessions} == since
     assert _ends_of_bfd(lab) == ends
 
@@ -275,7 +275,7 @@ def test_a_configuration_that_costs_what_should_stand_is_taken_back(
     with pytest.raises(WorldError, match=r"u4_openbgpd tells 0 prefixes, of 1 .* the one before runs again"):
         lab.say(*_all(prepend=1))
     assert lab.look().config == before
-    wait_until(lambda: lab.heard(OPENBGPD, ANYCAST4), timeout_s=5, reason="OpenBGPD hears of it again")
+    wait_until(lambda: lab.heard(OPENBGPD, ANYCAST4), timeout_s=9, reason="OpenBGPD hears of it again")
     assert {(s.upstream, s.family): s.since for s in lab.look().sessions} == since
 
 
@@ -296,7 +296,7 @@ def test_a_configuration_that_nobody_confirms_does_not_stay(lab: InteropLab, mon
         lab.say(*_all(prepend=1))
     monkeypatch.undo()
     wanted, lab.bird = lab.config, Bird(lab.folder / "bird")
-    wait_until(lambda: lab.look().config == before, timeout_s=5, reason="BIRD has gone back by itself")
+    wait_until(lambda: lab.look().config == before, timeout_s=9, reason="BIRD has gone back by itself")
     lab.say(*wanted.exports)
     assert lab.look().config == wanted
     wait_until(lambda: _path(lab, OPENBGPD) == (OWN, OWN), timeout_s=20, reason="OpenBGPD hears of the prepend")

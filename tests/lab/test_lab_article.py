@@ -217,7 +217,7 @@ def test_clients_of_a_pop_that_is_cut_off_land_in_the_next_one_and_return(lab: L
     """
     host = lab.vantage("amsterdam")
     with vantage.Stream(host, anycast(lab), interval_s=0.02, timeout_s=0.5) as stream:
-        wait_until(lambda: len(stream.answers) > 5, timeout_s=5, reason="some answers before the cut")
+        wait_until(lambda: len(stream.answers) > 5, timeout_s=20, reason="some answers before the cut")
         lab.cut("AMS")
         try:
             assert build.attach(lab.folder).is_cut("AMS")

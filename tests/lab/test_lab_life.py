@@ -72,7 +72,7 @@ def kill(pid_file: Path) -> None:
     pid = process.alive(pid_file)
     assert pid is not None, pid_file
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: process.start_time(pid) is None, timeout_s=5, reason=f"{pid_file} is killed")
+    wait_until(lambda: process.start_time(pid) is None, timeout_s=20, reason=f"{pid_file} is killed")
 
 
 def test_a_generated_internet_comes_up_and_converges(lab: Lab) -> None:
@@ -197,7 +197,7 @@ def test_an_up_that_is_killed_half_way_can_be_finished_or_taken_down(home: Path,
         assert broken(lab) == []
     build.down(prefix=name, state_dir=folder)
     wait_until(
-        lambda: left_behind(folder, name) == [], timeout_s=5, reason="what the killed one had under way has ended"
+        lambda: left_behind(folder, name) == [], timeout_s=20, reason="what the killed one had under way has ended"
     )
 
 

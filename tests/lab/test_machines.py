@@ -186,7 +186,7 @@ def test_a_guest_lives_as_an_instance_does(lab: PopLab) -> None:
     first = is_powered_off_mended_and_on(lab, order, beside, image)
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: lab.members(ANYCAST4) == 0, timeout_s=5, reason="its death takes it out of traffic")
+    wait_until(lambda: lab.members(ANYCAST4) == 0, timeout_s=9, reason="its death takes it out of traffic")
     wait_until(lambda: place(lab, order).pid() not in (None, first), timeout_s=30, reason="it is begun anew")
     lab.wait_running(order.name, timeout_s=BOOT_S)
     told = lab.reported(order.name)

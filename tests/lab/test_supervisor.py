@@ -62,11 +62,11 @@ def test_whoever_dies_nothing_is_started_twice_and_nothing_is_left(short_folder:
         place = platform.find(state)
         assert place is not None
         wait_until(lambda: not place.dead(), timeout_s=30, reason="the supervisor has started what was missing")
-        wait_until(lambda: not doubles(place), timeout_s=5, reason="nothing runs twice, but for the moment of a fork")
+        wait_until(lambda: not doubles(place), timeout_s=20, reason="nothing runs twice, but for the moment of a fork")
         assert not platform._has_image(place), "that is for an `up` to make"
         _up(topology, state, prefix)
         assert platform._has_image(place)
-        wait_until(lambda: not doubles(place), timeout_s=5, reason="nothing runs twice, but for the moment of a fork")
+        wait_until(lambda: not doubles(place), timeout_s=20, reason="nothing runs twice, but for the moment of a fork")
         _comes_back(place)
         _is_adopted(place)
         _killed(DOWN, str(state), "internet")
@@ -99,7 +99,7 @@ def _comes_back(place: platform.Platform) -> None:
 
     wait_until(lambda: {"agent-restarted", "control-started"} <= kinds(), timeout_s=30, reason="it is told")
     assert 0 <= (_agent_age(shell) or 0) < 60
-    wait_until(lambda: not doubles(place), timeout_s=5, reason="nothing runs twice, but for the moment of a fork")
+    wait_until(lambda: not doubles(place), timeout_s=20, reason="nothing runs twice, but for the moment of a fork")
 
 
 def _agent_age(shell: Shell) -> float | None:
@@ -113,14 +113,14 @@ def _is_adopted(place: platform.Platform) -> None:
     supervisor, control = process.alive(place.pid_file("supervisor")), process.alive(place.pid_file("control"))
     assert supervisor is not None and control is not None
     os.kill(supervisor, signal.SIGKILL)
-    wait_until(lambda: process.start_time(supervisor) is None, timeout_s=5, reason="the supervisor is gone")
+    wait_until(lambda: process.start_time(supervisor) is None, timeout_s=20, reason="the supervisor is gone")
     os.kill(control, signal.SIGKILL)
     agent = process.alive(place.pid_file(f"agent-{place.hosts[0].lower()}"))
     _up(place.topology, place.state, place.prefix)
     assert process.alive(place.pid_file("supervisor")) not in (None, supervisor)
     assert process.alive(place.pid_file("control")) not in (None, control)
     assert process.alive(place.pid_file(f"agent-{place.hosts[0].lower()}")) == agent
-    wait_until(lambda: not doubles(place), timeout_s=5, reason="nothing runs twice, but for the moment of a fork")
+    wait_until(lambda: not doubles(place), timeout_s=20, reason="nothing runs twice, but for the moment of a fork")
 
 
 def _up(topology: Path, state: Path, prefix: str) -> platform.Platform:

@@ -126,7 +126,7 @@ def test_a_new_incarnation_waits_for_the_old_one_and_finds_its_files(lab: PopLab
     lab.kill_agent()
     lab.start_agent()
     wait_until(lambda: (r := lab.reported_life(new.uid)) is not None and r.healthy, timeout_s=20, reason="it serves")
-    wait_until(lambda: lives(lab) == before + 1, timeout_s=5, reason="it has counted its life")
+    wait_until(lambda: lives(lab) == before + 1, timeout_s=20, reason="it has counted its life")
     assert inside(lab, "/srv/data/lives").stat().st_uid == owner + (1 << 16)
     mounted = [point for point in inventory.mounts() if point.startswith(f"{volumes_top(lab.state)}/")]
     assert mounted == [f"{volumes_top(lab.state)}/{short(new.uid)}/{ID}"]

@@ -288,7 +288,7 @@ SLOW = replace(
 
 
 async def _until(predicate: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not predicate():  # noqa: ASYNC110 - tasks change it
             await asyncio.sleep(0.002)
 

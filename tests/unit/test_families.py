@@ -125,7 +125,7 @@ def probed(container: Container, test: Callable[[Probes], Awaitable[None]], *, f
 
 
 async def until(predicate: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not predicate():  # noqa: ASYNC110 - sockets change it
             await asyncio.sleep(0.002)
 

@@ -39,11 +39,13 @@ def test_what_was_started_is_on_record_although_who_started_it_died_at_once(tmp_
     pid_file = tmp_path / "it.pid"
     argv = [sys.executable, "-c", DIES_BEFORE_ITS_RECORD, str(pid_file), str(tmp_path / "it.log")]
     assert subprocess.run(argv, check=False).returncode == -signal.SIGKILL
-    wait_until(lambda: process.alive(pid_file) is not None, timeout_s=5, reason="it is on record")
+    wait_until(lambda: process.alive(pid_file) is not None, timeout_s=20, reason="it is on record")
     pid = process.alive(pid_file)
     assert pid is not None
     wait_until(
-        lambda: Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x0060\x00", timeout_s=5, reason="it is the program"
+        lambda: Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x0060\x00",
+        timeout_s=20,
+        reason="it is the program",
     )
     assert process.start_time(pid) == int(pid_file.read_text().split()[1])
     os.kill(pid, signal.SIGKILL)

@@ -116,13 +116,13 @@ def test_a_log_is_followed_over_a_new_one_and_to_the_end_of_its_process(tmp_path
             told.append(await anext(pieces))
             with log.open("ab") as file:
                 file.write(entry("two"))
-            told.append(await asyncio.wait_for(anext(pieces), 5))
+            told.append(await asyncio.wait_for(anext(pieces), 60))
             with log.open("ab") as file:
                 file.write(entry("three"))
             (tmp_path / "new").write_bytes(entry("four"))
             (tmp_path / "new").replace(log)
-            told.append(await asyncio.wait_for(anext(pieces), 5))
-            told.append(await asyncio.wait_for(anext(pieces), 5))
+            told.append(await asyncio.wait_for(anext(pieces), 60))
+            told.append(await asyncio.wait_for(anext(pieces), 60))
             process.communicate(b"\n")
             with log.open("ab") as file:
                 file.write(entry("five"))

@@ -36,11 +36,11 @@ def test_one_that_is_stopped_is_ended_at_the_second_look_and_one_that_runs_never
     assert not speaker.end_stopped()
     assert not speaker.end_stopped()
     os.kill(daemon, signal.SIGSTOP)
-    wait_until(lambda: process.is_stopped(daemon), timeout_s=5, reason="it is stopped")
+    wait_until(lambda: process.is_stopped(daemon), timeout_s=20, reason="it is stopped")
     assert speaker.end_stopped(), "look again soon"
     assert speaker.pid() == daemon
     speaker.end_stopped()
-    wait_until(lambda: speaker.pid() is None, timeout_s=5, reason="it is ended")
+    wait_until(lambda: speaker.pid() is None, timeout_s=20, reason="it is ended")
     assert "stopped by a signal" in speaker.look().error
     assert (tmp_path / "bird.pid").exists()
 
@@ -56,20 +56,20 @@ def test_one_that_does_not_answer_is_ended_only_after_a_long_time(
     assert speaker.pid() == daemon
     monkeypatch.setattr(bird, "HUNG_S", 0.01)
     assert not speaker.look().answers
-    wait_until(lambda: speaker.pid() is None, timeout_s=5, reason="it is ended")
+    wait_until(lambda: speaker.pid() is None, timeout_s=20, reason="it is ended")
     assert "did not answer" in speaker.look().error
 
 
 def test_a_look_that_waits_for_a_stopped_daemon_comes_back_when_that_is_ended(daemon: int, tmp_path: Path) -> None:
     """The thread that asks is not the one that ends it."""
     os.kill(daemon, signal.SIGSTOP)
-    wait_until(lambda: process.is_stopped(daemon), timeout_s=5, reason="it is stopped")
+    wait_until(lambda: process.is_stopped(daemon), timeout_s=20, reason="it is stopped")
     speaker = Bird(tmp_path)
     asking = threading.Thread(target=speaker.look)
     asking.start()
     speaker.end_stopped()
     speaker.end_stopped()
-    wait_until(lambda: speaker.pid() is None, timeout_s=5, reason="it is ended")
+    wait_until(lambda: speaker.pid() is None, timeout_s=20, reason="it is ended")
     asking.join(timeout=10)
     assert not asking.is_alive()
 

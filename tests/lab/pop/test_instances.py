@@ -94,7 +94,7 @@ def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopL
             force=True,
         )
         process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
-        wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="the upstream saw it go")
+        wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=9, reason="the upstream saw it go")
         clean.start_agent()
         wait_until(lambda: clean.get(ANYCAST4) in (first.name, second.name), timeout_s=20, reason="it answers again")
         wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=10, reason="it is announced again")
@@ -185,12 +185,12 @@ def test_what_others_take_away_comes_back(clean: PopLab) -> None:
         [f"route del {external(only)}/32 proto 158", f"route del unreachable {COVER4} proto 158 metric 4000000"],
         netns=clean.router,
     )
-    wait_until(lambda: clean.get(external(only)) == only.name, timeout_s=3, reason="the external route is back")
-    wait_until(lambda: clean.kernel("route", "show", "exact", str(COVER4)), timeout_s=3, reason="the cover is back")
+    wait_until(lambda: clean.get(external(only)) == only.name, timeout_s=9, reason="the external route is back")
+    wait_until(lambda: clean.kernel("route", "show", "exact", str(COVER4)), timeout_s=9, reason="the cover is back")
     bird = clean.state / "bird" / "bird.pid"
     killed = process.alive(bird)
     os.kill(killed or 0, signal.SIGKILL)
-    wait_until(lambda: process.alive(bird) not in (None, killed), timeout_s=5, reason="a new BIRD runs")
+    wait_until(lambda: process.alive(bird) not in (None, killed), timeout_s=9, reason="a new BIRD runs")
     assert clean.members(ANYCAST4) == 1
     wait_until(lambda: _stand(clean), timeout_s=15, reason="its sessions stand")
     assert clean.upstreams.routes("one", COVER4)
@@ -212,7 +212,7 @@ def test_a_name_and_a_speaker_that_somebody_takes_are_back_by_their_own_event(cl
     path = netns.path_of(namespace_of(clean.prefix, only.uid))
     space, pids = path.stat().st_ino, container_pids(clean)
     ip.batch([f"netns del {path.name}"])
-    wait_until(lambda: is_namespace(path), timeout_s=5, reason="the name is back")
+    wait_until(lambda: is_namespace(path), timeout_s=9, reason="the name is back")
     assert path.stat().st_ino == space
     assert container_pids(clean) == pids
     assert clean.get(external(only)) == only.name
@@ -220,7 +220,7 @@ def test_a_name_and_a_speaker_that_somebody_takes_are_back_by_their_own_event(cl
     pid = process.alive(bird)
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: process.alive(bird) not in (None, pid), timeout_s=5, reason="another BIRD runs")
+    wait_until(lambda: process.alive(bird) not in (None, pid), timeout_s=9, reason="another BIRD runs")
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=15, reason="it announces")
 
 
@@ -250,10 +250,10 @@ def test_rules_that_somebody_takes_out_are_back_at_once(clean: PopLab) -> None:
         f"delete table arp {name}",
     ):
         process.run(netns.command(clean.router, "nft", "-f", "-"), stdin=harm + "\n")
-        wait_until(lambda: loaded() == before, timeout_s=5, reason=f"mended: {harm}")
+        wait_until(lambda: loaded() == before, timeout_s=9, reason=f"mended: {harm}")
     wait_until(
         lambda: any("SetFirewall in lane firewall" in report.drift for report in clean.control.reports[told:]),
-        timeout_s=5,
+        timeout_s=9,
         reason="it is told",
     )
     assert "inet theirs" in process.run(netns.command(clean.router, "nft", "list", "tables"))
@@ -271,7 +271,7 @@ def test_a_link_that_somebody_changed_is_mended(clean: PopLab) -> None:
     (group,) = {row["group"] for row in clean.kernel("link", "show", "dev", link)}
     ip.batch([f"link set dev {link} group 0"], netns=clean.router)
     wait_until(
-        lambda: clean.kernel("link", "show", "dev", link)[0]["group"] == group, timeout_s=5, reason="the group is back"
+        lambda: clean.kernel("link", "show", "dev", link)[0]["group"] == group, timeout_s=9, reason="the group is back"
     )
 
     def neighbours() -> list[str]:
@@ -286,7 +286,7 @@ def test_a_link_that_somebody_changed_is_mended(clean: PopLab) -> None:
     ip.batch([f"neigh del {known[0]} dev {link}"], netns=clean.router)
     process.run(netns.command(clean.router, "sh", "-c", f"echo 0 > /proc/sys/net/ipv4/conf/{link}/arp_ignore"))
     os.kill(clean.agent_pid(), signal.SIGUSR1)
-    wait_until(lambda: (neighbours(), ignoring()) == (known, "1"), timeout_s=5, reason="the link is mended")
+    wait_until(lambda: (neighbours(), ignoring()) == (known, "1"), timeout_s=9, reason="the link is mended")
     assert container_pids(clean) == pids
 
 
@@ -314,11 +314,11 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
     process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
     process.run(netns.command(clean.router, "sh", "-c", f"echo 0 > {HASH_POLICY}"))
     os.kill(clean.agent_pid(), signal.SIGUSR1)
-    wait_until(lambda: rules() == before, timeout_s=5, reason="the firewall is back")
+    wait_until(lambda: rules() == before, timeout_s=9, reason="the firewall is back")
     mended = {"SetFirewall in lane firewall", "PrepareRouter in lane router"}
     wait_until(
         lambda: mended <= {word for report in clean.control.reports[told:] for word in report.drift},
-        timeout_s=5,
+        timeout_s=9,
         reason="the drift is told",
     )
     policy = process.run(netns.command(clean.router, "cat", HASH_POLICY))
@@ -326,7 +326,7 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
     os.kill(clean.agent_pid(), signal.SIGUSR1)
     wait_until(
         lambda: clean.control.report and not clean.control.report.drift,
-        timeout_s=5,
+        timeout_s=9,
         reason="then nothing is left to mend",
     )
 
@@ -359,14 +359,14 @@ def test_bad_orders_are_refused_and_said(clean: PopLab) -> None:
     clean.give()
     wait_until(
         lambda: clean.control.report and clean.control.report.refused is Reason.SHRINKS_WITHOUT_TOKEN,
-        timeout_s=5,
+        timeout_s=9,
         reason="it is refused",
     )
     assert clean.get(external(only)) == only.name
     clean.give(only)
     wait_until(
         lambda: clean.control.report and clean.control.report.refused is None,
-        timeout_s=5,
+        timeout_s=9,
         reason="a whole order is taken",
     )
 

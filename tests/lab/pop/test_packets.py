@@ -91,7 +91,7 @@ def test_what_the_host_itself_sends_follows_no_neighbour_while_the_operator_has_
     """Forwarded packets take what was learnt, the host's own take the operator's default route; where there is none,
     as here, they may take what was learnt.
     """
-    wait_until(lambda: len(learnt_routes(clean)) >= 2, timeout_s=5, reason="both upstreams' routes are learnt")
+    wait_until(lambda: len(learnt_routes(clean)) >= 2, timeout_s=9, reason="both upstreams' routes are learnt")
     assert _way(clean, "203.0.113.2") == "up-two"
     ip.batch(["route add default via 10.99.0.1"], netns=clean.router)
     try:
@@ -208,7 +208,7 @@ def test_icmp_errors_are_led_to_each_instance_whatever_happens_to_the_tables(cle
             assert errors.look() != before
             os.kill(clean.agent_pid(), signal.SIGCONT)
             os.kill(clean.agent_pid(), signal.SIGUSR1)
-            wait_until(lambda: errors.look() == before, timeout_s=5, reason=f"mended after: {spoil}")
+            wait_until(lambda: errors.look() == before, timeout_s=9, reason=f"mended after: {spoil}")
         clean.kill_agent()
         process.run(netns.command(clean.router, "nft", f"delete table ip {table}"))
         clean.start_agent()
@@ -241,7 +241,7 @@ def test_an_instance_of_udp_keeps_its_answers_also_where_it_ran_before(clean: Po
     pid = container_pids(clean)[plain.name]
     assert (tables(), probing()) == ("", "1")
     clean.give(udp)
-    wait_until(lambda: tables() == f"table inet {INSIDE_TABLE}", timeout_s=5, reason="its answers are kept")
+    wait_until(lambda: tables() == f"table inet {INSIDE_TABLE}", timeout_s=9, reason="its answers are kept")
     with netns.inside(clean.router):
         wait_until(lambda: is_right(clean.prefix, udp.uid, inside_for(udp)), timeout_s=20, reason="with its settings")
     told = wait_until(lambda: (r := clean.reported(udp.name)) and r.message, timeout_s=20, reason="it is told")
@@ -249,7 +249,7 @@ def test_an_instance_of_udp_keeps_its_answers_also_where_it_ran_before(clean: Po
     process.run(netns.command(space, "nft", "delete", "table", "inet", INSIDE_TABLE))
     process.run(netns.command(space, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_mtu_probing"))
     os.kill(clean.agent_pid(), signal.SIGUSR1)
-    wait_until(lambda: tables() and probing() == "1", timeout_s=5, reason="both are back")
+    wait_until(lambda: tables() and probing() == "1", timeout_s=9, reason="both are back")
     clean.give(plain)
     wait_until(lambda: tables() == "", timeout_s=20, reason="nothing is kept any more")
     assert container_pids(clean)[plain.name] == pid
@@ -320,7 +320,7 @@ def test_what_serves_at_the_anycast_address_alone_is_announced_and_asked_there(c
                 process.run(netns.command(clean.router, "ip", *words.split()))
             wait_until(
                 lambda: clean.kernel("-6", "route", "show", "table", "158256"),
-                timeout_s=5,
+                timeout_s=9,
                 reason="a question that found no way makes it anew",
             )
             clean.wait_running(dns.name)

@@ -129,7 +129,7 @@ def test_a_route_learnt_from_one_upstream_never_reaches_the_other(clean: PopLab)
 def test_learnt_routes_and_rules_that_somebody_takes_away_are_back_within_a_second(clean: PopLab) -> None:
     """An operator's flush of routes, in either family's table, and of rules; the agent hears of both."""
     there = learnt_routes(clean)
-    wait_until(lambda: len(learnt_routes(clean)) >= 2, timeout_s=5, reason="both upstreams' routes are learnt")
+    wait_until(lambda: len(learnt_routes(clean)) >= 2, timeout_s=9, reason="both upstreams' routes are learnt")
     there = learnt_routes(clean)
     for family in ("-4", "-6"):
         argv = ["ip", family, "route", "flush", "table", str(LEARNT_TABLE)]
@@ -219,9 +219,9 @@ def test_a_cable_that_flaps_is_told_of_a_few_times_and_not_at_each_flap(clean: P
     try:
         for number in range(3):
             if number == 1:  # one loss is an accident
-                wait_until(lambda: heard[-1] and len(heard) == 3, timeout_s=5, reason="two hears it again at once")
+                wait_until(lambda: heard[-1] and len(heard) == 3, timeout_s=9, reason="two hears it again at once")
             ip.batch(["link set pop down"], netns=far)
-            wait_until(lambda: not _stands(clean, "two"), timeout_s=5, reason="the session is lost")
+            wait_until(lambda: not _stands(clean, "two"), timeout_s=9, reason="the session is lost")
             ip.batch(["link set pop up", "addr add fd00:99:1::1/126 dev pop nodad"], netns=far)
             wait_until(lambda: _stands(clean, "two"), timeout_s=10, reason="the session stands again")
         wait_until(lambda: "flaps" in _error(clean, "two"), timeout_s=20, reason="it is told")
@@ -287,7 +287,7 @@ def test_a_killed_bird_costs_nothing() -> None:
             told = files.read_told(folder / "bfd")
             return told.worker != worker and len(told.up()) == 2
 
-        wait_until(bfd_goes_on, timeout_s=5, reason="a new worker has found its sessions", every_s=0.005)
+        wait_until(bfd_goes_on, timeout_s=9, reason="a new worker has found its sessions", every_s=0.005)
         assert (lost, _bird(lab)) == ([], bird)
         os.kill(bird, signal.SIGKILL)
 
