@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from anypop.agent.teardown import take_down
-from anypop.host.memory_pools import share_pools
+from anypop.host.memory_pools import loading, share_pools
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.model.visible import VisibleFormatter, visible, visible_line
@@ -70,7 +70,8 @@ def main(argv: list[str]) -> int:
             # nothing needs an orderly end: every effect is on disk or in the kernel, and a kill has to be survived
             # anyway
             signal.signal(number, lambda *_: os._exit(0))
-        from anypop.agent.live import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
+        with loading():
+            from anypop.agent.live import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
 
         live(
             prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()),

@@ -15,19 +15,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anypop.host.memory_pools import share_pools
+from anypop.host.memory_pools import loading, share_pools
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     share_pools()
-    from anypop.api import listen  # noqa: PLC0415 - see the module
-    from anypop.api.certificates import Acme  # noqa: PLC0415
-    from anypop.api.door import Bounds  # noqa: PLC0415
-    from anypop.api.serve import Settings, serve  # noqa: PLC0415
-    from anypop.control.refusals import Refused  # noqa: PLC0415
-    from anypop.model.errors import Invalid, WorldError  # noqa: PLC0415
-    from anypop.model.visible import VisibleFormatter, visible_line  # noqa: PLC0415
-    from anypop.plan.check import Unsafe  # noqa: PLC0415
+    with loading():
+        from anypop.api import listen  # noqa: PLC0415 - see the module
+        from anypop.api.certificates import Acme  # noqa: PLC0415
+        from anypop.api.door import Bounds  # noqa: PLC0415
+        from anypop.api.serve import Settings, serve  # noqa: PLC0415
+        from anypop.control.refusals import Refused  # noqa: PLC0415
+        from anypop.model.errors import Invalid, WorldError  # noqa: PLC0415
+        from anypop.model.visible import VisibleFormatter, visible_line  # noqa: PLC0415
+        from anypop.plan.check import Unsafe  # noqa: PLC0415
 
     options = argparse.ArgumentParser(prog="anypop.api", description="The control process: API, store and loops.")
     options.add_argument(
