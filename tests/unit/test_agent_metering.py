@@ -112,7 +112,7 @@ def test_a_member_is_told_by_its_slot_and_the_tunnel_by_its_name(monkeypatch: py
     link that is gone has left is taken away.
     """
     own, link = IPv4Address("198.51.100.10"), link_of(ONE.uid)
-    led = {
+    led: dict[traffic.Place, Led] = {
         (link, ANYCAST4): Led(3, 300, 1), (link, own): Led(9, 900, 9), (TUNNEL, ANYCAST4): Led(2, 200, 1),
         (TUNNEL, own): Led(8, 800, 8), ("i0123456789", ANYCAST4): Led(7, 700, 7),
     }  # fmt: skip
