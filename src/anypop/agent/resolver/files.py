@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anypop.agent.resolver.wanted import Around, Asker, Called, CalledInstance, CalledWorkload
-from anypop.agent.whole_file import read_object, replace_object
+from anypop.agent.whole_file import read_object, replace_object, sign_of
 
 _AROUND, _TOLD, _DOMAIN = "askers.json", "told.json", "domain-"
 
@@ -63,6 +63,11 @@ def domain_files(folder: Path) -> dict[Path, tuple[int, int]]:
             stat = file.stat()
             found[file] = stat.st_ino, stat.st_mtime_ns
     return found
+
+
+def signs(folder: Path) -> dict[Path, tuple[int, int, int] | None]:
+    """While they are the same, so is all that the agent has written."""
+    return {file: sign_of(file) for file in (folder / _AROUND, *folder.glob(f"{_DOMAIN}*.json"))}
 
 
 def read_domain(file: Path) -> Called | None:
