@@ -154,7 +154,7 @@ def test_another_agent_finds_it_and_its_death_is_seen_at_once(empty: EmptyGuests
             assert place.pid() == seen.pid
             loop, died, changed = asyncio.get_running_loop(), asyncio.Event(), asyncio.create_task(_change(later))
             watch = DeathWatch(lambda *_: died.set(), lambda _, pid: control_groups.holds(pid, seen.id))
-            watch.set({seen.key: seen.pid})
+            watch.set({seen.key: seen.pid}, [seen.key])
             await asyncio.sleep(0)
             began = loop.time()
             os.kill(seen.pid, signal.SIGKILL)

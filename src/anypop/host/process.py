@@ -16,6 +16,7 @@ from typing import Self
 
 from anypop.model.errors import WorldError
 
+_PF_EXITING, _PF_SIGNALED = 0x4, 0x400
 _LONGEST_STAT = 1024  # 52 numbers and a name
 # Its own number and start time (the 22nd field of its line, counted behind the name, which may hold anything) in a file
 # that appears whole; then the program in its place, under the same number.
@@ -64,6 +65,24 @@ def line_of(pid: int) -> str:
     up the times of all threads, which takes twice as long.
     """
     return f"/proc/{pid}/task/{pid}/stat"
+
+
+def threads(pid: int) -> list[int]:
+    """Their numbers, its own among them; none when it is gone."""
+    try:
+        return sorted(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def is_dying(pid: int) -> bool:
+    """Whether it cannot live on: its first thread has ended, is ending, or is to be killed (proc(5), sched.h)."""
+    try:
+        fields = Path(line_of(pid)).read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    state, flags, pending = fields[0], int(fields[6]), int(fields[28])
+    return state in "ZX" or bool(flags & (_PF_EXITING | _PF_SIGNALED)) or bool(pending >> (signal.SIGKILL - 1) & 1)
 
 
 def words(pid: int) -> list[str]:

@@ -364,7 +364,7 @@ class Observer:
     def _follow(self, containers: Sequence[ContainerSeen], instances: dict[str, InstanceOrder], memory: Memory) -> None:
         running = {c.key: c.pid for c in containers if c.state is ContainerState.RUNNING and c.pid}
         ids = {c.key: c.id for c in containers}
-        self._deaths.set(running)
+        self._deaths.set(running, [c.key for c in containers if c.key in running and self.machine_log(c.uid)])
         self._logs.others = {c.id: log for c in containers if (log := self.machine_log(c.uid)) is not None}
         self._logs.follow({c.id for c in containers if c.key in running})
         targets = {}
