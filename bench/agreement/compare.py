@@ -93,7 +93,10 @@ def tables_of(graph: Modelled, seeds: tuple[Seed, ...], settled: Settled) -> dic
 
 
 def compare(running: Running) -> Verdict:
-    """Wait until the routers say what the model says, or until they are quiet and say something else."""
+    """Wait until the routers say what the model says, or until they are quiet and say something else. WorldError where
+    they do and lost a session meanwhile: on a machine that is too busy for BFD's 3 s, that is not BGP's doing.
+    """
+    since = running.since()
     graphs = {family: model.modelled(running.plan, family) for family in FAMILIES}
     told = {(k, family): predict(graph, running, k) for k in range(PREFIXES) for family, graph in graphs.items()}
     tables = _watch(running, told)
@@ -103,25 +106,30 @@ def compare(running: Running) -> Verdict:
             _renew(running, teller, session, family)
         renewed += len(left)
         tables = _watch(running, told)
-    differences: list[str] = []
+    found = {
+        (k, family): {name: table[running.prefix(k, family)] for name, table in tables.items()} for k, family in told
+    }
+    alike = {at: prediction for at, prediction in told.items() if found[at] == prediction.tables}
+    # Before anything is led: that announces a prefix anew, in both families.
+    differences = _arrivals(graphs, running, alike)
     led = 0
     for (k, family), prediction in told.items():
         graph = graphs[family]
         where = f"announcement {k}, IPv{family}"
         differences += [f"{where}: {line}" for line in _engines(graph, prediction)]
-        found = {name: tables[name][running.prefix(k, family)] for name in graph.routers}
-        if found == prediction.tables:
+        if (k, family) in alike:
             continue
-        end = _another_end(graph, prediction, found)
+        end = _another_end(graph, prediction, found[k, family])
         if end and _lead(graph, running, prediction, k, family):
             led += 1
+            differences += _arrivals(graphs, running, {(k, family): prediction})
             continue
         remark = " (an end of the model too, but BIRD was not led to the model's own)" if end else ""
-        differences += [f"{where}: {line}{remark}" for line in _unlike(prediction.tables, found)]
-    if not differences:
-        differences += _arrivals(graphs, running, told)
+        differences += [f"{where}: {line}{remark}" for line in _unlike(prediction.tables, found[k, family])]
     if not differences and not led:
         differences += _changes(running, tables)
+    if differences and not renewed and running.since() != since:
+        raise WorldError("the routers of the comparison", f"lost a session by themselves; {differences[0]}")
     return Verdict(
         differences=tuple(differences),
         led=led,

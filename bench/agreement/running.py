@@ -72,6 +72,16 @@ class Running:
         routes = list(self.others[name].held(router, known, prefixes, self.folder / name))
         return {prefix: tuple(route for route in routes if route.prefix == prefix) for prefix in prefixes}
 
+    def since(self) -> dict[str, tuple[str, ...]]:
+        """Since when the sessions between the networks' BIRDs stand, in BIRD's words."""
+        ours = f"as{self.plan.topology.own.asn}_"
+        names = [router.name for router in self.plan.routers if router.name not in self.others]
+        told = {name: birdc.ask(daemons.control_socket(self.folder, name), "show protocols") for name in names}
+        return {
+            name: tuple(line for line in text.splitlines() if " BGP " in line and not line.startswith(ours))
+            for name, text in told.items()
+        }
+
     def announce(self, k: int, sessions: Collection[tuple[str, str]]) -> None:
         """From now on announce the k-th prefix over these sessions alone, (PoP, upstream) each, with their scopes."""
         for site in self.plan.sites:

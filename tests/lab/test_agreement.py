@@ -11,11 +11,13 @@ import pytest
 from bench.agreement import compare
 from bench.agreement.judge import all_judged, judged, smallest
 from bench.agreement.many import fitted, implementations
-from bench.agreement.running import running
+from bench.agreement.running import Running, running
 from bench.agreement.worlds import World, world
 
-from anypop.host import netns
-from anypop.lab import address
+from anypop.host import birdc, netns
+from anypop.lab import address, daemons, routers
+from anypop.model.announce import Prefix
+from anypop.model.errors import WorldError
 
 pytestmark = pytest.mark.lab
 SEVERAL = 3002
@@ -45,7 +47,9 @@ def test_bird_frr_gobgp_and_openbgpd_agree_with_each_other_and_with_the_model() 
 
 
 def test_routers_that_hear_something_else_than_the_model_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our PoPs prepend and add communities, the model is told that they do not."""
+    """Our PoPs prepend and add communities, the model is told that they do not; and where a session was lost meanwhile,
+    nothing is said of either.
+    """
     monkeypatch.setattr(compare, "QUIET_S", 2.0)
     asked = world(1016, ases=10)
 
@@ -54,5 +58,18 @@ def test_routers_that_hear_something_else_than_the_model_are_caught(monkeypatch:
 
     with running(asked, prefix=f"h{os.getpid() % 46656:x}") as lab:
         verdict = compare.compare(replace(lab, world=plain(asked)))
-    assert not verdict.agree
-    assert any("only BIRD holds" in line for line in verdict.differences)
+        assert not verdict.agree
+        assert any("only BIRD holds" in line for line in verdict.differences)
+        watch = compare._watch
+
+        def unsteady(some: Running, told: compare.Told) -> dict[str, dict[Prefix, compare.Table]]:
+            found = watch(some, told)
+            router = next(r for r in some.plan.routers if any(not s.pop for s in routers.sessions(some.plan, r)))
+            session = next(s for s in routers.sessions(some.plan, router) if not s.pop)
+            name = f"{session.name}_v{session.families[0]}"
+            birdc.ask(daemons.control_socket(some.folder, router.name), f"restart {name}")
+            return found
+
+        monkeypatch.setattr(compare, "_watch", unsteady)
+        with pytest.raises(WorldError, match="lost a session by themselves"):
+            compare.compare(replace(lab, world=plain(asked)))
