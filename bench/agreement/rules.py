@@ -211,14 +211,6 @@ class _MembersArePeers(_FromMember):
         return self.preferred(site, replace(offered, kind=PEER))
 
 
-class _MembersAreBorders(Rules):
-    def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
-        offered = super().offer(site, sender, sender_is, route)
-        if offered is None or sender_is != INSIDE or site not in self.member:
-            return offered
-        return replace(offered, key=int(self.internet.key[offered.entered]))
-
-
 class _MembersAreExits(_FromMember):
     def taken(self, site: int, offered: Held) -> Held:
         rows = self.internet.internal
@@ -276,7 +268,6 @@ RULES: Mapping[str, Broken] = {
     "members do not count in the length": Broken(rules=_MembersCount),
     "members pass MED on": Broken(rules=_MembersDropMed),
     "members pass the class on": Broken(rules=_MembersArePeers),
-    "what a member tells has the router id of who tells it": Broken(rules=_MembersAreBorders),
     "what a member tells is as far away as the border": Broken(rules=_MembersAreExits),
     "a sibling hands on what it has": Broken(rules=_SiblingsArePeers),
     "a route server tells its peers of each other, and is not in the path": Broken(
