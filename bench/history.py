@@ -32,7 +32,7 @@ from anypop.routing.inference.infer import Inferred, infer, known_of
 from anypop.routing.inference.next_measured import next_measured
 from anypop.routing.inference.parts import Known
 from anypop.routing.inference.traits import traits_of
-from anypop.routing.internet.sites import Int8
+from anypop.routing.internet.sites import Int32
 from bench.catchment import load
 from bench.harness import Row, row
 
@@ -54,7 +54,7 @@ class Measured:
     """One announcement: its PoPs, and per site of the graph an index in them, -1: not measured."""
 
     pops: tuple[str, ...]
-    landed: Int8
+    landed: Int32
     sessions: tuple[Session, ...]
 
 
@@ -111,7 +111,7 @@ def read() -> tuple[Engine, tuple[Measured, ...]]:
     found = []
     for column, name in enumerate(table[0][1:], start=1):
         sites = name.split("|")
-        landed = np.full(len(internet), NOT_MEASURED, dtype=np.int8)
+        landed = np.full(len(internet), NOT_MEASURED, dtype=np.int32)
         for line, group in zip(table[1:], groups, strict=True):
             if group is not None and line[column]:
                 landed[internet.first[group] : internet.first[group + 1]] = int(line[column])
@@ -164,21 +164,21 @@ def _known(engine: Engine, every: tuple[Measured, ...], index: int, told: npt.ND
     number = {pop: at for at, pop in enumerate(pops)}
     pasts = []
     for other in (one for at, one in enumerate(every) if at != index):
-        of_history = np.array([*(number[pop] for pop in other.pops), NOT_MEASURED], dtype=np.int8)
+        of_history = np.array([*(number[pop] for pop in other.pops), NOT_MEASURED], dtype=np.int32)
         pasts.append(Past(pops=tuple(sorted(other.pops)), landed=of_history[other.landed]))
     outcome = engine.run(seeds_of(internet, Announcements(asn=ORIGIN, sessions=asked.sessions)))
     return known_of(
         internet,
         pops=asked.pops,
         graph=landing(outcome, asked.pops),
-        landed=np.where(told, asked.landed, NOT_MEASURED).astype(np.int8),
+        landed=np.where(told, asked.landed, NOT_MEASURED).astype(np.int32),
         history=History(pops=pops, pasts=tuple(pasts)),
         traits=traits_of(outcome),
     )
 
 
 def judge(
-    found: Inferred, landed: Int8, held: npt.NDArray[np.bool_], engine: Engine, asked: Measured
+    found: Inferred, landed: Int32, held: npt.NDArray[np.bool_], engine: Engine, asked: Measured
 ) -> dict[str, float]:
     """Figures over the networks that judge, beside those of the simple ways."""
     truth = landed[held]
@@ -202,7 +202,7 @@ def calibration_error(sure: npt.NDArray[np.float64], right: npt.NDArray[np.bool_
     return calibration(list(zip(sure.tolist(), right.tolist(), strict=True))).error
 
 
-def scores(name: str, said: npt.NDArray[np.signedinteger[Any]], truth: Int8) -> dict[str, float]:
+def scores(name: str, said: npt.NDArray[np.signedinteger[Any]], truth: Int32) -> dict[str, float]:
     """Accuracy and balanced accuracy; `name` begins both names."""
     return {
         f"{name}accuracy": float((said == truth).mean()),

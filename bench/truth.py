@@ -20,7 +20,7 @@ from anypop.routing.inference.infer import infer, known_of
 from anypop.routing.inference.traits import traits_of
 from anypop.routing.internet.generate import generate
 from anypop.routing.internet.relationships import Link
-from anypop.routing.internet.sites import Int8
+from anypop.routing.internet.sites import Int32
 from anypop.routing.internet.world import build_internet
 from bench.harness import Row, row
 from bench.history import calibration_error, scores
@@ -74,7 +74,7 @@ def _figures(seed: int) -> Iterable[tuple[str, float]]:
     }
     asked = [Announcements(asn=64512, sessions=tuple(s for pop in pops for s in sessions[pop])) for pops in SETS]
     landed = [landing(truth.run(seeds_of(truth.internet, one)), one.pops) for one in asked]
-    seen = [np.where(rng.random(len(true)) < 0.5, of, NOT_MEASURED).astype(np.int8) for of in landed]
+    seen = [np.where(rng.random(len(true)) < 0.5, of, NOT_MEASURED).astype(np.int32) for of in landed]
     for index, one in enumerate(asked):
         outcome = graph.run(seeds_of(graph.internet, one))
         plain = landing(outcome, one.pops)
@@ -88,7 +88,7 @@ def _figures(seed: int) -> Iterable[tuple[str, float]]:
         right = landed[index][judges]
         pinned = predict(graph, one, pins=_pins(seen[index], one.pops))
         numbers = [one.pops.index(pop) if pop in one.pops else -1 for pop in pinned.pops]
-        followed = np.array([*numbers, -1], dtype=np.int8)[pinned.pop]
+        followed = np.array([*numbers, -1], dtype=np.int32)[pinned.pop]
         said = found.chance.argmax(axis=1)
         vote = next(tried for tried in found.tried if tried.name == "vote")
         yield from scores("plain_", plain[judges], right).items()
@@ -101,5 +101,5 @@ def _figures(seed: int) -> Iterable[tuple[str, float]]:
         yield "gain", found.gain or 0.0
 
 
-def _pins(landed: Int8, pops: tuple[str, ...]) -> Mapping[int, str]:
+def _pins(landed: Int32, pops: tuple[str, ...]) -> Mapping[int, str]:
     return {int(site): pops[landed[site]] for site in np.flatnonzero(landed != NOT_MEASURED)}

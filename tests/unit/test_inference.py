@@ -6,6 +6,10 @@ from functools import cache
 import numpy as np
 import pytest
 
+from anypop.model.names import CityCode
+from anypop.routing.catchment.predict import landing
+from anypop.routing.engine.seeds import Seed
+from anypop.routing.engine.small import SmallEngine
 from anypop.routing.inference import parts
 from anypop.routing.inference.history import NOT_MEASURED, History, Past, folds, history_of
 from anypop.routing.inference.infer import Inferred, infer, known_of
@@ -13,7 +17,7 @@ from anypop.routing.inference.neighbours import out_of_fold, votes
 from anypop.routing.inference.next_measured import next_measured
 from anypop.routing.inference.preference import preference_of
 from anypop.routing.internet.generate import generate
-from anypop.routing.internet.sites import Bool, Float, Int8, Internet
+from anypop.routing.internet.sites import Bool, Float, Int32, Internet
 from anypop.routing.internet.world import build_internet
 
 POPS = ("AMS", "JFK", "LAX", "SIN")
@@ -35,19 +39,19 @@ def liking() -> Float:
     return result
 
 
-def landed(pops: tuple[str, ...], share: float = 1.0, seed: int = 0) -> Int8:
+def landed(pops: tuple[str, ...], share: float = 1.0, seed: int = 0) -> Int32:
     """Where everybody lands, as indexes in `pops`, and of whom it is measured."""
     members = [POPS.index(pop) for pop in pops]
-    where = liking()[:, members].argmax(axis=1).astype(np.int8)
+    where = liking()[:, members].argmax(axis=1).astype(np.int32)
     seen = np.random.default_rng(seed).random(len(where)) < share
-    return np.where(seen, where, NOT_MEASURED).astype(np.int8)
+    return np.where(seen, where, NOT_MEASURED).astype(np.int32)
 
 
 def history(*sets: tuple[str, ...]) -> History:
     """Announcements from these PoPs, each measured by seven in ten."""
     pasts = []
     for number, pops in enumerate(sets):
-        of_all = np.array([*(POPS.index(pop) for pop in pops), NOT_MEASURED], dtype=np.int8)
+        of_all = np.array([*(POPS.index(pop) for pop in pops), NOT_MEASURED], dtype=np.int32)
         pasts.append(Past(pops=pops, landed=of_all[landed(pops, 0.7, number)]))
     return History(pops=POPS, pasts=tuple(pasts))
 
@@ -55,8 +59,10 @@ def history(*sets: tuple[str, ...]) -> History:
 PAIRS = (("AMS", "LAX"), ("JFK", "LAX"), ("AMS", "SIN"), ("JFK", "SIN"), ("LAX", "SIN"))
 
 
-def found(measured: Int8, past: History, pops: tuple[str, ...] = ("AMS", "JFK"), graph: Int8 | None = None) -> Inferred:
-    nowhere = np.full(len(internet()), NOT_MEASURED, dtype=np.int8)
+def found(
+    measured: Int32, past: History, pops: tuple[str, ...] = ("AMS", "JFK"), graph: Int32 | None = None
+) -> Inferred:
+    nowhere = np.full(len(internet()), NOT_MEASURED, dtype=np.int32)
     return infer(
         known_of(
             internet(),
@@ -69,7 +75,7 @@ def found(measured: Int8, past: History, pops: tuple[str, ...] = ("AMS", "JFK"),
     )
 
 
-def right(said: Inferred, measured: Int8) -> float:
+def right(said: Inferred, measured: Int32) -> float:
     """Of those that were not measured."""
     asked = measured == NOT_MEASURED
     return float((said.chance.argmax(axis=1) == landed(said.pops))[asked].mean())
@@ -79,7 +85,7 @@ def majority(pops: tuple[str, ...] = ("AMS", "JFK")) -> float:
     return float(np.bincount(landed(pops)).max() / len(internet()))
 
 
-def nobody() -> Int8:
+def nobody() -> Int32:
     return landed(("AMS", "JFK"), 0.0)
 
 
@@ -154,7 +160,7 @@ def test_what_is_measured_is_so() -> None:
 
 def test_one_pop_seen_alone_breaks_nothing() -> None:
     """Where everybody measured landed in one PoP, that is what is said."""
-    seen = np.where(landed(("AMS", "JFK"), 0.2, 7) == 0, 0, NOT_MEASURED).astype(np.int8)
+    seen = np.where(landed(("AMS", "JFK"), 0.2, 7) == 0, 0, NOT_MEASURED).astype(np.int32)
     assert (found(seen, history(*PAIRS)).chance.argmax(axis=1) == 0).mean() > 0.9
 
 
@@ -177,7 +183,8 @@ def test_who_was_never_measured_likes_what_its_providers_customers_like() -> Non
     partly = History(
         pops=POPS,
         pasts=tuple(
-            Past(pops=one.pops, landed=np.where(hidden, NOT_MEASURED, one.landed).astype(np.int8)) for one in past.pasts
+            Past(pops=one.pops, landed=np.where(hidden, NOT_MEASURED, one.landed).astype(np.int32))
+            for one in past.pasts
         ),
     )
     chances = preference_of(net, partly).chances([0, 1])
@@ -193,7 +200,7 @@ def test_networks_that_were_planned_teach_more_than_as_many_by_chance() -> None:
     before = known_of(
         net,
         pops=("AMS", "JFK"),
-        graph=np.full(len(net), NOT_MEASURED, dtype=np.int8),
+        graph=np.full(len(net), NOT_MEASURED, dtype=np.int32),
         landed=nobody(),
         history=history(*PAIRS),
         traits=np.zeros((len(net), 1)),
@@ -202,7 +209,7 @@ def test_networks_that_were_planned_teach_more_than_as_many_by_chance() -> None:
     truth, everybody = landed(("AMS", "JFK")), np.ones(len(net), dtype=bool)
 
     def learnt(told: Bool) -> float:
-        known = replace(before, landed=np.where(told, truth, NOT_MEASURED).astype(np.int8))
+        known = replace(before, landed=np.where(told, truth, NOT_MEASURED).astype(np.int32))
         said = parts.linear(known, told).argmax(axis=1)
         return float((said == truth)[~told].mean())
 
@@ -225,3 +232,17 @@ def test_a_history_passes_over_what_landed_where_nothing_was_announced() -> None
     made = history_of(internet(), [(("JFK", "AMS"), {3: "AMS", 4: "SIN"})], more=("LAX",))
     assert made.pops == ("AMS", "JFK", "LAX")
     assert [int(made.pasts[0].landed[site]) for site in (3, 4, 5)] == [0, NOT_MEASURED, NOT_MEASURED]
+
+
+def test_more_pops_than_a_small_number_counts() -> None:
+    """The last of 130 is not taken for another, in what the graph says and in what is learnt from it."""
+    net = build_internet(generate(60, 5).relationships)
+    pops = tuple(f"A{chr(65 + number // 26)}{chr(65 + number % 26)}" for number in range(130))
+    seeds = [Seed(pop=CityCode(pop), upstream="", site=3, origin=64500, key=-number) for number, pop in enumerate(pops)]
+    graph = landing(SmallEngine(net).run(seeds), pops)
+    assert graph[3] == 129
+    past = history_of(net, [(pops, dict.fromkeys(range(len(net)), pops[128]))], more=pops)
+    assert set(past.pasts[0].landed.tolist()) == {128}
+    nowhere = np.full(len(net), NOT_MEASURED, dtype=np.int32)
+    known = known_of(net, pops=pops, graph=graph, landed=nowhere, history=past, traits=np.zeros((len(net), 0)))
+    assert infer(known).chance.shape == (len(net), 130)

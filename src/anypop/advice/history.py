@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from anypop.routing.catchment.predict import Prediction
     from anypop.routing.engine.propagate import Outcome
     from anypop.routing.inference.parts import Known
-    from anypop.routing.internet.sites import Int8
+    from anypop.routing.internet.sites import Int32
 
 
 SHARES = ".shares.csv"
@@ -222,7 +222,7 @@ def learnt(
 
 
 def _moved(
-    graph: "Graph", announcements: Announcements, kept: Sequence[Kept], landing_now: "Int8"
+    graph: "Graph", announcements: Announcements, kept: Sequence[Kept], landing_now: "Int32"
 ) -> "npt.NDArray[np.bool_] | None":
     """Per site whether the graph's answer differs from that to the newest announcement from the same PoPs; None where
     there is none, or the graph does not know it any more.

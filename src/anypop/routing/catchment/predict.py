@@ -233,10 +233,10 @@ def predict(
     )
 
 
-def landing(outcome: Outcome, pops: Sequence[str]) -> Int8:
+def landing(outcome: Outcome, pops: Sequence[str]) -> Int32:
     """Per site the index in `pops` of where an outcome leads; -1: nowhere there."""
     number = [pops.index(pop) if pop in pops else -1 for pop in outcome.pops]
-    return np.array([*number, -1], dtype=np.int8)[outcome.pop_index()]
+    return np.array([*number, -1], dtype=np.int32)[outcome.pop_index()]
 
 
 def judged(

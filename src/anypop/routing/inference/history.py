@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from anypop.routing.internet.sites import Int8, Int32, Internet
+from anypop.routing.internet.sites import Int32, Internet
 
 NOT_MEASURED = -1
 
@@ -21,13 +21,13 @@ class Past:
     """
 
     pops: tuple[str, ...]
-    landed: Int8
+    landed: Int32
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """`pops`: in order, at most 127."""
+    """`pops`: in order."""
 
     pops: tuple[str, ...]
     pasts: tuple[Past, ...]
@@ -42,11 +42,9 @@ def history_of(
 ) -> History:
     """Of announcements, each the PoPs that made it and the PoP that each measured site landed in
     (`observations.pins_of`). `more`: PoPs that are asked about. `shares`: one for each announcement, or none at all.
-    What landed where nothing was announced is passed over. Raises `ValueError` for more than 127 PoPs.
+    What landed where nothing was announced is passed over.
     """
     every = tuple(sorted({*more, *(pop for pops, _ in pasts for pop in pops)}))
-    if len(every) > 127:
-        raise ValueError(f"{len(every)} PoPs are more than 127")
     return History(
         pops=every,
         pasts=tuple(
@@ -56,10 +54,10 @@ def history_of(
     )
 
 
-def indexes(internet: Internet, pins: Mapping[int, str], known: Sequence[str], every: Sequence[str]) -> Int8:
+def indexes(internet: Internet, pins: Mapping[int, str], known: Sequence[str], every: Sequence[str]) -> Int32:
     """Per site the index in `every` of the PoP that it is pinned to, of those in `known`; -1: none."""
     number = {pop: index for index, pop in enumerate(every) if pop in known}
-    landed = np.full(len(internet), NOT_MEASURED, dtype=np.int8)
+    landed = np.full(len(internet), NOT_MEASURED, dtype=np.int32)
     for site, pop in pins.items():
         landed[site] = number.get(pop, NOT_MEASURED)
     return landed

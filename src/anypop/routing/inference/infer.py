@@ -15,7 +15,7 @@ from anypop.routing.inference import parts
 from anypop.routing.inference.history import NOT_MEASURED, History, folds
 from anypop.routing.inference.parts import GRAPH_ALONE, Known, Part
 from anypop.routing.inference.preference import preference_of
-from anypop.routing.internet.sites import Bool, Float, Int8, Int32, Internet
+from anypop.routing.internet.sites import Bool, Float, Int32, Internet
 
 FEW = 30
 """With fewer measured networks than these nothing is learnt from them."""
@@ -72,8 +72,8 @@ def known_of(
     internet: Internet,
     *,
     pops: tuple[str, ...],
-    graph: Int8,
-    landed: Int8,
+    graph: Int32,
+    landed: Int32,
     history: History,
     traits: Float,
     seed: int = 0,
@@ -146,7 +146,7 @@ def _try(known: Known, ways: dict[str, Part], measured: Bool, fold: Int32) -> tu
     return tuple(sorted(scored, key=lambda one: (one.loss, one.name))), blend
 
 
-def _scored(name: str, chance: Float, truth: Int8) -> Tried:
+def _scored(name: str, chance: Float, truth: Int32) -> Tried:
     said = chance.argmax(axis=1)
     given = chance[np.arange(len(truth)), truth]
     shares = [float((said[truth == pop] == pop).mean()) for pop in np.unique(truth)]
@@ -171,7 +171,7 @@ def _unlearnt(known: Known) -> tuple[Float, str]:
     return (1 - GRAPH_ALONE) * known.order + GRAPH_ALONE * by_graph, "order and graph"
 
 
-def _pinned(chance: Float, landed: Int8) -> Float:
+def _pinned(chance: Float, landed: Int32) -> Float:
     """What was measured is so."""
     at = np.flatnonzero(landed != NOT_MEASURED)
     chance = chance.copy()

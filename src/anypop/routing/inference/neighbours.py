@@ -7,7 +7,7 @@ answer in them: `out_of_fold` gives a measured site the votes that were counted 
 import numpy as np
 
 from anypop.routing.inference.history import NOT_MEASURED
-from anypop.routing.internet.sites import Adjacency, Float, Int8, Int32, Internet
+from anypop.routing.internet.sites import Adjacency, Float, Int32, Internet
 
 
 def summed(links: Adjacency, values: Float) -> Float:
@@ -28,7 +28,7 @@ def mates(internet: Internet, values: Float, known: Float, *, shrink: float) -> 
     return summed(internet.providers, means) / providers
 
 
-def votes(internet: Internet, landed: Int8, pops: int) -> Float:
+def votes(internet: Internet, landed: Int32, pops: int) -> Float:
     """Per site, each with a column per PoP, nan where nobody is measured: the shares of its providers' customers, all
     together; the mean of the shares of each provider; those of its providers, of its customers and of its peers
     themselves. Then how many of the first there are, as a logarithm.
@@ -46,12 +46,12 @@ def votes(internet: Internet, landed: Int8, pops: int) -> Float:
     return np.hstack([_shares(together), mean, *own, np.log1p(together.sum(axis=1, keepdims=True))])
 
 
-def out_of_fold(internet: Internet, landed: Int8, pops: int, fold: Int32) -> Float:
+def out_of_fold(internet: Internet, landed: Int32, pops: int, fold: Int32) -> Float:
     """`votes`, those of measured sites without what the measured sites of their own fold say."""
     result = votes(internet, landed, pops)
     for part in np.unique(fold[landed != NOT_MEASURED]):
         inside = (fold == part) & (landed != NOT_MEASURED)
-        result[inside] = votes(internet, np.where(inside, NOT_MEASURED, landed).astype(np.int8), pops)[inside]
+        result[inside] = votes(internet, np.where(inside, NOT_MEASURED, landed).astype(np.int32), pops)[inside]
     return result
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from anypop.routing.inference.history import NOT_MEASURED
 from anypop.routing.inference.neighbours import out_of_fold
-from anypop.routing.internet.sites import Bool, Float, Int8, Int32, Internet
+from anypop.routing.internet.sites import Bool, Float, Int32, Internet
 
 HELD_BACK = 0.05  # of two hundred networks no single column is to be believed much
 _FAITH = 4.0  # so many networks of the overall share stand behind each vote
@@ -29,10 +29,10 @@ class Known:
     """
 
     internet: Internet
-    landed: Int8
+    landed: Int32
     pops: tuple[str, ...]
     announced: frozenset[str]
-    graph: Int8
+    graph: Int32
     order: Float | None
     traits: Float
     liking: Float
@@ -45,9 +45,9 @@ class Known:
         """How many PoPs announce."""
         return len(self.pops)
 
-    def seen(self, usable: Bool) -> Int8:
+    def seen(self, usable: Bool) -> Int32:
         """What may be learnt from."""
-        return np.where(usable, self.landed, NOT_MEASURED).astype(np.int8)
+        return np.where(usable, self.landed, NOT_MEASURED).astype(np.int32)
 
 
 Part = Callable[[Known, Bool], Float]
