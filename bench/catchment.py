@@ -187,7 +187,7 @@ def rows() -> Iterable[Row]:
 
 def _changes(engine: Engine, prepared: Prepared) -> list[float]:
     """Seconds of each single change, worked out from the present state and taken back."""
-    engine.spread(prepared, ties=False)
+    engine.spread(prepared, ties=False, recorded=True)
     change = fresh_change(engine.graph, SESSIONS)
     start_from(engine.graph, prepared.sown, engine.state, change)
     samples = []

@@ -117,9 +117,9 @@ def _counted(engine: Engine, announced: Announcements, causes: int, asn: int | N
     """How many propagations a diagnosis makes. It also compiles what is compiled at first use."""
     plain, number = Engine.spread, [0]
 
-    def counting(self: Engine, prepared: Prepared, *, ties: bool = True, turn: int = 0) -> bool:
+    def counting(self: Engine, prepared: Prepared, *, ties: bool = True, turn: int = 0, recorded: bool = False) -> bool:
         number[0] += 1
-        return plain(self, prepared, ties=ties, turn=turn)
+        return plain(self, prepared, ties=ties, turn=turn, recorded=recorded)
 
     Engine.spread = counting  # type: ignore[method-assign]
     try:

@@ -29,7 +29,7 @@ def routes(state: State) -> list[tuple[Any, ...] | None]:
 
 
 def whole(engine: Engine, prepared: Prepared) -> list[tuple[Any, ...] | None]:
-    engine.spread(prepared, ties=False)
+    engine.spread(prepared, ties=False, recorded=True)
     return routes(engine.state)
 
 

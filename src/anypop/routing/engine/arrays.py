@@ -6,7 +6,8 @@ or 16 + the index of an AS; `table`: bit here * 7 + entered is set when the acti
 for a route that entered the AS in region `entered`.
 
 Kernels number sites otherwise than `Internet`: first those that tell others (one in six), then leaves, like beside
-like. What a leaf asks for then lies in little memory, and the processor guesses right how often it asks.
+like. What a leaf asks for then lies in little memory, and the processor guesses right how often it asks. Those that
+tell come after their providers, so that one pass in this order is the whole way down.
 """
 
 from collections.abc import Sequence
@@ -27,12 +28,18 @@ from anypop.routing.internet.sites import (
 )
 
 UInt8 = npt.NDArray[np.uint8]
+UInt32 = npt.NDArray[np.uint32]
 
 NONE = 9
 LONGEST = 250  # AS hops; the longest real paths with prepends are below 100, and routers refuse a few hundred
 MASKED = 63  # PoPs in one mask of ties, a signed number of 64 bits
 WIDE = 2  # a trait of a site
 FREE = 1 << 62
+# A route as a word of 32 bits, the lower the better: class (two bits), length (eight), rank of who sent it.
+KIND, LENGTH = 30, 22
+RANKS = (1 << LENGTH) - 1
+PEER, PROVIDER = 1 << KIND, 2 << KIND
+NOTHING = (1 << 32) - 1
 DENY, ALLOW, PREPEND, KEEP, PREFER, MED, DROP = 0, 1, 2, 3, 4, 5, 6
 WORST_MED = (1 << 32) - 1
 NO_EXPORT, NO_ADVERTISE = (65535, 65281), (65535, 65282)
@@ -40,7 +47,8 @@ NO_EXPORT, NO_ADVERTISE = (65535, 65281), (65535, 65282)
 
 class Graph(NamedTuple):
     """The graph. `site`: which site of the `Internet` each is. The first `tellers[0]` have somebody to tell, all others
-    are leaves. `rank`: its place among all by key, which decides ties. `wide`: its AS has more than one site.
+    are leaves. `rank`: its place among all by key, which decides ties; `by_rank`: who has it. `downhill[0]`: everybody
+    comes after its providers, is alone in its AS, and has no siblings. `wide`: its AS has more than one site.
     `footprint[group]`: bits of the AS's known regions. `transit`: rows of customers that are no leaves. `judges`: how
     its AS compares MEDs: 1 also those of different neighbours, 2 a missing one as the worst. `serves`: it is a route
     server. `reflects`: 1 a client of route reflectors of its AS, 2 one of these, 0 its AS has none. `member`: which
@@ -74,6 +82,8 @@ class Graph(NamedTuple):
     reflects: UInt8
     member: Int32
     joined: UInt8
+    by_rank: Int32
+    downhill: UInt8
 
 
 class Sown(NamedTuple):
@@ -140,12 +150,14 @@ REST = np.dtype(
 
 
 class State(NamedTuple):
-    """The result and the working space. `mask`: per site, bits of all PoPs that equally good ways lead to. `order`:
-    sites in the order in which they got their routes. `head`: the first site that waits, per length. `offer`: the best
-    that its peers offer to each site, as `bound` in SITE, and `by` whom; -1: it has a customer's route.
-    When leaves ask, of those that tell: what customers compare, -1: it makes a difference between them; and the route's
-    seed, doubled, with 1 when customers get it bare. For `settle`: the `med` and the `first` AS of each site's route,
-    and the `least` MED that a site hears from each AS.
+    """The result and the working space. The result is `word`, the route of each site (NOTHING: none), and `mask`: bits
+    of all PoPs that equally good ways lead to. Where a word names no sender, the site has a record in `site`: those
+    that tell others, and leaves that we tell. All have one after `records`; `settle` changes these alone.
+
+    While it is worked out: `told`, what each site's customers hear, 0: not the same for all. `gives`: the seed that
+    they get, doubled, with 1 when the communities are stripped. `order`: sites in the order in which they got their
+    routes. `head`: the first site that waits, per length. For `settle`: the `med` and the `first` AS of each site's
+    route, and the `least` MED that a site hears from each AS.
     """
 
     site: npt.NDArray[np.void]
@@ -153,8 +165,9 @@ class State(NamedTuple):
     mask: Int64
     order: Int32
     head: Int32
-    offer: Int64
-    by: Int32
+    word: UInt32
+    told: UInt32
+    gives: Int32
     med: Int64
     first: Int32
     least: Int64
@@ -162,8 +175,11 @@ class State(NamedTuple):
 
 def graph_arrays(internet: Internet, policies: Policies) -> Graph:
     """The graph for kernels."""
+    if len(internet) > RANKS - 1:
+        raise ValueError(f"a graph of {len(internet)} sites: no more than {RANKS - 1} can be told apart")
     silent = _silent(internet)
-    site = _in_order(internet, silent)
+    depth = _depths(internet, silent)
+    site = _in_order(internet, silent, depth)
     place = places_of(site)
 
     def among(asns: frozenset[int]) -> UInt8:
@@ -183,12 +199,14 @@ def graph_arrays(internet: Internet, policies: Policies) -> Graph:
     told = down.to < tellers
     member = _members(internet, policies)[site]
     group = internet.group[site]
+    rank = ranks_of(internet.key)[site]
+    alone = len(sibling.to) == len(inner.to) == 0
     return Graph(
         site=site,
         tellers=np.array([tellers], dtype=np.int32),
         group=group,
         region=internet.region[site],
-        rank=ranks_of(internet.key)[site],
+        rank=rank,
         wide=(sizes[group] > 1).astype(np.uint8),
         footprint=footprint,
         down=down.start,
@@ -210,6 +228,8 @@ def graph_arrays(internet: Internet, policies: Policies) -> Graph:
         reflects=_reflects(internet, policies)[site],
         member=member,
         joined=_joined(internet, policies, inner, place),
+        by_rank=by_rank_of(rank),
+        downhill=np.array([alone and (depth >= 0).all()], dtype=np.uint8),
     )
 
 
@@ -251,13 +271,43 @@ def _silent(internet: Internet) -> Bool:
     return silent
 
 
-def _in_order(internet: Internet, silent: Bool) -> Int32:
-    """Which site comes when: who tells others, then leaves, those with as many links together."""
+def _depths(internet: Internet, silent: Bool) -> Int32:
+    """Per site how long the longest chain of providers above it is; -1: it is in a ring of them, or below one. Leaves
+    are below everybody.
+    """
+    rows = internet.customers
+    above = np.repeat(np.arange(len(internet), dtype=np.int32), np.diff(rows.start))
+    tells = ~silent[rows.to]
+    above, below = above[tells], rows.to[tells]
+    waiting = np.bincount(below, minlength=len(internet))
+    depth = np.where(silent, len(internet), -1).astype(np.int32)
+    fresh = ~silent & (waiting == 0)
+    level = 0
+    while fresh.any():
+        depth[fresh] = level
+        level += 1
+        reached = np.bincount(below[fresh[above]], minlength=len(internet))
+        waiting -= reached
+        fresh = (reached > 0) & (waiting == 0)
+    return depth
+
+
+def _in_order(internet: Internet, silent: Bool, depth: Int32) -> Int32:
+    """Which site comes when: who tells others, the providers first, then leaves, those with as many links together."""
+    tellers = np.flatnonzero(~silent)
     leaves = np.flatnonzero(silent)
     providers = np.minimum(np.diff(internet.providers.start)[leaves], 255)
     peers = np.diff(internet.peers.start)[leaves] > 0
     alike = np.argsort((256 * peers + providers).astype(np.uint16), kind="stable")
-    return np.concatenate([np.flatnonzero(~silent), leaves[alike]]).astype(np.int32)
+    downhill = np.argsort(depth[tellers], kind="stable")
+    return np.concatenate([tellers[downhill], leaves[alike]]).astype(np.int32)
+
+
+def by_rank_of(rank: Int32) -> Int32:
+    """Who has each rank; the first one nobody has."""
+    found = np.zeros(len(rank) + 1, dtype=np.int32)
+    found[rank] = np.arange(len(rank), dtype=np.int32)
+    return found
 
 
 def places_of(site: Int32) -> Int32:
@@ -350,8 +400,9 @@ def fresh_state(graph: Graph) -> State:
         mask=np.zeros(sites, np.int64),
         order=np.zeros(sites, np.int32),
         head=np.zeros(LONGEST + 2, np.int32),
-        offer=np.zeros(sites, np.int64),
-        by=np.zeros(sites, np.int32),
+        word=np.zeros(sites, np.uint32),
+        told=np.zeros(sites, np.uint32),
+        gives=np.zeros(sites, np.int32),
         med=np.zeros(sites, np.int64),
         first=np.zeros(sites, np.int32),
         least=np.zeros(len(graph.footprint) + 1, np.int64),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from anypop.routing.engine.arrays import FREE, LONGEST, NONE, REST, SITE, WIDE, Actions, Graph, Sown, State, UInt8
 from anypop.routing.engine.compiled import kernel
 from anypop.routing.engine.settle import neighbours
-from anypop.routing.engine.spread import carried, passes, toll
+from anypop.routing.engine.tolls import carried, passes, toll
 from anypop.routing.internet.sites import Float, Int32, Int64
 
 _UNTOUCHED, _LOST, _FINAL = 0, 1, 2
@@ -72,7 +72,7 @@ def key_of(kind: int, length: int, inside: int, km: int, tie: int) -> int:
 
 @kernel
 def start_from(g: Graph, a: Sown, s: State, c: Change) -> None:
-    """`s` holds a finished propagation of `a`: what changes are worked out from."""
+    """`s` holds a finished propagation of `a` as records: what changes are worked out from."""
     seeds = len(a.site)
     n = len(s.site)
     c.sown[:] = 0

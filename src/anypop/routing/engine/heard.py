@@ -16,7 +16,7 @@ from anypop.routing.engine.arrays import MASKED, Actions, Graph, Sown, State, bi
 from anypop.routing.engine.compiled import kernel
 from anypop.routing.engine.propagate import Engine, Prepared
 from anypop.routing.engine.settle import neighbours
-from anypop.routing.engine.spread import carried, passes, toll
+from anypop.routing.engine.tolls import carried, passes, toll
 from anypop.routing.internet.sites import Bool, Int32, Int64
 
 
@@ -40,7 +40,7 @@ class Heard:
 
 def heard(engine: Engine, prepared: Prepared) -> Heard:
     """Who hears of which PoPs by these announcements."""
-    engine.spread(prepared, ties=False)
+    engine.spread(prepared, ties=False, recorded=True)
     found = []
     for first in range(0, len(prepared.pops), MASKED):
         bits = np.zeros(len(engine.internet), dtype=np.int64)

@@ -15,15 +15,21 @@ from anypop.model.names import CityCode
 from anypop.routing.engine.action_arrays import action_arrays
 from anypop.routing.engine.arrays import (
     DROP,
+    KIND,
+    LENGTH,
     MASKED,
     MED,
     NONE,
+    NOTHING,
     PREFER,
+    RANKS,
     Actions,
     Graph,
     Sown,
     State,
+    UInt8,
     bits_of,
+    by_rank_of,
     fresh_state,
     graph_arrays,
     places_of,
@@ -33,7 +39,7 @@ from anypop.routing.engine.arrays import (
 from anypop.routing.engine.change import fresh_change, start_from, try_each
 from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
 from anypop.routing.engine.settle import settle_masks, settle_ranks
-from anypop.routing.engine.spread import spread
+from anypop.routing.engine.spread import records, spread
 from anypop.routing.engine.tally import tally
 from anypop.routing.internet.sites import Bool, Float, Int8, Int32, Int64, Internet
 
@@ -152,7 +158,8 @@ class Engine:
         other._place, other._keys = self._place, self._keys
         if key is not None:
             other.internet = replace(self.internet, key=key)
-            other._graph = self._graph._replace(rank=ranks_of(key)[self._graph.site])
+            rank = ranks_of(key)[self._graph.site]
+            other._graph = self._graph._replace(rank=rank, by_rank=by_rank_of(rank))
             other._keys = np.sort(key)
         other._state = fresh_state(self._graph)
         return other
@@ -198,11 +205,13 @@ class Engine:
             ranked=bool(((actions.act == PREFER) | (actions.act == MED)).any() or self._others),
         )
 
-    def spread(self, prepared: "Prepared", *, ties: bool = True, turn: int = 0) -> bool:
+    def spread(self, prepared: "Prepared", *, ties: bool = True, turn: int = 0, recorded: bool = False) -> bool:
         """Propagate into the engine's own arrays, with or without the masks of equally good PoPs. False: no stable
-        end. `turn`: as `settle_ranks` has it.
+        end. `turn`: as `settle_ranks` has it. `recorded`: as records of all sites too.
         """
         spread(self._graph, prepared.sown, prepared.actions, self._state, ties)
+        if recorded or prepared.ranked:
+            records(self._graph, self._state)
         if not prepared.ranked:
             return True
         everybody = bool(prepared.actions.meds[0] or self._others)
@@ -219,7 +228,7 @@ class Engine:
         """What each change alone does: seed and its prepends, -1 for withheld. Out: by how much the sum of costs grows,
         and how many sites land elsewhere. `cost`: a row per site, a column per PoP; `none`: without a route.
         """
-        self.spread(prepared, ties=False)
+        self.spread(prepared, ties=False, recorded=True)
         if prepared.ranked:
             return self._one_by_one(prepared, changes, cost, none)
         which, prepends = (np.array(column, dtype=np.int32) for column in zip(*changes, strict=True))
@@ -263,25 +272,50 @@ class Engine:
 
     def outcome(self, prepared: "Prepared", stable: bool) -> Outcome:
         """A lasting copy of the last propagation."""
-        # field by field: whole records are copied one by one, which takes twenty times as long
-        site, place = self._state.site, self._place
-        kind, sender = site["kind"][place], site["sender"][place]
+        place = self._place
+        kind, length, sender, seed, bare = self._recorded(place) if prepared.ranked else self._told(place)
         usual = np.where(kind == NONE, np.int32(0), 300 - 100 * kind.astype(np.int32))
         return Outcome(
             internet=self.internet,
             seeds=prepared.seeds,
             pops=prepared.pops,
             kind=kind,
-            length=site["length"][place].astype(np.int32),
+            length=length.astype(np.int32),
             sender=np.where(sender >= 0, self._graph.site[np.maximum(sender, 0)], sender),
-            seed=site["seed"][place],
+            seed=seed,
             preference=self._state.rest["preference"][place].astype(np.int32) if prepared.ranked else usual,
             mask=self._state.mask[place],
             stable=stable,
-            dropped=self._dropped(prepared),
+            dropped=self._dropped(prepared, seed, bare),
         )
 
-    def _dropped(self, prepared: "Prepared") -> Bool | None:
+    def _recorded(self, place: Int32) -> tuple[Int8, Int32, Int32, Int32, UInt8]:
+        """Class, length, sender, seed of each site's route, and whether the communities were stripped."""
+        # field by field: whole records are copied one by one, which takes twenty times as long
+        site = self._state.site
+        return (
+            site["kind"][place],
+            site["length"][place],
+            site["sender"][place],
+            site["seed"][place],
+            site["bare"][place],
+        )
+
+    def _told(self, place: Int32) -> tuple[Int8, Int32, Int32, Int32, UInt8]:
+        """The same, where most sites have no more than the word of whom they have it from."""
+        word, site = self._state.word[place], self._state.site
+        routed = word != NOTHING
+        sender = np.where(routed, self._graph.by_rank[np.where(routed, word & RANKS, 0)], np.int32(-1))
+        given = np.where(routed, self._state.gives[sender], np.int32(-2))
+        seed, bare = given >> 1, (given & 1).astype(np.uint8)
+        own = np.flatnonzero((word & RANKS) == 0)
+        recorded = place[own]
+        sender[own], seed[own], bare[own] = site["sender"][recorded], site["seed"][recorded], site["bare"][recorded]
+        kind = np.where(routed, word >> KIND, NONE).astype(np.int8)
+        length = np.where(routed, word >> LENGTH & 255, 0).astype(np.int32)
+        return kind, length, sender, seed, bare
+
+    def _dropped(self, prepared: "Prepared", seed: Int32, bare: UInt8) -> Bool | None:
         """Who throws away what goes to his route, since a community asks him to (RFC 7999); None: nobody."""
         actions, number = prepared.actions, len(prepared.seeds)
         if not (actions.act == DROP).any():
@@ -289,9 +323,7 @@ class Engine:
         rows = np.repeat(np.arange(len(actions.start) - 1), np.diff(actions.start))
         drops = np.isin(np.arange(len(actions.start) - 1), rows[actions.act == DROP]).reshape(-1, number)
         book = actions.book[self.internet.group]
-        site, place = self._state.site, self._place
-        seed = site["seed"][place]
-        obeys: Bool = (book >= 0) & (seed >= 0) & (site["bare"][place] == 0) & (site["done"][place] == 2)
+        obeys: Bool = (book >= 0) & (seed >= 0) & (bare == 0)
         obeys &= drops[np.maximum(book, 0), np.maximum(seed, 0)]
         return obeys
 

@@ -21,7 +21,7 @@ from anypop.routing.engine.arrays import (
     State,
 )
 from anypop.routing.engine.compiled import kernel
-from anypop.routing.engine.spread import carried, toll
+from anypop.routing.engine.tolls import carried, toll
 from anypop.routing.internet.sites import Int32
 
 
