@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -76,6 +77,7 @@ from anypop.api import (
     workloads,
 )
 from anypop.api.context import Platform, check_query
+from anypop.api.sieve import Sieve
 from anypop.control import acts
 from anypop.control.acts import Act
 from anypop.portal.door import PortalDoor
@@ -141,7 +143,14 @@ def _routes() -> tuple[BaseRoute, ...]:
     own = len(app.router.routes)
     for router in ROUTERS:
         app.include_router(router)
-    return tuple(app.router.routes[own:])
+    included = app.router.routes[own:]
+    return tuple(Sieve(one, operations_of(router)) for one, router in zip(included, ROUTERS, strict=True))
+
+
+def operations_of(router: APIRouter) -> tuple[APIRoute, ...]:
+    """All that it has: none of ours includes another router, or anything but operations."""
+    assert all(isinstance(route, APIRoute) for route in router.routes)
+    return tuple(route for route in router.routes if isinstance(route, APIRoute))
 
 
 _GATEWAY = (errors.GATEWAY[0].encode(), errors.GATEWAY[1].encode())
