@@ -211,12 +211,6 @@ class _MembersArePeers(_FromMember):
         return self.preferred(site, replace(offered, kind=PEER))
 
 
-class _MembersAreExits(_FromMember):
-    def taken(self, site: int, offered: Held) -> Held:
-        rows = self.internet.internal
-        return replace(offered, metric=int(rows.km_of(site)[rows.of(site).tolist().index(offered.sender)]))
-
-
 class _SiblingsArePeers(Rules):
     def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
         return super().offer(site, sender, PEER if sender_is == SIBLING else sender_is, route)
@@ -256,7 +250,7 @@ RULES: Mapping[str, Broken] = {
     "a reflector tells what it heard inside its AS": Broken(rules=_ReflectsNothing),
     "to another reflector it tells only what clients told it": Broken(rules=_ReflectsAll),
     "clients of a reflector do not tell each other": Broken(policies=lambda p: replace(p, reflectors=frozenset())),
-    "what is reflected is as far away as the border": Broken(rules=_TellersAreExits),
+    "what is handed on inside is as far away as the border": Broken(rules=_TellersAreExits),
     "what is reflected has the router id of the border": Broken(rules=_TellersAreBorders),
     "then the fewest reflectors": _blind(clusters=0),
     "members of a confederation hear of each other along links alone": Broken(
@@ -268,7 +262,6 @@ RULES: Mapping[str, Broken] = {
     "members do not count in the length": Broken(rules=_MembersCount),
     "members pass MED on": Broken(rules=_MembersDropMed),
     "members pass the class on": Broken(rules=_MembersArePeers),
-    "what a member tells is as far away as the border": Broken(rules=_MembersAreExits),
     "a sibling hands on what it has": Broken(rules=_SiblingsArePeers),
     "a route server tells its peers of each other, and is not in the path": Broken(
         policies=lambda p: replace(p, servers=frozenset())

@@ -28,7 +28,6 @@ RARE = {
     "kept from who reaches beyond the region",
     "to another reflector it tells only what clients told it",
     "members pass MED on",
-    "what a member tells is as far away as the border",
 }
 
 
