@@ -46,7 +46,7 @@ def reply(link: ssl.SSLSocket) -> bytes:
 
 def test_half_requests_cost_little_and_honest_clients_see_nothing_of_them(tmp_path: Path) -> None:
     """1,200 half requests of one address cost less than half of what 200 do when nothing is done against them (each a
-    quarter of a MiB then); others are answered meanwhile; one line in the log and no traceback.
+    quarter of a MiB then); others are answered meanwhile; few lines in the log and no traceback.
     """
     for name in ("with", "without"):
         (tmp_path / name).mkdir()
@@ -62,7 +62,8 @@ def test_half_requests_cost_little_and_honest_clients_see_nothing_of_them(tmp_pa
             assert answer(other).startswith(b"HTTP/1.1 200")
         wait_until(lambda: "ended before its body" in process.log(), timeout_s=10, reason="half bodies are told")
         log = process.log()
-        assert "Traceback" not in log and len(log.splitlines()) < 10, log
+        # two kinds are told each ten seconds, for as long as it takes: no line for each of 1,200
+        assert "Traceback" not in log and len(log.splitlines()) < 100, log
         # a slow machine opens them so slowly that the oldest goes before there are too many of one address
         assert "was refused: it has" in log or "had not come after 1 s" in log
 
