@@ -2,7 +2,8 @@
 
 In: acts of people; hosts are drained, lost and return by what others do, and guests move between the two of London by
 it (`machine_moves`). Out: invariants: one that is off or is mended keeps its own root disk, whatever becomes of agents
-and hosts; none that is off runs, and what runs another image is what was asked for.
+and hosts, and has no successor elsewhere as long as its host is there; none that is off runs, and what runs another
+image is what was asked for.
 """
 
 from random import Random
@@ -13,6 +14,7 @@ from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartCon
 from anypop.agent.naming import short
 from anypop.control import drains
 from anypop.control.declare import power
+from anypop.control.state import State
 from anypop.model.machine import Acceleration, Power
 from anypop.model.order import InstanceOrder
 from tests.simulate import scenes
@@ -120,6 +122,21 @@ def runs_where_it_can(agent: "Agent", step: Step) -> None:
         raise broken(23, runs_where_it_can, f"{agent.host.name} makes a machine")
 
 
+def has_no_other(platform: "Platform", before: State, after: State) -> None:
+    """13: One that is off, or is mended, lives on where its root disk is: a successor would begin with another one."""
+    for uid, placed in after.incarnations.items():
+        new = placed.incarnation
+        if uid in before.incarnations or not _is_machine(platform, new.workload_id):
+            continue
+        for held in before.incarnations_of(new.workload_id).values():
+            old = held.incarnation
+            same = (old.slot, old.template) == (new.slot, new.template) and not old.serves
+            if same and old.host not in {*after.lost, *after.evicted}:
+                raise broken(
+                    13, has_no_other, f"{old.name} is to begin on {new.host}, and is {old.power} on {old.host}"
+                )
+
+
 def _ordered(agent: "Agent", uid: str) -> InstanceOrder | None:
     return next((i for i in agent.host.ordered() if i.uid == uid), None)
 
@@ -159,6 +176,14 @@ MUTATIONS = {
         first=MACHINES_FROM,
         only=scenes.one_host_each,
     ),
+    "one that is off goes with its host's drain": Mutation(
+        where="anypop.plan.placement._Turn._has_its_disk_alone",
+        change=always(False),
+        caught_by=of(13),
+        script=((12.0, all_off), (16.0, drains_london), (40.0, scenes.nothing)),
+        first=MACHINES_FROM,
+        only=lambda platform: not scenes.one_host_each(platform),
+    ),
     "one that is mended begins with its own image": Mutation(
         where="anypop.model.order.InstanceOrder.rescued_by",
         change=lambda right: property(lambda self: ""),
@@ -172,6 +197,7 @@ MUTATIONS = {
 FEATURE = Feature(
     where_machines_run=((10, powers), (5, drains_london)),
     at_step=(keeps_its_disk, starts_what_is_to_run, runs_where_it_can),
+    at_control=(has_no_other,),
     at_the_end=(each_is_as_asked,),
     mutations=MUTATIONS,
 )
