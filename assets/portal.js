@@ -7,15 +7,18 @@
 
   // ---- times: in the reader's zone, UTC on hover
 
-  const near = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  const far = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+  // by hand: what the browser needs for dates in a language (Intl) takes it longer than the rest of the page
+  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  const two = (n) => String(n).padStart(2, "0");
+  const near = (at) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  const far = (at) => `${at.getDate()} ${MONTHS[at.getMonth()]} ${at.getFullYear()}, ${two(at.getHours())}:${two(at.getMinutes())}`;
 
   function tellTimes(within) {
     each("time[datetime]", (element) => {
       const text = element.getAttribute("datetime");
       const at = new Date(element.hasAttribute("data-epoch") ? Number(text) * 1000 : text);
       if (Number.isNaN(at.getTime())) return;
-      const shown = (Math.abs(Date.now() - at.getTime()) < 43_200_000 ? near : far).format(at);
+      const shown = (Math.abs(Date.now() - at.getTime()) < 43_200_000 ? near : far)(at);
       if (element.textContent !== shown) element.textContent = shown;
       element.title = at.toISOString().replace("T", " ").replace(/\..*/, " UTC");
     }, within);
@@ -270,6 +273,7 @@
 
   // where it is narrow the way to the page that is shown may lie outside of what is seen
   function showWay() {
+    if (!matchMedia("(max-width: 600px)").matches) return; // to ask where something lies makes the browser lay out all of it
     const way = document.querySelector(".top nav [aria-current]");
     if (way) way.parentNode.scrollLeft = way.offsetLeft - way.parentNode.offsetLeft - (way.parentNode.clientWidth - way.offsetWidth) / 2;
   }

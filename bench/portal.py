@@ -1,11 +1,12 @@
 """The portal over 1,000 workloads with 10,000 instances on 100 hosts: pages of a real control in a real browser.
 
-Rows: how soon something is seen and how much travels for it (a browser that has nothing yet, each page of the
-navigation and a workload's, the worst of them); what a page costs the server, with all PoPs and with one that is dead;
-what a hundred live pages cost it while agents report and a workload is scaled each second; how many of twelve tabs show
-a change; what axe finds; and a hundred thousand lines of logs (`logs.showing`). Agents only pretend, and everything is
-one process: `live_pages_100_cores` is the difference between the same ten seconds with the pages and without. Processor
-time stands beside time where the machine may do something else: `page_server_cpu_ms_10k` is of this process alone.
+Rows: how soon something is seen and how much travels for it (a browser that has nothing yet, and loads nothing for its
+own address bar meanwhile; each page of the navigation and a workload's, the worst of them); what a page costs the
+server, with all PoPs and with one that is dead; what a hundred live pages cost it while agents report and a workload is
+scaled each second; how many of twelve tabs show a change; what axe finds; and a hundred thousand lines of logs
+(`logs.showing`). Agents only pretend, and everything is one process: `live_pages_100_cores` is the difference between
+the same ten seconds with the pages and without. Processor time stands beside time where the machine may do something
+else: `page_server_cpu_ms_10k` is of this process alone.
 """
 
 import asyncio

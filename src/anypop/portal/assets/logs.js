@@ -1,3 +1,4 @@
+requestAnimationFrame(() => setTimeout(() => {
 // The page of logs: up to a hundred thousand lines of which a screenful are elements, followed as they are written.
 //
 // In: pages of lines and a stream, from the portal. Out: rows, whose text is never markup and cannot turn the direction
@@ -321,3 +322,4 @@
   page.addEventListener("load-all", async () => { while (backTo && lines.length < MOST) await back(PAGE); page.dispatchEvent(new Event("loaded-all")); });
   first();
 })();
+}));
