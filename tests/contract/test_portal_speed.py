@@ -8,7 +8,7 @@ import pytest
 
 from anypop.control.roles import Role
 from anypop.model.streams import StreamRequest
-from anypop.portal import logs, measured, routing
+from anypop.portal import landing_map, logs, measured, routing
 from tests.contract.test_portal import Visitor
 from tests.control_world import World
 from tests.people import PASSWORD, a_user, quick
@@ -83,6 +83,28 @@ def test_where_there_are_more_workloads_than_are_listed_any_of_them_can_be_writt
         page = ada.ask("GET", f"{STACK}/logs?workload={slug}").text
         assert f'<input id="workload" name="workload" value="{slug}"' in page and page.count("<datalist") == 1
     assert ada.ask("GET", f"{STACK}/logs?workload=gone").status_code == 404
+
+
+@pytest.mark.parametrize("page", ["map", "routing"])
+def test_where_a_list_to_choose_from_has_a_part_the_others_are_found_by_their_names(
+    ada: Visitor, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """It says that it has a part; and a filter that holds is told, with how many there are without it."""
+    whole = ada.get(f"{STACK}/{page}")
+    assert '<option value="fun"' in whole and '<option value="other"' in whole and "Name contains" not in whole
+    for module in (landing_map, routing):
+        monkeypatch.setattr(module, "MOST_WORKLOADS", 1)
+    part = ada.get(f"{STACK}/{page}")
+    assert '<option value="other"' not in part and "The list has the first 1;" in part
+    named = ada.get(f"{STACK}/{page}?q=OTHE")
+    assert "Filtered: 1 of 2 workloads" in named and f'href="{STACK}/workloads/other">other</a>' in named
+    both = ada.get(f"{STACK}/{page}?q=%20&workload=other")
+    assert '<option value="other" selected' in both and '<option value="fun"' in both and "Filtered" not in both
+    none = ada.get(f"{STACK}/{page}?q=nobody")
+    assert "Filtered: 0 of 2 workloads" in none and f'href="{STACK}/{page}">Show all</a>' in none
+    assert 'value="nobody"' in none and "/workloads/other" not in none
+    shown = ada.get(f"{STACK}/{page}?q=o&workload=other")
+    assert "Filtered: 1 of 2" in shown and 'name="q" value="o"' in shown
 
 
 class Silent(PlayedAgent):

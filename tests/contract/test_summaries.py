@@ -82,6 +82,8 @@ def test_pages_and_filters_look_at_names_alone(world: World, monkeypatch: pytest
     counted.clear()
     assert world.get(f"{OURS}/summaries?page_request.filter=name~'W3'")["pageInfo"]["totalCount"] == "10"
     assert len(counted) == 10
+    held = world.get(f"{OURS}/summaries", params={"page_request.filter": "anycast!='' and name~'0'"})
+    assert [w["slug"] for w in held["results"]] == ["w00"] and held["results"][0]["anycast"]
     for wrong in ("page_request.filter=phases='x'", "page_request.sort_by=image", "page_request.first=x"):
         assert world.call("GET", f"{OURS}/summaries?{wrong}").status_code == 400, wrong
     assert world.call("GET", "/anypop/v1/stacks/nowhere/summaries").status_code == 404

@@ -41,13 +41,16 @@ def of(state: State, declared: Declaration, now: float) -> dict[str, Any]:
     return _glances.of(state, declared, now)
 
 
-def named(declared: Declaration) -> dict[str, Any]:
+def named(state: State, declared: Declaration) -> dict[str, Any]:
     """What lists of them are filtered and sorted by."""
+    held = state.anycast.get(declared.id)
+    both = (held.address4, held.address6 if declared.workload.dual_stack else None) if held is not None else ()
     return {
         "id": declared.id,
         "name": declared.document.get("name", declared.workload.slug),
         "slug": declared.workload.slug,
         "createdAt": shapes.moment(declared.created_at),
+        "anycast": [str(address) for address in both if address is not None],
     }
 
 
@@ -57,13 +60,10 @@ def _summary(state: State, declared: Declaration, now: float, reports: Reports) 
     for life in slots(lives(state, declared, now, reports)):
         phases[life.seen.word] += 1
         cities.setdefault(life.incarnation.pop, Counter())[life.seen.word] += 1
-    held = state.anycast.get(declared.id)
-    both = (held.address4, held.address6 if declared.workload.dual_stack else None) if held is not None else ()
     data = {
-        **named(declared),
+        **named(state, declared),
         "version": str(declared.version),
         "images": [container.image for container in declared.workload.containers],
-        "anycast": [str(address) for address in both if address is not None],
         "phases": dict(sorted(phases.items())),
         "cities": [{**_place(code), "phases": dict(sorted(count.items()))} for code, count in sorted(cities.items())],
     }

@@ -34,8 +34,8 @@ PACE_S = 0.2  # numbers that change more often than that nobody reads
 async def list_summaries(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """List the workloads of a stack at a glance.
 
-    With how many instances of each are in which phase, and where. Filters and sorts know `id`, `name`, `slug` and
-    `createdAt`.
+    With how many instances of each are in which phase, and where. Filters and sorts know `id`, `name`, `slug`,
+    `createdAt` and `anycast` (`anycast!=''`: those that have such an address).
     """
     state, now = platform.core.state, platform.clock()
 
@@ -43,7 +43,10 @@ async def list_summaries(query: pages.PageQuery, stack: CallerStack, platform: P
         one = state.workloads.get(WorkloadId(ref))
         return [one] if one is not None and one.stack_id == stack.id else []
 
-    found = pages.page(state.in_stack(stack.id), query, glances.named, NamedWorkload, by_id=by_id)
+    def named(declared: Declaration) -> dict[str, Any]:
+        return glances.named(state, declared)
+
+    found = pages.page(state.in_stack(stack.id), query, named, NamedWorkload, by_id=by_id)
     whole = [glances.of(state, state.workloads[one["id"]], now) for one in found["results"]]
     return {"pageInfo": found["pageInfo"], "results": whole}
 

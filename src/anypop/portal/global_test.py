@@ -11,15 +11,17 @@ from starlette.responses import Response
 
 from anypop.portal import landing_map, summary
 from anypop.portal.calls import Refused
+from anypop.portal.choosing import choice
 from anypop.portal.visit import Page, Visit
 
 
 async def shown(visit: Visit) -> Response:
     stack = visit.request.path_params["stack"]
     query = visit.request.query_params
-    known, declared = await landing_map.workloads(visit, stack)
+    chosen = await choice(visit, stack, most=landing_map.MOST_WORKLOADS)
+    declared = chosen.declared
     if declared is None:
-        return visit.page("map_none.html", stack=stack)
+        return visit.page("map_none.html", stack=stack, choice=chosen, workload=None)
     path = ("anypop/v1/stacks", stack, "workloads", declared["id"], "tests")
     kept = (await visit.api.get(*path))["results"]
     wanted, against = query.get("test", ""), query.get("against", "")
@@ -31,7 +33,6 @@ async def shown(visit: Visit) -> Response:
     return visit.page(
         "tests.html",
         stack=stack,
-        known=known,
         workload=declared,
         anycast=summary.anycast(declared),
         kept=kept,

@@ -19,9 +19,10 @@ from anypop.picture.landing_map import flow_radius, inside, whole
 from anypop.portal import cookies, landings, shields, summary
 from anypop.portal.acting import did
 from anypop.portal.calls import Refused
+from anypop.portal.choosing import choice
 from anypop.portal.visit import Page, Visit, rendered
 
-MOST_WORKLOADS = 100  # to choose from; any other one by its address
+MOST_WORKLOADS = 100  # to choose from; any other one by its name
 MOST_NETWORKS = 200  # of a prediction
 CAUSES = REPAIRS = 4
 
@@ -39,9 +40,10 @@ async def shown(visit: Visit) -> Response:
 async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
     stack = visit.request.path_params["stack"]
     query = visit.request.query_params
-    known, declared = await workloads(visit, stack)
+    chosen = await choice(visit, stack, most=MOST_WORKLOADS)
+    declared = chosen.declared
     if declared is None:
-        return visit.page("map_none.html", stack=stack)
+        return visit.page("map_none.html", stack=stack, choice=chosen, workload=None)
     by_model = query.get("by") == "model"
     shown = await told(visit, stack, declared, rollout=await _newest(visit, stack, declared))
     if by_model or not shown["vantages"]:
@@ -52,7 +54,7 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
         "map.html",
         status=refused.status if refused is not None else 200,
         stack=stack,
-        known=known,
+        choice=chosen,
         refused=refused,
         done=DONE.get(query.get("done", ""), ""),
         vantage=vantage,
@@ -109,20 +111,8 @@ async def piece(visit: Visit, stack: str, declared: Any, rollout: Any) -> str:
     )
 
 
-async def workloads(visit: Visit, stack: str, *, most: int = MOST_WORKLOADS) -> tuple[list[Any], Any]:
-    """Those with an anycast address, among so many, and the one that is meant: by its slug, or the first one. None:
-    there is none.
-    """
-    found = await visit.api.get("workload/v1/stacks", stack, "workloads", **{"page_request.first": most})
-    known = [one for one in found["results"] if summary.anycast(one)]
-    wanted = visit.request.query_params.get("workload", "") or visit.form.get("workload", "")
-    if not wanted:
-        return known, known[0] if known else None
-    declared = next((one for one in known if wanted in (one["slug"], one["id"])), None)
-    if declared is None:
-        declared = (await visit.api.get("workload/v1/stacks", stack, "workloads", wanted))["workload"]
-        known = [declared, *known]
-    return known, declared
+async def _meant(visit: Visit, stack: str) -> Any:
+    return (await choice(visit, stack, most=MOST_WORKLOADS)).declared
 
 
 async def _newest(visit: Visit, stack: str, declared: Any) -> Any:
@@ -150,7 +140,7 @@ async def _why(visit: Visit, stack: str, declared: Any, vantage: str) -> tuple[A
 async def test(visit: Visit) -> Response:
     """Fifteen requests from every vantage; and the map of what they saw."""
     stack = visit.request.path_params["stack"]
-    _, declared = await workloads(visit, stack)
+    declared = await _meant(visit, stack)
     path = ("anypop/v1/stacks", stack, "workloads", visit.form.get("workload", "-"), "tests")
     try:
         await visit.api.send("POST", *path, body={})
@@ -187,7 +177,7 @@ async def _rates(visit: Visit, stack: str) -> dict[str, dict[str, float]]:
 async def model(visit: Visit) -> Response:
     """The picture by the model, which takes a moment."""
     stack = visit.request.path_params["stack"]
-    _, declared = await workloads(visit, stack)
+    declared = await _meant(visit, stack)
     if declared is None:
         raise Refused(404, "there is no such workload")
     body = {"workload": declared["id"], "stack": stack, "top": MOST_NETWORKS}
@@ -207,7 +197,7 @@ async def model(visit: Visit) -> Response:
 async def file(visit: Visit) -> Response:
     """The picture as a file of its own."""
     stack = visit.request.path_params["stack"]
-    _, declared = await workloads(visit, stack)
+    declared = await _meant(visit, stack)
     if declared is None:
         raise Refused(404, "there is no such workload")
     shown = await told(visit, stack, declared, rollout=await _newest(visit, stack, declared))

@@ -12,12 +12,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anypop.portal import landing_map
 from anypop.portal.acting import did
 from anypop.portal.calls import Refused
+from anypop.portal.choosing import choice
 from anypop.portal.visit import Page, Visit
 
-MOST_WORKLOADS = 40  # among which those are shown that have an anycast address; any other one by its address
+MOST_WORKLOADS = 40  # to choose from; any other one by its name
 MOST_ROWS = 50  # of a table; where there are more, those that are not well come first, and a link leads to all
 
 DONE = {
@@ -52,7 +52,8 @@ async def shown(visit: Visit) -> Response:
 
 async def _page(visit: Visit, *, refused: Refused | None = None, **more: Any) -> Response:
     stack = visit.request.path_params["stack"]
-    known, declared = await landing_map.workloads(visit, stack, most=MOST_WORKLOADS)
+    chosen = await choice(visit, stack, most=MOST_WORKLOADS)
+    declared = chosen.declared
     pops, drains, announced, hosts = await asyncio.gather(
         visit.api.get("anypop/v1/pops"), _drains(visit), _announced(visit, stack, declared), _hosts(visit)
     )
@@ -64,7 +65,7 @@ async def _page(visit: Visit, *, refused: Refused | None = None, **more: Any) ->
         "routing.html",
         status=refused.status if refused is not None else 200,
         stack=stack,
-        known=known,
+        choice=chosen,
         workload=declared,
         pops=pops["results"],
         drains=drains,

@@ -57,10 +57,15 @@ def beginning(visit: Visit) -> int:
 async def _page(visit: Visit, stack: str, *, begin: int, sought: str, first: int = PAGE) -> Any:
     query: dict[str, object] = {"page_request.first": first, "page_request.after": begin - 1}
     if sought:
-        # the API's filters know two kinds of quotes, and no way to write both of them in one text
-        quote = "'" if '"' in sought else '"'
-        query["page_request.filter"] = f"name~{quote}{sought.replace(quote, '')}{quote}"
+        query["page_request.filter"] = containing(sought)
     return await visit.api.get("anypop/v1/stacks", stack, "summaries", **query)
+
+
+def containing(text: str) -> str:
+    """A filter of the API: those that have it in their name."""
+    # it knows two kinds of quotes, and no way to write both of them in one text
+    quote = "'" if '"' in text else '"'
+    return f"name~{quote}{text.replace(quote, '')}{quote}"
 
 
 def row(told: Any) -> dict[str, Any]:

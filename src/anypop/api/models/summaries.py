@@ -10,12 +10,13 @@ Phases = Annotated[dict[str, int], Field(description="how many instances are in 
 
 
 class NamedWorkload(CamelAnswer):
-    """What a list of summaries is filtered and sorted by."""
+    """What a list of summaries is filtered and sorted by. `anycast`: its addresses."""
 
     id: Id
     name: str
     slug: str
     created_at: Moment
+    anycast: list[str]
 
 
 class CitySummary(CamelAnswer):
@@ -31,7 +32,6 @@ class Summary(NamedWorkload):
 
     version: CountText
     images: list[str]
-    anycast: list[str]
     phases: Phases
     cities: list[CitySummary]
     delete_requested_at: Moment = left_out()
