@@ -109,7 +109,7 @@ def _story(seed: str) -> str:
         [ROOT / "script" / "simulate", "--seed", seed, "--story"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
         check=False,
     )
     assert told.returncode == 0, told.stderr
