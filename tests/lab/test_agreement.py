@@ -5,6 +5,7 @@ All two hundred are in `script/bench agree`.
 """
 
 import os
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import pytest
@@ -57,7 +58,10 @@ def test_routers_that_hear_something_else_than_the_model_are_caught(monkeypatch:
         return replace(some, scopes=({},) * len(some.scopes))
 
     with running(asked, prefix=f"h{os.getpid() % 46656:x}") as lab:
-        verdict = compare.compare(replace(lab, world=plain(asked)))
+        for last in (False, False, True):  # a busy machine may lose a session by itself
+            with nullcontext() if last else suppress(WorldError):
+                verdict = compare.compare(replace(lab, world=plain(asked)))
+                break
         assert not verdict.agree
         assert any("only BIRD holds" in line for line in verdict.differences)
         watch = compare._watch
