@@ -7,6 +7,7 @@ prefixes, and where packets really arrive.
 """
 
 import errno
+import re
 import select
 import shutil
 import socket
@@ -32,6 +33,7 @@ from bench.agreement.worlds import PREFIXES, World
 
 SETTLE_TIMEOUT_S = 120.0  # two cores with other work on them; an idle machine needs 4 s
 _PORT = 7777
+_ESTABLISHED = re.compile(r" (\d+):(\d+):(\d+\.\d+) +Established")
 _ANSWER_S = 2.0  # a packet between namespaces takes microseconds
 
 
@@ -72,15 +74,21 @@ class Running:
         routes = list(self.others[name].held(router, known, prefixes, self.folder / name))
         return {prefix: tuple(route for route in routes if route.prefix == prefix) for prefix in prefixes}
 
-    def since(self) -> dict[str, tuple[str, ...]]:
-        """Since when the sessions between the networks' BIRDs stand, in BIRD's words."""
+    def since(self) -> dict[tuple[str, str], float]:
+        """Since when the sessions between the networks' BIRDs stand, in seconds of the day; -1: it does not. BIRD works
+        it out anew each time, to a millisecond or two.
+        """
         ours = f"as{self.plan.topology.own.asn}_"
         names = [router.name for router in self.plan.routers if router.name not in self.others]
         told = {name: birdc.ask(daemons.control_socket(self.folder, name), "show protocols") for name in names}
-        return {
-            name: tuple(line for line in text.splitlines() if " BGP " in line and not line.startswith(ours))
-            for name, text in told.items()
-        }
+        found = {}
+        for name, text in told.items():
+            for line in text.splitlines():
+                if " BGP " in line and not line.startswith(ours):
+                    at = _ESTABLISHED.search(line)
+                    moment = 3600 * int(at[1]) + 60 * int(at[2]) + float(at[3]) if at else -1.0
+                    found[name, line.split()[0]] = moment
+        return found
 
     def announce(self, k: int, sessions: Collection[tuple[str, str]]) -> None:
         """From now on announce the k-th prefix over these sessions alone, (PoP, upstream) each, with their scopes."""
