@@ -9,7 +9,7 @@ arrives, along the model's best routes. What agrees must stay so for a second.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, permutations
+from itertools import cycle, islice, permutations
 from random import Random
 
 from anypop.lab import model, routers
@@ -182,9 +182,10 @@ def _changes(running: Running, before: Mapping[str, Mapping[Prefix, Table]]) -> 
 
 def _lead(graph: Modelled, running: Running, told: Prediction, k: int, family: int) -> bool:
     """Withdraw the k-th prefix and announce it again, session by session, in orders that lead to the model's end in the
-    model. True: in this family the routers came to it too.
+    model; where these are few, some more than once, since milliseconds decide too. True: in this family the routers
+    came to it too.
     """
-    for order in islice(_orders(graph, told), MOST_ORDERS):
+    for order in islice(cycle(islice(_orders(graph, told), MOST_ORDERS)), MOST_ORDERS):
         sessions = [(str(told.seeds[i].pop), told.seeds[i].upstream) for i in order]
         for count in range(len(sessions) + 1):
             running.announce(k, sessions[:count])
