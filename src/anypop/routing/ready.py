@@ -14,7 +14,7 @@ from anypop.model.sessions import Announcements, Session
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.search import search
 from anypop.routing.catchment.strays import find_strays
-from anypop.routing.engine import kernel_files
+from anypop.routing.engine import columns, kernel_files
 from anypop.routing.engine.compiled import keep
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.engine.spread import spread
@@ -44,6 +44,8 @@ def compile_all(place: Path | None) -> None:
         if place is not None and not communities:
             prepared = engine.prepare(found.outcome.seeds)
             keep(spread, (engine.graph, prepared.sown, prepared.actions, engine.state, True), place)
+            out = columns.empty(len(engine.place))
+            keep(columns.fill, (engine.graph, engine.state, engine.place, out, False), place)
 
 
 def main() -> int:

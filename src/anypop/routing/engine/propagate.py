@@ -15,14 +15,10 @@ from anypop.model.names import CityCode
 from anypop.routing.engine.action_arrays import action_arrays
 from anypop.routing.engine.arrays import (
     DROP,
-    KIND,
-    LENGTH,
     MASKED,
     MED,
     NONE,
-    NOTHING,
     PREFER,
-    RANKS,
     Actions,
     Graph,
     Sown,
@@ -37,6 +33,7 @@ from anypop.routing.engine.arrays import (
     seed_arrays,
 )
 from anypop.routing.engine.change import fresh_change, start_from, try_each
+from anypop.routing.engine.columns import empty, fill
 from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
 from anypop.routing.engine.settle import settle_masks, settle_ranks
 from anypop.routing.engine.spread import records, spread
@@ -272,48 +269,21 @@ class Engine:
 
     def outcome(self, prepared: "Prepared", stable: bool) -> Outcome:
         """A lasting copy of the last propagation."""
-        place = self._place
-        kind, length, sender, seed, bare = self._recorded(place) if prepared.ranked else self._told(place)
-        usual = np.where(kind == NONE, np.int32(0), 300 - 100 * kind.astype(np.int32))
+        found = empty(len(self._place))
+        fill(self._graph, self._state, self._place, found, prepared.ranked)
         return Outcome(
             internet=self.internet,
             seeds=prepared.seeds,
             pops=prepared.pops,
-            kind=kind,
-            length=length.astype(np.int32),
-            sender=np.where(sender >= 0, self._graph.site[np.maximum(sender, 0)], sender),
-            seed=seed,
-            preference=self._state.rest["preference"][place].astype(np.int32) if prepared.ranked else usual,
-            mask=self._state.mask[place],
+            kind=found.kind,
+            length=found.length,
+            sender=found.sender,
+            seed=found.seed,
+            preference=found.preference,
+            mask=found.mask,
             stable=stable,
-            dropped=self._dropped(prepared, seed, bare),
+            dropped=self._dropped(prepared, found.seed, found.bare),
         )
-
-    def _recorded(self, place: Int32) -> tuple[Int8, Int32, Int32, Int32, UInt8]:
-        """Class, length, sender, seed of each site's route, and whether the communities were stripped."""
-        # field by field: whole records are copied one by one, which takes twenty times as long
-        site = self._state.site
-        return (
-            site["kind"][place],
-            site["length"][place],
-            site["sender"][place],
-            site["seed"][place],
-            site["bare"][place],
-        )
-
-    def _told(self, place: Int32) -> tuple[Int8, Int32, Int32, Int32, UInt8]:
-        """The same, where most sites have no more than the word of whom they have it from."""
-        word, site = self._state.word[place], self._state.site
-        routed = word != NOTHING
-        sender = np.where(routed, self._graph.by_rank[np.where(routed, word & RANKS, 0)], np.int32(-1))
-        given = np.where(routed, self._state.gives[sender], np.int32(-2))
-        seed, bare = given >> 1, (given & 1).astype(np.uint8)
-        own = np.flatnonzero((word & RANKS) == 0)
-        recorded = place[own]
-        sender[own], seed[own], bare[own] = site["sender"][recorded], site["seed"][recorded], site["bare"][recorded]
-        kind = np.where(routed, word >> KIND, NONE).astype(np.int8)
-        length = np.where(routed, word >> LENGTH & 255, 0).astype(np.int32)
-        return kind, length, sender, seed, bare
 
     def _dropped(self, prepared: "Prepared", seed: Int32, bare: UInt8) -> Bool | None:
         """Who throws away what goes to his route, since a community asks him to (RFC 7999); None: nobody."""
