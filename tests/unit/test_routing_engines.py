@@ -95,3 +95,15 @@ def test_no_as_takes_a_route_back_that_it_sent_out() -> None:
     assert settled.best[named["AS209 in LHR"]] is None and outcome.path(named["AS209 in LHR"]) == ()
     back = settled.best[named["AS20 in LHR"]]
     assert back is not None and back.path == outcome.path(named["AS20 in LHR"]) == (10, 209, 33438)
+
+
+def test_a_leaf_that_is_told_nothing_leads_to_no_pop() -> None:
+    """AS174 is asked to keep its route from its customers: the only one has no route, and no ties."""
+    net = build_internet(read_relationships(b"174,209,provider\n", "f"), Places(cities={174: ("LHR",), 209: ("LHR",)}))
+    named = {net.name(site): site for site in range(len(net))}
+    told = ((174, 970), (174, 971), (174, 980))
+    upstream = next(site for name, site in named.items() if name.startswith("AS174"))
+    seed = Seed(pop=CityCode("LHR"), upstream="a", site=upstream, origin=33438, communities=told)
+    outcome = Engine(net).run([seed])
+    leaf = next(site for name, site in named.items() if name.startswith("AS209"))
+    assert (outcome.path(leaf), outcome.ties(leaf)) == ((), ())

@@ -171,7 +171,7 @@ def asked(g: Graph, t: Actions, s: State, seeds: int, v: int, ties: bool) -> int
             older = some if best >> LENGTH <= bound >> LENGTH else np.int64(0)
             some = older | (s.mask[u] if bound >> LENGTH <= best >> LENGTH else np.int64(0))
         best = min(bound, best)
-    s.mask[v] = some
+    s.mask[v] = some if best != NOTHING else np.int64(0)  # who was told nothing is as good as who has nothing
     return int(best)
 
 
