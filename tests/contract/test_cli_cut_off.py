@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import pytest
 
 from anypop.cli.failure import Exit
 from anypop.cli.main import run
+from anypop.cli.websocket import WebSocket
 from anypop.model.streams import CommandRequest, ConsoleRequest, LogRequest
 from tests.control_world import World
 from tests.served import PATIENCE_S, PlayedAgent, Served, served
@@ -50,6 +52,15 @@ class Place:
     def __init__(self, world: World, there: Served, agent: PlayedAgent) -> None:
         self.world, self.there, self.agent = world, there, agent
         self.out, self.err = io.StringIO(), io.StringIO()
+        self.opened: list[str] = []
+        enter = WebSocket.__enter__
+
+        def entered(socket: WebSocket) -> WebSocket:
+            there = enter(socket)
+            self.opened.append(urlsplit(socket._address).path.rpartition("/")[2])
+            return there
+
+        self._entered = entered
 
     def begins(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> tuple[str, Running]:
         """The client's id, and these commands, each of which has begun."""
@@ -64,6 +75,8 @@ class Place:
         monkeypatch.setattr(sys, "stdout", self.out)
         monkeypatch.setattr(sys, "stderr", self.err)
         self.agent.asked.clear()
+        self.opened.clear()
+        monkeypatch.setattr(WebSocket, "__enter__", self._entered)
         running = Running()
         for name in names:
             running.threads[name] = threading.Thread(target=self._run, args=(running, name), daemon=True)
@@ -88,8 +101,8 @@ class Place:
         held = [one.operation for one in tuple(self.world.platform.held_open._open) if one.grant.client_id == client]
         signs = {
             "logs": LogRequest in kinds and "begun" in self.out.getvalue(),
-            "exec": CommandRequest in kinds,
-            "console": ConsoleRequest in kinds,
+            "exec": CommandRequest in kinds and "exec" in self.opened,
+            "console": ConsoleRequest in kinds and "console" in self.opened,
             "port-forward": f"-> {INSTANCE} port 80" in self.out.getvalue() and "watch_instances" in held,
             "watch": held.count("watch_instances") == len({"watch", "port-forward"} & {*names}),
             "events": "watch_events" in held,

@@ -1,5 +1,6 @@
 """A WebSocket of the command line between threads: both directions at once, and its end for who still waits."""
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -86,3 +87,19 @@ def test_a_refusal_and_a_port_without_a_listener_are_told(server: str) -> None:
     assert refused.value.response.status_code == 403
     with pytest.raises(OSError), opened("ws://127.0.0.1:1"):
         pass
+
+
+def test_a_server_that_goes_before_it_has_answered_is_told_like_one_that_is_not_there() -> None:
+    """As control does that is started anew at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def take_and_go() -> None:
+            there, _ = listener.accept()
+            with there:
+                there.recv(1 << 16)
+
+        going = threading.Thread(target=take_and_go)
+        going.start()
+        with pytest.raises(OSError), opened(f"ws://127.0.0.1:{listener.getsockname()[1]}"):
+            pass
+        going.join()

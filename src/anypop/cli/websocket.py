@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 from typing import Any, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidMessage
 
 _LARGEST = 1 << 20  # bytes of a message
 _NOT_ALLOWED = 1008  # RFC 6455, section 7.4.1
@@ -72,10 +72,13 @@ class WebSocket:
         return self._there.close_reason or "" if self._there.close_code == _NOT_ALLOWED else None
 
     async def _opened(self) -> ClientConnection:
-        return await connect(
-            self._address, ssl=self._context, additional_headers=self._headers, compression=None,
-            open_timeout=self._patience_s, max_size=_LARGEST, proxy=None,
-        )  # fmt: skip
+        try:
+            return await connect(
+                self._address, ssl=self._context, additional_headers=self._headers, compression=None,
+                open_timeout=self._patience_s, max_size=_LARGEST, proxy=None,
+            )  # fmt: skip
+        except InvalidMessage as error:  # whoever took the connection was gone before it had answered
+            raise ConnectionResetError(str(error)) from error
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         with self._lock:
