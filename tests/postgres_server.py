@@ -42,12 +42,12 @@ def running(*, durable: bool = False) -> Iterator[str]:
             ready = [str(programs / "pg_isready"), "-q", "-h", str(folder)]
             wait_until(
                 lambda: subprocess.run(ready, check=False).returncode == 0,
-                timeout_s=20,
+                timeout_s=60,
                 reason=f"PostgreSQL answers: {(folder / 'log').read_text()}",
             )
             yield f"postgresql://anypop@/postgres?host={folder}"
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(60)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

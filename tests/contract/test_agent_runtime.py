@@ -543,10 +543,10 @@ def test_a_command_that_nobody_waits_for_any_more_is_ended(service: PodmanServic
             command = await runtime.begin(KEY, asked)
             try:
                 assert await anext(aiter(command.frames())) == bytes([Frame.OUTPUT]) + b"33 44\r\n"
-                wait_until(lambda: sleeping() == 1, timeout_s=10, reason="it sleeps")
+                wait_until(lambda: sleeping() == 1, timeout_s=60, reason="it sleeps")
             finally:
                 await command.close()
-            wait_until(lambda: sleeping() == 0, timeout_s=10, reason="it is ended")
+            wait_until(lambda: sleeping() == 0, timeout_s=60, reason="it is ended")
         finally:
             await runtime.carry_out(REMOVE)
             await runtime.close()

@@ -64,6 +64,8 @@ class Command:
         self._ask, self._session = ask, session
         self._reader, self._writer = streams
         self._terminal = terminal
+        self._size = (0, 0)
+        self._again: asyncio.Task[None] | None = None
 
     @classmethod
     async def begin(cls, socket: Path, ask: Ask, container: str, wanted: CommandRequest) -> "Command":
@@ -78,18 +80,29 @@ class Command:
         streams = await _attached(socket, f"/exec/{session}/start", begun)
         command = cls(ask, session, streams, terminal=wanted.terminal)
         if wanted.terminal:
-            await command._settle(wanted.rows, wanted.columns)
+            command._size = wanted.rows, wanted.columns
+            await command._settle()
+            command._again = asyncio.create_task(command._settle_again())
         return command
 
-    async def _settle(self, rows: int, columns: int) -> None:
+    async def _settle(self) -> None:
         """The terminal's size once more, when the command runs: on a busy host Podman loses the one that it was begun
         with. One that has ended meanwhile needs none.
         """
         for pause in (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0):
             await asyncio.sleep(pause)
             with contextlib.suppress(WorldError):
-                await self._fit(rows, columns)
+                await self._fit()
                 return
+
+    async def _settle_again(self) -> None:
+        """And a few times later: what Podman takes before its monitor has the terminal is lost as well, and nobody is
+        told. A size that stays the same is no news to the command.
+        """
+        for pause in (0.3, 1.0, 3.0):
+            await asyncio.sleep(pause)
+            with contextlib.suppress(WorldError):
+                await self._fit()
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """Output and errors as they come, then the exit code."""
@@ -119,14 +132,17 @@ class Command:
             case b"\x04":
                 with contextlib.suppress(ValueError, LookupError, TypeError, WorldError):
                     size = json.loads(frame[1:])
-                    await self._fit(int(size["rows"]), int(size["columns"]))
+                    self._size = int(size["rows"]), int(size["columns"])
+                    await self._fit()
 
-    async def _fit(self, rows: int, columns: int) -> None:
-        path = f"/exec/{self._session}/resize"
+    async def _fit(self) -> None:
+        path, (rows, columns) = f"/exec/{self._session}/resize", self._size
         await self._ask("fit a terminal", "POST", path, params={"h": rows, "w": columns}, good=(200, 201))
 
     async def close(self) -> None:
         """End it where it still runs: hang up, as a terminal does, then kill."""
+        if self._again is not None:
+            self._again.cancel()
         self._writer.close()
         with contextlib.suppress(WorldError, ProcessLookupError, ValueError):
             told = await self._look()
