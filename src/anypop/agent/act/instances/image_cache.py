@@ -45,8 +45,7 @@ class ImageCache:
     ) -> None:  # fmt: skip
         self._folder, self._source, self._wall, self._others = folder, source, wall, others
         self._moved = moved if moved is not None else Counter()
-        self._fetching: dict[str, asyncio.Task[Path]] = {}
-        self._coming: dict[str, int] = {}
+        self._fetching: dict[str, tuple[asyncio.Task[Path], ImagePart]] = {}
 
     def path(self, part: ImagePart) -> Path:
         """Where a part is, or would be."""
@@ -67,8 +66,8 @@ class ImageCache:
 
     def coming(self, sha256: str) -> tuple[Path, int] | None:
         """The file of a part that is being fetched now, and how large it will be; None: it is not."""
-        size = self._coming.get(sha256)
-        return None if size is None else (_unfinished(self._folder / sha256), size)
+        fetched = self._fetching.get(sha256)
+        return None if fetched is None else (_unfinished(self._folder / sha256), fetched[1].size)
 
     async def have(self, image: MachineImage) -> dict[str, Path]:
         """All parts by name, once they are here. Raises `WorldError`."""
@@ -121,15 +120,15 @@ class ImageCache:
         file = self.path(part)
         if file.is_file():
             return file
-        task = self._fetching.get(part.sha256)
+        task, _ = self._fetching.get(part.sha256, (None, part))
         if task is None:
-            self._coming[part.sha256] = part.size
-            task = self._fetching[part.sha256] = asyncio.create_task(self._fetch(part))
+            task = asyncio.create_task(self._fetch(part))
+            self._fetching[part.sha256] = task, part
             task.add_done_callback(partial(self._over, part.sha256))
         return await asyncio.shield(task)  # one who leaves takes it from nobody
 
     def _over(self, sha256: str, task: "asyncio.Task[Path]") -> None:
-        del self._fetching[sha256], self._coming[sha256]
+        del self._fetching[sha256]
         if not task.cancelled():
             task.exception()  # told to whoever waits; it may be that nobody does any more
 
