@@ -7,7 +7,6 @@ knows the AS of a network.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from anypop.routing.catchment.observations import Told
 from anypop.routing.measured.verfploeter import observations
@@ -31,9 +30,8 @@ def read(
             nameless += 1
         else:
             counted[asn].update(pops)
-    found = observations(counted, at=at)
     return Told(
-        observations=tuple(replace(o, vantage=VANTAGE + o.vantage.replace("addresses", "networks")) for o in found),
+        observations=observations(counted, at=at, vantage=VANTAGE + "{} of {} networks"),
         notes=tuple(_notes(nameless, sum(len(p) > 1 for p in pops_of.values()), counted.values())),
     )
 

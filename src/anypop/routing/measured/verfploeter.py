@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from anypop.model.errors import Invalid, Problem
 from anypop.routing.catchment.observations import Observation, Told
 
+_ADDRESSES = "{} of {} addresses"
 _MOST = 50
 _FORMS = (("client_id", "source_address", "receive_time"), ("rx", "addr", "rx_time"))
 
@@ -75,14 +76,18 @@ def read(
     )
 
 
-def observations(landed: Mapping[int, Counter[str]], *, at: float) -> tuple[Observation, ...]:
-    """One for each network, from how many of its addresses landed in each PoP."""
-    return tuple(_observation(asn, pops, at) for asn, pops in sorted(landed.items()))
+def observations(
+    landed: Mapping[int, Counter[str]], *, at: float, vantage: str = _ADDRESSES
+) -> tuple[Observation, ...]:
+    """One for each network, from how many of its addresses landed in each PoP. `vantage`: how many of how many, in
+    words.
+    """
+    return tuple(_observation(asn, pops, at, vantage) for asn, pops in sorted(landed.items()))
 
 
-def _observation(asn: int, pops: Counter[str], at: float) -> Observation:
+def _observation(asn: int, pops: Counter[str], at: float, vantage: str = _ADDRESSES) -> Observation:
     pop, number = max(pops.items(), key=lambda one: (one[1], one[0]))
-    return Observation(asn=asn, pop=pop, vantage=f"{number} of {pops.total()} addresses", at=at)
+    return Observation(asn=asn, pop=pop, vantage=vantage.format(number, pops.total()), at=at)
 
 
 def _notes(left_out: Counter[str], nameless: Counter[str], split: int) -> Iterator[str]:
