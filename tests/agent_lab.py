@@ -7,6 +7,7 @@ removes everything.
 
 import http.client
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -41,6 +42,7 @@ from tests.podman_service import WEB, PodmanService
 from tests.wait import wait_until
 
 POP = CityCode("LHR")
+_TIME = re.compile(r"\b(\d\d):(\d\d):(\d\d\.\d{3})\b")
 HOST = HostName(POP)
 ANYCAST4, ANYCAST6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8:a::1")
 COVER4, COVER6 = IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:a::/48")
@@ -54,6 +56,13 @@ def web(image: str = WEB, **more: Any) -> Container:
     """The web server that answers with its host name."""
     sizes: dict[str, Any] = {"cpu_millis": 1000, "memory_bytes": 64 << 20}
     return Container(name="web", image=image, ports=(Port(name="http", port=80, open_to_all=True),), **(sizes | more))
+
+
+def times_apart(told: str) -> tuple[str, Any]:
+    """What a BIRD tells, and its times in seconds of the day. It works them out anew for each answer: the same time
+    differs by a millisecond.
+    """
+    return _TIME.sub("TIME", told), [3600 * int(h) + 60 * int(m) + float(s) for h, m, s in _TIME.findall(told)]
 
 
 def instance(

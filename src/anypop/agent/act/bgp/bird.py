@@ -28,6 +28,7 @@ from anypop.agent.act.bgp.loading import TakenBackError, kept, load
 from anypop.agent.act.bgp.passwords import read_passwords
 from anypop.agent.act.bgp.protocols import is_shut, read_sessions, read_tunnels, without_timers
 from anypop.agent.act.bgp.session import without_restart
+from anypop.agent.act.bgp.session_times import SessionTimes
 from anypop.agent.act.bgp.tunnels import tunnel_name
 from anypop.agent.act.bgp.words import session_name
 from anypop.agent.decide.elements import SpeakerConfig
@@ -108,6 +109,7 @@ class Bird:
         self._known: tuple[SpeakerConfig, dict[str, str], str, Heard] | None = None
         self._settled: tuple[Heard, frozenset[tuple[Prefix, str]]] | None = None
         self._bfd = Bfd(folder / "bfd", self._control)
+        self._times = SessionTimes()
 
     def set(self, config: SpeakerConfig) -> None:
         """Make the daemon run exactly this but for sessions that it cannot have; start it if need be. Raises
@@ -195,6 +197,7 @@ class Bird:
                 self._end(f"BIRD did not answer for {HUNG_S:.0f} s: it was ended, and is started anew")
             return SpeakerSeen(config=self._last, answers=False, error=str(error))
         self._silent_since = None
+        told = self._times.kept(told, time.time() - time.monotonic())
         try:
             config = self._config_of(told)
         except WorldError as error:

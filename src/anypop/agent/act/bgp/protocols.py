@@ -5,9 +5,9 @@ session that is in it or was left out.
 """
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 
+from anypop.agent.act.bgp.session_times import seconds
 from anypop.model.names import HostName
 from anypop.model.report import SessionReport, TunnelReport
 
@@ -67,7 +67,7 @@ def _sessions(told: str, names: Mapping[str, tuple[str, int]]) -> Iterator[tuple
             if name in names:
                 yield name, _session(names[name], since, block)
             head = _HEAD.match(line)
-            name, since, block = (head[1], _seconds(head[3]), []) if head else ("", None, [])
+            name, since, block = (head[1], seconds(head[3]), []) if head else ("", None, [])
         else:
             block.append(line)
 
@@ -80,7 +80,3 @@ def _session(key: tuple[str, int], since: float | None, block: list[str]) -> Ses
         imported=int(routes[1]) if routes else 0, exported=int(routes[2]) if routes else 0,
         error=error[1] if error else "",
     )  # fmt: skip
-
-
-def _seconds(local: str) -> float:
-    return time.mktime(time.strptime(local, "%Y-%m-%d %H:%M:%S"))
