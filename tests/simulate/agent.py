@@ -218,7 +218,7 @@ class Agent:
     def rules_changed(self) -> None:
         """The kernel tells of every change of rules."""
         if self.alive and self.host.firewall != self.host.memory.firewall:
-            self.host.memory = memory.ruleset_checked(holds=False, memory=self.host.memory)
+            self.host.memory = memory.firewall_doubted(self.host.memory)
             self.wake()
 
     def sessions_changed(self) -> None:
@@ -271,7 +271,7 @@ class Agent:
             router_ready=True, unfit=frozenset(self.host.unfit), wrong=(), memory=self.host.memory
         )
         if self.host.firewall != self.host.memory.firewall and "firewall" not in self.busy:
-            self.host.memory = memory.ruleset_checked(holds=False, memory=self.host.memory)
+            self.host.memory = memory.firewall_doubted(self.host.memory)
         if self.host.guard != self.host.memory.guard and GUARD not in self.busy:
             self.host.memory = memory.guard_doubted(self.host.memory)
         self.look_at_speaker()

@@ -189,7 +189,7 @@ def test_one_more_instance_changes_the_rules_by_what_is_its_own() -> None:
     assert loaded is not None
     assert step.before == loaded
     settle(host)
-    host.memory = memory.ruleset_checked(holds=False, memory=host.memory)
+    host.memory = memory.firewall_doubted(host.memory)
     (step,) = (s for s in converge(host.facts(), host.now) if isinstance(s, SetFirewall))
     assert step.before is None
 

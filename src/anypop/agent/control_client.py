@@ -250,8 +250,10 @@ class ControlClient:
         if hurry:
             self._hurry.set()
 
-    async def deliver(self, report: Callable[[], Report]) -> None:
-        """Post for ever: soon after each change, sooner after one in a hurry, and at least each heartbeat."""
+    async def deliver(self, report: Callable[[], Report], delivered: Callable[[Report], None] = lambda _: None) -> None:
+        """Post for ever: soon after each change, sooner after one in a hurry, and at least each heartbeat.
+        `delivered`: control has taken this one.
+        """
         failures, clock = 0, asyncio.get_running_loop().time
         await self._known.wait()
         while True:
@@ -266,10 +268,12 @@ class ControlClient:
             self._hurry.clear()
             sent, at = clock(), self._at
             try:
-                content = to_json(report())
+                told = report()
+                content = to_json(told)
                 headers = {**self._credentials(), "Content-Type": "application/json"}
                 _raise_for(await self._http.post(self._path("report"), content=content, headers=headers))
                 failures = 0
+                delivered(told)
             except (httpx.HTTPError, OSError) as error:
                 self.error = f"control takes no reports: {str(error) or type(error).__name__}"
                 self._turn(at)

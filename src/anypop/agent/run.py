@@ -22,7 +22,7 @@ from anypop.agent.act.executor import Executor
 from anypop.agent.act.instances import kept_logs
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.lanes import Lanes
-from anypop.agent.act.network import firewall, guard, inside, learnt, newcomers, steering, sysctl, tunnel
+from anypop.agent.act.network import guard, inside, learnt, newcomers, steering, sysctl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.act.volumes.keeper import Keeper
@@ -34,16 +34,13 @@ from anypop.agent.control_client import ControlClient
 from anypop.agent.decide import images, memory, returning
 from anypop.agent.decide.backbone import tunnel_for
 from anypop.agent.decide.converge import next_due
+from anypop.agent.decide.drift import Drift
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import decides, report_of
 from anypop.agent.decide.steps import (
-    DIALS,
-    FIREWALL,
-    GUARD,
-    NEWCOMERS,
     CreateContainer,
     RemoveContainer,
     SendMachine,
@@ -56,6 +53,7 @@ from anypop.agent.guesting import Guesting
 from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
+from anypop.agent.loaded_rules import loaded_rules
 from anypop.agent.log_shipping import LogShipping
 from anypop.agent.moving import Moving
 from anypop.agent.naming import short
@@ -141,7 +139,7 @@ class Agent:
             ask=ask,
         )
         self._sources = SourceSample(prefix, control.tell_sources, clock)
-        self._lanes = Lanes(executor, self)
+        self._lanes, self._rules = Lanes(executor, self), loaded_rules(net, prefix)
         self._meter = Meter(pop=pop, host=host, prefix=prefix, known=self._known, clock=clock, folder=state / SAMPLES)
         if image_bytes is not None:
             self._meter.tell_images(image_bytes)
@@ -180,7 +178,7 @@ class Agent:
         self._refused: Reason | None = None
         self._refused_generation = 0
         self._order_error = ""
-        self._drift: tuple[str, ...] = ()
+        self._drift = Drift()
         self._count_drift = False
         self._began = clock()
         self._state = state
@@ -200,7 +198,7 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
-                group.create_task(self._control.deliver(self._report_now))
+                group.create_task(self._control.deliver(self._report_now, self._drift.delivered))
                 group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
                 found = await self._observer.open()
                 self._remember(found, lived=lived)
@@ -212,7 +210,7 @@ class Agent:
                 group.create_task(self._refill())
                 group.create_task(self._full_passes())
                 group.create_task(self._keep_logs_small())
-                group.create_task(self._watch_firewall())
+                group.create_task(self._watch_rules())
                 group.create_task(self._streams.run())
                 group.create_task(self._meter.run())
                 group.create_task(metrics_socket.serve(self._state / METRICS_SOCKET, self._meter.text))
@@ -289,7 +287,7 @@ class Agent:
         self._begun.keep(Begun(hooked=self._memory.hooked, started=self._memory.started))
         self._returned.keep(returning.settles_since(turn.facts, now))
         if self._count_drift:
-            self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)
+            self._drift.found(f"{type(s).__name__} in lane {s.lane}" for s in steps)
             self._count_drift = False
         if steps:
             self._lanes.run(steps)
@@ -494,7 +492,8 @@ class Agent:
         await asyncio.gather(
             self._observer.look_at_containers(quietly=True), self._speaker.look(), self._observer.measure()
         )
-        await self._check_firewall()
+        if not await self._check_rules():
+            self._foreign_rules.set()
         wrong = await asyncio.to_thread(self._wrong_inside, dict(self._memory.inside))
         unfit = self._observer.unfit(self._ledger.page)
         self._memory = memory.checked(router_ready=self._is_prepared(), unfit=unfit, wrong=wrong, memory=self._memory)
@@ -506,52 +505,28 @@ class Agent:
     def _wrong_inside(self, believed: dict[str, Inside]) -> set[str]:
         return {uid for uid, wanted in believed.items() if not inside.is_right(self._prefix, uid, wanted)}
 
-    async def _check_firewall(self) -> None:
-        """Whether the rules are still those that we loaded; steps under way may have changed them meanwhile."""
-        await self._check_guard()
-        await self._check_dials()
-        await self._check_newcomers()
-        believed = self._memory.firewall
-        if believed is None or await firewall.holds(believed, self._prefix):
-            return
-        if self._memory.firewall is believed and FIREWALL not in self._lanes.busy:
-            self._memory = memory.ruleset_checked(holds=False, memory=self._memory)
-            self._count_drift = True
+    async def _check_rules(self) -> bool:
+        """What is not as we loaded it is doubted. False: some could not be judged, since a step changes it just now."""
+        judged = True
+        for rules in self._rules:
+            believed = rules.believed(self._memory)
+            if believed is not None and await rules.holds(believed):
+                continue
+            if rules.lane in self._lanes.busy or rules.believed(self._memory) is not believed:
+                judged = False
+            elif believed is not None:
+                self._memory = rules.doubted(self._memory)
+                self._count_drift = True
+        return judged
 
-    async def _check_guard(self) -> None:
-        """The same of those that guard the tunnels."""
-        believed = self._memory.guard
-        if believed is None or await guard.holds(believed, self._prefix):
-            return
-        if self._memory.guard is believed and GUARD not in self._lanes.busy:
-            self._memory = memory.guard_doubted(self._memory)
-            self._count_drift = True
-
-    async def _check_dials(self) -> None:
-        """The same of those by which flows leave."""
-        believed = self._memory.steers
-        if believed is None or await steering.holds(self._net, believed, self._prefix):
-            return
-        if self._memory.steers is believed and DIALS not in self._lanes.busy:
-            self._memory = memory.steering_doubted(self._memory)
-            self._count_drift = True
-
-    async def _check_newcomers(self) -> None:
-        """The same of those by which flows reach newcomers."""
-        believed = self._memory.joinings
-        if believed is None or await newcomers.holds(self._net, believed, self._prefix):
-            return
-        if self._memory.joinings is believed and NEWCOMERS not in self._lanes.busy:
-            self._memory = memory.joinings_doubted(self._memory)
-            self._count_drift = True
-
-    async def _watch_firewall(self) -> None:
+    async def _watch_rules(self) -> None:
         """Somebody else has changed rules: ours are looked at, and mended by the pass that is woken."""
         while True:
             await self._foreign_rules.wait()
             self._foreign_rules.clear()
             self._meter.doubt()
-            await self._check_firewall()
+            if not await self._check_rules():
+                self._foreign_rules.set()
             self._wake.set()
             await asyncio.sleep(FOREIGN_RULES_S)
 
@@ -591,7 +566,7 @@ class Agent:
         )
         report = report_of(
             seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
-            drift=self._drift, errors=(*(e for e in errors if e), *self._executor.told()),
+            drift=self._drift.lines, errors=(*(e for e in errors if e), *self._executor.told()),
             capacity=self._observer.capacity, used_millis=self._observer.used_millis, began=self._began,
         )  # fmt: skip
         # connections of a guest are not in the namespace in which they are counted

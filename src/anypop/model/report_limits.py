@@ -114,7 +114,7 @@ def _wrong(text: str, *times: float | None) -> str:
 
 def trimmed(report: Report) -> Report:
     """The report within what is told of a host whose errors are long or many. The same object where nothing is cut."""
-    orphans, drift, errors = _lines(report.orphans), _lines(report.drift), _lines(report.errors)
+    orphans, drift, errors = told_lines(report.orphans), told_lines(report.drift), told_lines(report.errors)
     if orphans is not report.orphans or drift is not report.drift or errors is not report.errors:
         report = replace(report, orphans=orphans, drift=drift, errors=errors)
     if any(len(i.message) > TOLD_LENGTH or any(_is_long(c) for c in (*i.init, *i.containers))
@@ -130,7 +130,8 @@ def trimmed(report: Report) -> Report:
     return report
 
 
-def _lines(found: tuple[str, ...]) -> tuple[str, ...]:
+def told_lines(found: tuple[str, ...]) -> tuple[str, ...]:
+    """As many and as long as a report has them; the very same where they are."""
     if len(found) > TOLD_LINES:
         found = (*found[: TOLD_LINES - 1], f"and {len(found) - TOLD_LINES + 1} more")
     return tuple(map(_cut, found)) if any(len(line) > TOLD_LENGTH for line in found) else found

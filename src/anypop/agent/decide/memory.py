@@ -394,9 +394,9 @@ def joinings_doubted(memory: Memory) -> Memory:
     return replace(memory, joinings=None)
 
 
-def ruleset_checked(*, holds: bool, memory: Memory) -> Memory:
-    """Whether nft still has the rules that we loaded."""
-    return memory if holds else replace(memory, firewall=None)
+def firewall_doubted(memory: Memory) -> Memory:
+    """The firewall is not what we loaded."""
+    return replace(memory, firewall=None)
 
 
 def forgotten(uid: str, memory: Memory) -> Memory:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 
 from anypop.agent.act.network import netlink as nl
-from anypop.agent.act.network.nft import started
+from anypop.agent.act.network.nft import is_own
 
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _NFTABLES = 7  # the multicast group
@@ -38,7 +38,7 @@ class RulesetMonitor:
         foreign = False
         try:
             while data := self._socket.recv(1 << 17):
-                foreign |= any(pid not in (os.getpid(), *started) for pid in _makers(data))
+                foreign |= any(pid != os.getpid() and not is_own(pid) for pid in _makers(data))
         except BlockingIOError:
             pass
         except OSError:

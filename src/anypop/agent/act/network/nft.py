@@ -5,7 +5,7 @@ or read back; what `nftables` can tell or delete goes without a process.
 """
 
 import asyncio
-from collections import deque
+import time
 
 from anypop.agent.act.network import nftables
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
@@ -15,8 +15,9 @@ from anypop.model.errors import WorldError
 Ruleset = tuple[int | None, int]
 """Whose it is (`Netlink.namespace`), and its number there."""
 
-started: deque[int] = deque(maxlen=64)
-"""The last processes that were started here: changes of rules by them are our own."""
+started: dict[int, float | None] = {}
+"""The last processes that were started here, and when each ended (monotonic; None: it runs)."""
+OWN_FOR_S = 2.0  # what a process changed is told before it ends; on a busy host its number is soon another's
 _listed: dict[tuple[str, str], tuple[Ruleset, str]] = {}
 
 
@@ -29,11 +30,21 @@ async def nft(what: str, *words: str, stdin: str | None = None, namespace: str =
         )
     except FileNotFoundError as error:
         raise WorldError(what, "nft is not installed; run script/setup") from error
-    started.append(run.pid)
-    out, err = await run.communicate(stdin.encode() if stdin else None)
+    for pid in [pid for pid in started if not is_own(pid)]:
+        del started[pid]
+    started[run.pid] = None
+    try:
+        out, err = await run.communicate(stdin.encode() if stdin else None)
+    finally:
+        started[run.pid] = time.monotonic()
     if run.returncode != 0:
         raise WorldError(what, err.decode(errors="replace").strip() or f"nft ended with {run.returncode}")
     return out.decode()
+
+
+def is_own(pid: int) -> bool:
+    """Whether a change of rules that is told now, made by this process, is our own."""
+    return pid in started and ((ended := started[pid]) is None or time.monotonic() - ended < OWN_FOR_S)
 
 
 async def listed(what: str, table: str, *, family: str = "inet") -> str:
