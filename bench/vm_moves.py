@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import tempfile
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,17 +95,22 @@ def _by_hand(top: Path, prefix: str, image: MachineImage, files: dict[str, Path]
 
 
 def _silence(street: Street, move: Callable[[], Awaitable[None]]) -> float:
-    """Milliseconds, while it moves. The guest serves before, and at the same address afterwards."""
+    """Milliseconds, while it moves. The guest serves before, and at the same address afterwards. The measure begins
+    with answers of the one QEMU and ends with answers of the other, or there is none: a move by hand stops its guest so
+    soon that it could have been still before its first answer was heard, and the silence was not seen.
+    """
     street.connected(within_s=_LONGEST_S).close()
     with Silence(street) as silence:
         mover = Process(street.hosts[0], move)
         wait_until(lambda: mover.code() is not None, timeout_s=_LONGEST_S, reason="the guest has moved")
-        moved = time.monotonic()
-        wait_until(lambda: silence.last() > moved, timeout_s=_LONGEST_S, reason="it answers where it has come")
+        if mover.code() != 0:
+            raise SystemExit(f"the guest did not move: {mover.code()}")
+        wait_until(lambda: silence.answered_by(1) > 0, timeout_s=_LONGEST_S, reason="it answers where it has come")
         street.connected(within_s=_LONGEST_S).close()
-    if mover.code() != 0:
-        raise SystemExit(f"the guest did not move: {mover.code()}")
-    return silence.longest_ms()
+    try:
+        return silence.moved_ms()
+    except ValueError as error:
+        raise SystemExit(f"the silence was not measured: {error}") from error
 
 
 class Monitor:

@@ -7,11 +7,11 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_network
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from anypop.agent.act.network import rtnl
@@ -22,9 +22,13 @@ from anypop.model.machine import Machine, MachineImage
 from anypop.model.order import Containers, InstanceOrder
 from tests.agent_lab import ANYCAST4, instance, web
 from tests.moving_hosts import Host, wired
+from tests.wait import wait_until
 
 ECHO = 7
 _UPLINK = "uplink"
+_PKTINFO = 8  # IP_PKTINFO of linux/in.h, which Python does not name
+_IDENTIFIER = 158
+_SETTLED = 20  # answers, after which a guest that is translated has its ways ready
 
 
 def guest_order(n: int, image: MachineImage) -> InstanceOrder:
@@ -121,20 +125,40 @@ def echoed(link: socket.socket, text: bytes) -> bytes:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`at`: when it came (monotonic); `by`: the router that it came through, which is that of the host whose guest gave
+    it, since each sends by its own uplink.
+    """
+
+    at: float
+    by: int
+
+
 class Silence:
-    """Asks the anycast address by ICMP, again and again, and knows how long it has been silent at most."""
+    """Asks the anycast address by ICMP, again and again, and knows how long it has been silent at most, and whose guest
+    gave each answer.
+    """
 
     def __init__(self, street: Street, every_s: float = 0.002) -> None:
         with netns.inside(street.client):
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+            self._uplinks = {socket.if_nametoindex(f"{_UPLINK}{n}"): n for n in range(len(street.hosts))}
+        self._socket.setsockopt(socket.IPPROTO_IP, _PKTINFO, 1)
         self._socket.settimeout(0.05)
         self._every_s, self._over = every_s, threading.Event()
-        self.answered: list[float] = []
+        self._answers: list[Answer] = []
         self._threads = [threading.Thread(target=work) for work in (self._ask, self._hear)]
 
     def __enter__(self) -> "Silence":
+        """Once there are answers: what is still before the first one is heard is no silence that anybody could tell."""
         for thread in self._threads:
             thread.start()
+        try:
+            wait_until(lambda: len(self._answers) >= _SETTLED, timeout_s=60, reason="the guest answers echoes")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,20 +167,20 @@ class Silence:
             thread.join()
         self._socket.close()
 
-    def last(self) -> float:
-        """When the last answer came (monotonic). Only once there is one after it has a silence ended."""
-        return self.answered[-1] if self.answered else 0.0
+    def answered_by(self, n: int) -> int:
+        """How many answers the guest of that host has given."""
+        return sum(one.by == n for one in list(self._answers))
 
-    def longest_ms(self) -> float:
-        times = self.answered
-        return max((b - a for a, b in pairwise(times)), default=0.0) * 1000
+    def moved_ms(self) -> float:
+        """The longest silence of a guest that went from the first host to the second meanwhile."""
+        return moved_ms(self._answers)
 
     def _ask(self) -> None:
         number = 0
         while not self._over.wait(self._every_s):
             number = number + 1 & 0xFFFF
-            body = struct.pack("!HH", 158, number)
-            total = 0x0800 + 158 + number
+            body = struct.pack("!HH", _IDENTIFIER, number)
+            total = 0x0800 + _IDENTIFIER + number
             check = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
             with suppress(OSError):
                 self._socket.sendto(struct.pack("!BBH", 8, 0, check) + body, (str(ANYCAST4), 0))
@@ -164,6 +188,19 @@ class Silence:
     def _hear(self) -> None:
         while not self._over.is_set():
             with suppress(TimeoutError):
-                packet = self._socket.recv(256)
-                if packet[20] == 0:
-                    self.answered.append(time.monotonic())
+                packet, more, _, _ = self._socket.recvmsg(256, socket.CMSG_SPACE(12))
+                is_ours = packet[20] == 0 and struct.unpack_from("!H", packet, 24)[0] == _IDENTIFIER
+                if is_ours and packet[12:16] == ANYCAST4.packed:
+                    (link,) = struct.unpack_from("=i", more[0][2])
+                    self._answers.append(Answer(time.monotonic(), self._uplinks[link]))
+
+
+def moved_ms(answers: Sequence[Answer]) -> float:
+    """The longest silence, of answers that tell of a move: some of the first host's guest, then some of the second's,
+    and none of the first's after that. Raises `ValueError` of others: their longest silence is not that of a move.
+    """
+    who = [one.by for one in answers]
+    if not who or who != sorted(who) or {*who} != {0, 1}:
+        turns = [(by, len([*found])) for by, found in groupby(who)]
+        raise ValueError(f"no move from the first host to the second: answers in turn, by (host, how many): {turns}")
+    return max(b.at - a.at for a, b in pairwise(answers)) * 1000
