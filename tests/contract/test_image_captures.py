@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +25,13 @@ from tests.contract.test_machine_images import DISK, IMAGES, KERNEL, files, imag
 from tests.control_world import World
 from tests.people import somebody
 from tests.qcow2 import qcow2
+from tests.uefi_variables import TEMPLATE
 
 CAPTURE = "/anypop/v1/stacks/default/images/golden/1/capture"
 INSTANCE = "vm-eu-lhr-0"
 COPY = qcow2(1 << 26) + bytes(range(256)) * 12_000  # some megabytes, so that it is cut in the middle
+
+VARIABLES = TEMPLATE.read_bytes()
 
 
 class Machines:
@@ -40,8 +43,9 @@ class Machines:
     def place_of(self, uid: str) -> Any:
         return SimpleNamespace(spec=lambda: SimpleNamespace(id="one life"))
 
-    async def capture(self, uid: str, claim: str, file: Path, told: Any) -> None:
+    async def capture(self, uid: str, claim: str, file: Path, variables: Path, told: Any) -> None:
         self.copied.append((uid, claim))
+        await asyncio.to_thread(variables.write_bytes, VARIABLES)
         told(50)
         if self.trouble:
             raise WorldError("capture a disk", self.trouble)
@@ -70,7 +74,7 @@ class Host:
 
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self.machines, self._folder = loop, Machines(), folder
-        self.asked, self.cuts, self.away = list[Any](), list[int](), False
+        self.asked, self.cuts, self.away, self.is_old = list[Any](), list[int](), False, False
         self.begin()
 
     def begin(self) -> None:
@@ -86,7 +90,7 @@ class Host:
             self.captures.drop(wanted.id)
             yield Stream(_nothing())
             return
-        frames = self.captures.answer(wanted)
+        frames = self.captures.answer(replace(wanted, part="disk") if self.is_old else wanted)
         try:
             yield Stream(frames, self.cuts.pop(0) if self.cuts else 0)
         except WorldError:
@@ -282,18 +286,30 @@ def test_the_command_line_captures_and_waits_for_one_that_is_on_its_way(
     assert call(*words[:3], "nobody", *words[4:]).code == 5
 
 
-def test_the_command_line_says_how_a_disk_of_a_uefi_machine_begins(
+def test_the_variables_of_a_uefi_machine_come_with_its_disk(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its firmware's variables are not in the image, and the loader may be named there alone."""
+    """As a part of the image beside the disk, of the same copy, which the host keeps until both are here. An agent that
+    is too old for them says so. A volume has none, and the command says how it begins then.
+    """
     world.send("POST", f"{IMAGES}/efi/1", sent(data=DISK, firmware="UEFI"))
     assert put(world, DISK, 0, "efi/1").status_code == 200 and over(world, "efi/1")["status"] == "READY"
     with_machine(world, resolved(world, "default/efi:1"))
     for agent in world.agents():
         agent.obey()
-    answering(world, tmp_path).away = True
+    host = answering(world, tmp_path)
+    host.cuts = [1_500_000]
     folder = tmp_path / "client"
     folder.mkdir()
     call = command_line(world, folder, monkeypatch)
-    ran = call("vm", "image", "capture", INSTANCE, "--family", "golden", "--tag", "1", "--no-wait")
-    assert ran.code == 0 and "BOOTX64.EFI" in ran.err and "BOOTX64.EFI" not in ran.out
+    ran = call("vm", "image", "capture", INSTANCE, "--family", "golden", "--tag", "1")
+    assert ran.code == 0 and "BOOTX64.EFI" not in ran.err, ran.err
+    parts = {part.name: part.sha256 for part in resolved(world, "default/golden:1").parts}
+    assert parts == {"disk": sha(COPY), "variables": sha(VARIABLES)}
+    assert len(host.machines.copied) == 1 and not host.kept()
+    assert (world.folder / "machine-images" / sha(VARIABLES)).read_bytes() == VARIABLES
+
+    host.is_old = True
+    world.send("POST", CAPTURE.replace("/1/", "/2/"), asked())
+    found = over(world, "golden/2")
+    assert found["status"] == "FAILED" and "older agent" in found["reason"] and not host.kept()

@@ -187,8 +187,9 @@ def test_a_machine_that_is_off_is_captured_too(guest: EmptyGuests, tmp_path: Pat
 def test_a_copy_that_an_agents_death_cut_off_is_made_anew(
     guest: EmptyGuests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next agent lets go of what the dead one had begun in QEMU; asked with the same id, it makes the copy. What is
-    whole is sent on from where it was cut, also by a later agent, until nobody needs it.
+    """The next agent lets go of what the dead one had begun in QEMU and on the disk; asked with the same id, it makes
+    the copy, and tells that it is another one. What is whole is sent on from where it was cut, also by a later agent,
+    until nobody needs it.
     """
     asked = CaptureRequest(id=str(uuid4()), uid=UID)
 
@@ -206,12 +207,16 @@ def test_a_copy_that_an_agents_death_cut_off_is_made_anew(
         )
         dying.kill()
     assert guest.place.file(CAPTURING).exists()
+    half = tmp_path / "captures" / f"{asked.id}.half"
+    assert half.exists() and asyncio.run(monitor.ask(guest.place, "query-jobs")), "QEMU goes on by itself"
     asyncio.run(guest.machines().seen())
-    assert not guest.place.file(CAPTURING).exists()
+    assert not guest.place.file(CAPTURING).exists() and not asyncio.run(monitor.ask(guest.place, "query-jobs"))
     assert not {name for name in nodes(guest) if name.startswith("capture")}
+    captures(guest, tmp_path).collect()
+    assert not half.exists(), "it may be as large as the disk, and nobody goes on with it"
 
     told, data = asyncio.run(answered(captures(guest, tmp_path), asked))
-    assert told[-1].sha256 == hashlib.sha256(data).hexdigest()
+    assert (told[-1].sha256, told[-1].anew) == (hashlib.sha256(data).hexdigest(), 1)
     later = captures(guest, tmp_path)
     again, rest = asyncio.run(answered(later, replace(asked, sha256=told[-1].sha256, offset=1000)))
     assert (again[-1].begins, rest) == (1000, data[1000:])

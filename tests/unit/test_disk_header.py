@@ -15,6 +15,16 @@ from tests.qcow2 import qcow2
 PLAIN = qcow2()
 
 
+def test_variables_of_uefi_are_a_whole_firmware_volume_of_their_kind() -> None:
+    """Any other file, and a part of one, is refused."""
+    head = bytes(16) + bytes.fromhex("8d2bf1ff96768b4ca9852747075b4f50") + (4096).to_bytes(8, "little") + b"_FVH"
+    whole = head.ljust(4096, b"\xff")
+    assert check_part("variables", whole, 4096) is None
+    for wrong in (b"", whole[:-1], bytes(4096), whole.replace(b"_FVH", b"_FVX")):
+        with pytest.raises(Invalid, match="no variables"):
+            check_part("variables", wrong, len(wrong))
+
+
 def test_a_plain_qcow2_and_a_raw_disk_are_what_they_are() -> None:
     """With the size that a guest sees."""
     found = disk_of(PLAIN, len(PLAIN))

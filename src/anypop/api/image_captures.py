@@ -1,7 +1,8 @@
 """/anypop/v1/.../images/{family}/{tag}/capture: an image made of a disk of a virtual machine of the same stack.
 
 In: an instance, and which disk. Out: the image, IMPORTING; its host copies the disk and sends it, and the image tells
-how far that is. What a root disk needs to begin (kernel, firmware, board) it has from the image that the machine runs.
+how far that is. What a root disk needs to begin (kernel, firmware, board) it has from the image that the machine runs,
+and the variables of UEFI from the machine.
 """
 
 import asyncio
@@ -73,10 +74,14 @@ def _wanted(platform: Platform, stack: Stack, asked: CaptureBody) -> Wanted:
     image = machine.image
     if image.part("disk") is None and not image.disk_bytes:
         raise Precondition(f"{found.instance} has no root disk: its image is a kernel alone")
-    others = [part for part in image.parts if part.name != "disk"]
+    others = [part for part in image.parts if part.name not in ("disk", "variables")]
+    variables = [StoredPart(name="variables", captured=source)] if image.firmware is Firmware.UEFI else []
     return Wanted(
         description=asked.description, firmware=image.firmware, board=image.board, cmdline=image.cmdline,
-        parts=(disk, *(StoredPart(name=part.name, size=part.size, sha256=part.sha256) for part in others)),
+        parts=(
+            disk, *variables,
+            *(StoredPart(name=part.name, size=part.size, sha256=part.sha256) for part in others),
+        ),
         given={part.sha256: part.size for part in others},
     )  # fmt: skip
 

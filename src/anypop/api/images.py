@@ -275,6 +275,8 @@ def _shown(platform: Platform, stack: Stack, image: StoredImage) -> dict[str, An
 
 
 def _part(platform: Platform, image: StoredImage, part: StoredPart) -> dict[str, Any]:
+    is_copied = part.captured is not None and part.name == "disk"
+    copied, anew = platform.machine_images.copied(image) if is_copied else (None, None)
     return shapes.filled(
         {
             "name": part.name,
@@ -283,7 +285,8 @@ def _part(platform: Platform, image: StoredImage, part: StoredPart) -> dict[str,
             "sha256": part.sha256 or None,
             "url": shown(part.url) or None,
             "capturedFrom": _source(part.captured) if part.captured is not None else None,
-            "copied": platform.machine_images.copied(image) if part.captured is not None else None,
+            "copied": copied,
+            "begunAnew": anew,
             "whole": part.whole,
         }
     )

@@ -17,8 +17,8 @@ from anypop.cli.options import Timeout, Wait
 from anypop.cli.vm_images import DescriptionOption, FamilyOption, image, path_of, tell, until_over
 
 BEGINS = (
-    r"It will begin by \EFI\BOOT\BOOTX64.EFI of the disk: variables of UEFI, which may name another loader, are not in "
-    "the image. 'grub-install --removable' puts one there."
+    r"It will begin by \EFI\BOOT\BOOTX64.EFI of the volume: variables of UEFI, which may name another loader, go with "
+    "a root disk alone. 'grub-install --removable' puts one there."
 )
 
 
@@ -65,7 +65,7 @@ def capture(
 
     asked = f"{path.replace('/workload/v1/', '/anypop/v1/', 1)}/capture"
     found = made_or_there(call, path, asked, body, what=f"capture {instance}", wanted=is_this)
-    if found["firmware"] == "UEFI":
+    if found["firmware"] == "UEFI" and volume:
         call.screen.note(BEGINS)
     found = until_over(call, path, found, time.monotonic() + (timeout if wait else 0))
     tell(call, found, wait=wait)

@@ -242,7 +242,8 @@ def _sentence(found: views.Data) -> str:
 def _progress(part: views.Data) -> str:
     received = int(part["received"])
     if not received and part.get("copied") is not None:
-        return f"{part['name']}: its host has copied {part['copied']} %"
+        anew = f", begun anew {part['begunAnew']} times" if part.get("begunAnew") else ""
+        return f"{part['name']}: its host has copied {part['copied']} %{anew}"
     if not part.get("size"):
         return f"{part['name']}: {_size(received)}"
     return f"{part['name']}: {received * 100 // max(1, int(part['size']))} % of {_size(int(part['size']))}"

@@ -37,8 +37,10 @@ class ImageBringing:
         may_be: Callable[[StoredImage], None], captures: Captures,
     ) -> None:  # fmt: skip
         self.jobs, self._captures = ImageJobs(), captures
-        self.copied: dict[str, int] = {}
-        """How many percent their hosts have copied of disks that are captured now, by the ids of the images."""
+        self.copied: dict[str, tuple[int, int]] = {}
+        """How many percent their hosts have copied of disks that are captured now, and how often each had to begin
+        anew, by the ids of the images.
+        """
         self._rows, self._files, self._clock, self._state, self._may_be = rows, files, clock, state, may_be
 
     def go_on(self, account: str, image: StoredImage) -> None:
@@ -133,11 +135,11 @@ class ImageBringing:
             append=lambda at, data: self._files.append(key, at, data, synced=False),
             begin_anew=lambda: self._files.forget(key),
             told=told,
-            copied=lambda percent: self.copied.update({image.id: percent}),
+            copied=lambda percent, anew: self.copied.update({image.id: (percent, anew)}),
             stopped=self._stopped(image.id),
         )
         try:
-            self._captures.take(image.id, source, part.sha256, taking)
+            self._captures.take(image.id, part, source, taking)
         except Stopped:
             if not self.jobs.stopped:  # the image is gone
                 self._let_go(image)
@@ -147,9 +149,10 @@ class ImageBringing:
         return came
 
     def _let_go(self, image: StoredImage) -> None:
-        for part in image.parts:
-            if part.captured is not None:
-                self._captures.let_go(image.id, part.captured)
+        """Once for all of its parts: they are one copy."""
+        source = next((part.captured for part in image.parts if part.captured is not None), None)
+        if source is not None:
+            self._captures.let_go(image.id, source)
 
     def _stopped(self, id_: str) -> Callable[[], bool]:
         """Whether control ends, or nobody wants it any more; the store is asked for that once a second."""
@@ -173,8 +176,9 @@ class ImageBringing:
         disk = _looked_into(part, self._files.head(key), size)
         self._files.settle(key, found)
         whole = replace(part, size=size, sha256=found, url=shown(part.url), whole=True)
-        self._rows.change(image.id, lambda i: _described(_with(i, whole), disk))
-        self._let_go(image)
+        after = self._rows.change(image.id, lambda i: _described(_with(i, whole), disk))
+        if after is None or all(p.whole for p in after.parts if p.captured is not None):
+            self._let_go(image)
 
     def _ready(self, image: StoredImage) -> None:
         """A disk that was here before, as a part of another image, was not looked into for this one."""

@@ -10,11 +10,11 @@ import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from anypop.control.image_download import Stopped
-from anypop.control.image_rows import CapturedFrom
+from anypop.control.image_rows import CapturedFrom, StoredPart
 from anypop.control.refusals import Busy, NotFound, Precondition
 from anypop.control.streams import Streams
 from anypop.model.codec import from_json
@@ -33,14 +33,15 @@ T = TypeVar("T")
 class Taking:
     """What one capture reads and tells. `received`: how many bytes are here; `append`: takes bytes at an offset, and
     tells how many are here then; `begin_anew`: forgets them; `told`: hears the size and checksum of what comes, and
-    refuses what is too large; `copied`: hears how many percent its host has copied; `stopped`: whether to leave off.
+    refuses what is too large; `copied`: hears how many percent its host has copied, and how often it
+    has begun anew; `stopped`: whether to leave off.
     """
 
     received: Callable[[], int]
     append: Callable[[int, bytes], int]
     begin_anew: Callable[[], None]
     told: Callable[[int, str], None]
-    copied: Callable[[int], None]
+    copied: Callable[[int, int], None]
     stopped: Callable[[], bool]
 
 
@@ -50,11 +51,13 @@ class Captures:
     def __init__(self, streams: Streams) -> None:
         self.streams = streams
 
-    def take(self, id_: str, source: CapturedFrom, sha256: str, taking: Taking) -> None:
-        """All of it. `id_`: of the image, by which the host keeps the copy; `sha256`: of what is here. Raises
-        `Invalid`, `WorldError` and `Stopped`.
+    def take(self, id_: str, part: StoredPart, source: CapturedFrom, taking: Taking) -> None:
+        """All of it. `id_`: of the image, by which the host keeps the copy; `part`: with the checksum of what is here.
+        Raises `Invalid`, `WorldError` and `Stopped`.
         """
-        known, heard, failures = [sha256], time.monotonic(), 0
+        kind: Literal["disk", "variables"] = "variables" if part.name == "variables" else "disk"
+        asked = CaptureRequest(id=id_, uid=source.uid, claim=source.claim, part=kind)
+        known, heard, failures = [part.sha256], time.monotonic(), 0
 
         def word() -> None:
             nonlocal heard, failures
@@ -62,7 +65,7 @@ class Captures:
 
         while True:
             try:
-                if self._do(lambda: self._once(id_, source, known, taking, word), taking.stopped):
+                if self._do(lambda: self._once(asked, source, known, taking, word), taking.stopped):
                     return
                 why = "it was cut off"
             except NotFound as error:
@@ -92,12 +95,10 @@ class Captures:
             self._do(ask, lambda: False)
 
     async def _once(
-        self, id_: str, source: CapturedFrom, known: list[str], taking: Taking, word: Callable[[], None]
+        self, wanted: CaptureRequest, source: CapturedFrom, known: list[str], taking: Taking, word: Callable[[], None]
     ) -> bool:
         """Whether all of it is here. `known`: the checksum of what is here, changed when another file comes."""
-        asked = CaptureRequest(
-            id=id_, uid=source.uid, claim=source.claim, sha256=known[0], offset=taking.received(),
-        )  # fmt: skip
+        asked = replace(wanted, sha256=known[0], offset=taking.received())
         async with self.streams.ask(source.host, asked, "", one_of_many=True) as there:
             size, at, rest = -1, 0, bytearray()
             while True:
@@ -111,8 +112,10 @@ class Captures:
                     told = from_json(Captured, piece)
                     if told.why:
                         raise Invalid.one("", f"{source}: {told.why}")
-                    taking.copied(told.percent)
+                    taking.copied(told.percent, told.anew)
                     if told.sha256:
+                        if told.part != asked.part:
+                            raise Invalid.one("", f"{source.host} has an older agent, which gives no {asked.part}")
                         size, at = told.size, told.begins
                         if not at:
                             taking.begin_anew()

@@ -96,9 +96,12 @@ class MachineImages:
         """How much of a part is here."""
         return part.size or 0 if part.whole else self.files.received(key_of(image, part.name))
 
-    def copied(self, image: StoredImage) -> int | None:
-        """How many percent its host has copied of a disk that is captured; None: it copies none now."""
-        return self._bringing.copied.get(image.id)
+    def copied(self, image: StoredImage) -> tuple[int | None, int | None]:
+        """How many percent its host has copied of a disk that is captured, and how often it has begun anew; None: it
+        copies none now, and has begun it once.
+        """
+        percent, anew = self._bringing.copied.get(image.id, (None, None))
+        return percent, anew or None
 
     def create(self, owner: Owner, family: str, tag: str, wanted: Wanted) -> StoredImage:
         """One that FAILED is replaced. What the account has already need not be sent again; what only others have must

@@ -41,6 +41,11 @@ _PACKED = (
     (b"BZh", "bzip2"),
     (b"PK\x03\x04", "zip"),
 )
+# Of the file in which UEFI keeps its variables: which firmware volume it is (PI specification, volume 3), and where its
+# length and its signature stand.
+_VARIABLES_KIND = bytes.fromhex("8d2bf1ff96768b4ca9852747075b4f50")
+_VARIABLES_HEAD = struct.Struct("<16x16sQ4s")
+_MOST_VARIABLES = 1 << 23  # as much as QEMU gives to firmware and variables together
 _WEB = (b"<!doctype", b"<html", b"<?xml")
 
 
@@ -87,7 +92,15 @@ def check_part(name: PartName, head: bytes, size: int) -> Disk | None:
         case "initrd":
             if not size or head[:64].lstrip().lower().startswith(_WEB):
                 raise _wrong("is no initial file system")
+        case "variables":
+            _check_variables(head, size)
     return None
+
+
+def _check_variables(head: bytes, size: int) -> None:
+    kind, length, signature = _VARIABLES_HEAD.unpack(head[: _VARIABLES_HEAD.size].ljust(_VARIABLES_HEAD.size, b"\0"))
+    if (kind, length, signature) != (_VARIABLES_KIND, size, b"_FVH") or size > _MOST_VARIABLES:
+        raise _wrong("are no variables of UEFI, or not all of them")
 
 
 def _refuse_what_is_none(head: bytes) -> None:

@@ -13,7 +13,8 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Literal
 
-PartName = Literal["disk", "kernel", "initrd"]
+PartName = Literal["disk", "kernel", "initrd", "variables"]
+"""`variables`: of UEFI, as a machine whose disk was captured had them; an image may do without."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 

@@ -92,13 +92,15 @@ class CaptureRequest:
     """A disk of a virtual machine, the incarnation `uid`, as it is now: a qcow2 file that stands for itself. `claim`:
     of a volume; empty: its root disk. The host makes the file once for each `id` and keeps it until a
     `CaptureOverRequest`: asked again it goes on at `offset`, where its checksum still is `sha256`. The answer is
-    `Captured` as text, now and then while it is made and once more when it is; then its bytes.
+    `Captured` as text, now and then while it is made and once more when it is; then its bytes. `part`: `variables` are
+    those of UEFI at the moment of the copy, which must have been made before.
     """
 
     kind: Literal["capture"] = "capture"
     id: str
     uid: str
     claim: str = ""
+    part: Literal["disk", "variables"] = "disk"
     sha256: str = ""
     offset: int = 0
 
@@ -113,11 +115,14 @@ class CaptureOverRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """`percent`: of the disk that is copied. With a checksum the file is made: `size` bytes, of which those from
-    `begins` on follow. `why`: it cannot be made, and asking again will not help.
+    """`percent`: of the disk that is copied. With a checksum the file is made: `size` bytes of `part`, of which those
+    from `begins` on follow. `anew`: how often the copy was begun anew, since it was cut off before it was whole.
+    `why`: it cannot be made, and asking again will not help.
     """
 
     percent: int = 0
+    anew: int = 0
+    part: Literal["disk", "variables"] = "disk"
     size: int = 0
     sha256: str = ""
     begins: int = 0

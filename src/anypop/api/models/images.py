@@ -71,7 +71,7 @@ class CaptureBody(CamelRequest):
     description: Words = ""
     firmware: Annotated[
         Literal["BIOS", "UEFI"] | None,
-        Field(description="how a volume begins (BIOS); a root disk has its image's. Variables of UEFI are not in it"),
+        Field(description="how a volume begins (BIOS); a root disk has its image's, and the variables of UEFI"),
     ] = None
 
 
@@ -119,6 +119,9 @@ class ImagePart(CamelAnswer):
     url: str = left_out("it is fetched from nowhere")
     captured_from: ImageCapturedFrom = left_out("it is no machine's disk")
     copied: int = left_out("percent of the disk that its host has copied: none is copied now")
+    begun_anew: int = left_out(
+        "how often its host had to begin the copy anew: it is the first one, or none is copied now"
+    )
     whole: bool
 
 

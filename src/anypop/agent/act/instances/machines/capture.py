@@ -58,13 +58,18 @@ Told = Callable[[int], None]
 """Hears of how many percent are copied, and raises `WorldError` to end it."""
 
 
-async def copy(place: Place, spec: Spec, disk: Disk, target: int, told: Told) -> None:
-    """`target`: an open file of qcow2, empty and as large as the disk. Raises `WorldError`."""
+async def copy(
+    place: Place, spec: Spec, disk: Disk, target: int, told: Told, *, begins: Callable[[], None] = lambda: None
+) -> None:
+    """`target`: an open file of qcow2, empty and as large as the disk; `begins`: called at the moment of which the copy
+    is. Raises `WorldError`.
+    """
     if any(place.marked(mark) is not None for mark in (ARRIVING, LEAVING, HANDED)):
         raise WorldError(_WHAT, "its machine moves to another host")
     if place.pid() is not None:
-        await _beside_the_guest(place, _node(place, disk), target, told)
+        await _beside_the_guest(place, _node(place, disk), target, told, begins)
     elif place.is_off():
+        begins()
         await _at_rest(place, spec, disk, target, told)
     else:
         raise WorldError(_WHAT, "its machine neither runs nor is powered off")
@@ -76,13 +81,16 @@ def _node(place: Place, disk: Disk) -> str:
     return "own" if place.rescued_by() else "root"
 
 
-async def _beside_the_guest(place: Place, node: str, target: int, told: Told) -> None:
+async def _beside_the_guest(
+    place: Place, node: str, target: int, told: Told, begins: Callable[[], None]
+) -> None:  # fmt: skip
     await forget(place)
     place.mark(CAPTURING)
     try:
         await _lend(place, target)
         try:
             await monitor.freeze(place)
+            begins()
             # what fails in the copy ends the copy, and is not told to the guest
             wanted: dict[str, Any] = {"job-id": _JOB, "device": node, "target": _NODE, "sync": "full"}
             wanted |= {"speed": MOST_PER_S, "auto-dismiss": False, "x-perf": {"max-workers": _AT_ONCE}}

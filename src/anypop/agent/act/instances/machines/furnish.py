@@ -5,12 +5,11 @@ image's file names as being behind it is never opened here: it is somebody else'
 """
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from anypop.agent.act.instances.machines.arguments import UEFI_VARIABLES, has_root
+from anypop.agent.act.instances.machines.arguments import has_root
 from anypop.agent.act.instances.machines.iso import write_iso
 from anypop.agent.act.instances.machines.place import (
     DISK,
@@ -25,6 +24,7 @@ from anypop.agent.act.instances.machines.place import (
     Spec,
 )
 from anypop.agent.act.instances.machines.seed import seed_files
+from anypop.agent.act.instances.machines.variables import give_variables
 from anypop.host import process
 from anypop.model.codec import to_json
 from anypop.model.machine import Firmware, MachineImage
@@ -78,7 +78,7 @@ def forget_rescue(place: Place) -> None:
 
 
 def _image(place: Place, spec: Spec, image: MachineImage, parts: Mapping[str, Path], *, prefix: str = "") -> None:
-    for name, file in parts.items():
+    for name, file in ((name, file) for name, file in parts.items() if name in _PARTS):
         link = place.own / f"{prefix}{_PARTS[name]}"
         link.hardlink_to(file)
         link.chmod(0o444)  # no folder that leads there is open to anybody else
@@ -91,7 +91,7 @@ def _image(place: Place, spec: Spec, image: MachineImage, parts: Mapping[str, Pa
         _own(root, spec)
     if image.firmware is Firmware.UEFI:
         variables = place.own / f"{prefix}{FIRMWARE}"
-        shutil.copyfile(UEFI_VARIABLES, variables)
+        give_variables(parts.get("variables"), variables)
         _own(variables, spec)
 
 

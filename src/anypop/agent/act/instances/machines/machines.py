@@ -36,6 +36,7 @@ from anypop.agent.act.instances.machines.place import (
     Spec,
     places,
 )
+from anypop.agent.act.instances.machines.variables import variables_of
 from anypop.agent.act.instances.machines.watch import Ends
 from anypop.agent.act.instances.runtime import STOP_GRACE_S, Running
 from anypop.agent.act.instances.shutting_in import first_user
@@ -59,7 +60,7 @@ from anypop.host import limited_groups, process
 from anypop.host.limited_groups import Limits
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
-from anypop.model.machine import OVERHEAD_BYTES, Acceleration, MachineImage
+from anypop.model.machine import OVERHEAD_BYTES, Acceleration, Firmware, MachineImage
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.order import InstanceOrder, LinkAddress
 from anypop.model.streams import CommandRequest
@@ -313,8 +314,10 @@ class Machines:
             for place in held:
                 await monitor.thaw(place)
 
-    async def capture(self, uid: str, claim: str, file: Path, told: capture.Told) -> None:
-        """Make `file`: a copy of the disk of a claim, or of the root disk, as it is now. Raises `WorldError`."""
+    async def capture(self, uid: str, claim: str, file: Path, variables: Path, told: capture.Told) -> None:
+        """Make `file`: a copy of the disk of a claim, or of the root disk, as it is now; of a root disk that begins by
+        UEFI, `variables` too. Raises `WorldError`.
+        """
         place, what = self.place_of(uid), "capture a disk"
         spec = place.spec()
         if spec is None:
@@ -336,7 +339,12 @@ class Machines:
             await asyncio.to_thread(process.run, make)
             target = os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             opened.callback(os.close, target)
-            await capture.copy(place, spec, disk, target, told)
+            has_variables = not claim and spec.image.firmware is Firmware.UEFI
+            kept = list[bytes]()
+            begins = (lambda: kept.append(variables_of(place))) if has_variables else lambda: None
+            await capture.copy(place, spec, disk, target, told, begins=begins)
+            for content in kept:
+                await asyncio.to_thread(variables.write_bytes, content)
 
     async def grown(self, uid: str, claim: str, size_bytes: int) -> None:
         place = Place(self._folder / uid)
