@@ -2,8 +2,8 @@
 
 In: where they landed before it and since all of a wave is well. Out: who got worse, whether anybody has to look again,
 and the sum of two looks. A vantage asks few questions at a time, and on a busy machine an answer may be lost without
-anybody's fault: so few lost ones are doubt, and doubt is asked again. One that could not ask at all has seen nothing:
-that is neither well nor worse.
+anybody's fault, or all of one moment: so what one look has lost is doubt, and doubt is asked again. One that could not
+ask at all has seen nothing: that is neither well nor worse.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from anypop.model.rollout import Landing, Rollout
 
-LOST = 3  # so many answers that a vantage does not get are evidence
-ASKED = 9  # who has lost fewer of so many fares well
+LOST = 4  # so many answers that a vantage does not get are evidence; a look asks three questions
+ASKED = 12  # who has lost fewer of so many fares well
 
 
 def worse(before: Iterable[Landing], now: Iterable[Landing]) -> list[str]:
