@@ -5,9 +5,7 @@ route 0 customer, 1 peer, 2 provider, 9 none; `whom` of an action: bits 1 custom
 or 16 + the index of an AS; `table`: bit here * 7 + entered is set when the action holds at a site in region `here`
 for a route that entered the AS in region `entered`.
 
-Kernels number sites otherwise than `Internet`: first those that tell others (one in six), then leaves, like beside
-like. What a leaf asks for then lies in little memory, and the processor guesses right how often it asks. Those that
-tell come after their providers, so that one pass in this order is the whole way down.
+Kernels number sites otherwise than `Internet` (`order`).
 """
 
 from collections.abc import Sequence
@@ -16,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from anypop.routing.engine.order import depths, in_order, moved, places_of, silent_sites
 from anypop.routing.engine.seeds import Policies, Seed
 from anypop.routing.internet.sites import (
     UNKNOWN_REGION,
     Adjacency,
-    Bool,
     Int8,
     Int32,
     Int64,
@@ -48,7 +46,8 @@ NO_EXPORT, NO_ADVERTISE = (65535, 65281), (65535, 65282)
 class Graph(NamedTuple):
     """The graph. `site`: which site of the `Internet` each is. The first `tellers[0]` have somebody to tell, all others
     are leaves. `rank`: its place among all by key, which decides ties; `by_rank`: who has it. `downhill[0]`: everybody
-    comes after its providers, is alone in its AS, and has no siblings. `wide`: its AS has more than one site.
+    comes after its providers, is alone in its AS, and has no siblings. `alike`: where in the order of sites the next
+    begin that have as many providers, and chains above them as long. `wide`: its AS has more than one site.
     `footprint[group]`: bits of the AS's known regions. `transit`: rows of customers that are no leaves. `judges`: how
     its AS compares MEDs: 1 also those of different neighbours, 2 a missing one as the worst. `serves`: it is a route
     server. `reflects`: 1 a client of route reflectors of its AS, 2 one of these, 0 its AS has none. `member`: which
@@ -84,6 +83,7 @@ class Graph(NamedTuple):
     joined: UInt8
     by_rank: Int32
     downhill: UInt8
+    alike: Int32
 
 
 class Sown(NamedTuple):
@@ -177,9 +177,9 @@ def graph_arrays(internet: Internet, policies: Policies) -> Graph:
     """The graph for kernels."""
     if len(internet) > RANKS - 1:
         raise ValueError(f"a graph of {len(internet)} sites: no more than {RANKS - 1} can be told apart")
-    silent = _silent(internet)
-    depth = _depths(internet, silent)
-    site = _in_order(internet, silent, depth)
+    silent = silent_sites(internet)
+    depth = depths(internet, silent)
+    site = in_order(internet, silent, depth)
     place = places_of(site)
 
     def among(asns: frozenset[int]) -> UInt8:
@@ -193,13 +193,14 @@ def graph_arrays(internet: Internet, policies: Policies) -> Graph:
     np.bitwise_or.at(footprint, internet.group, bits)
     tellers = int(np.count_nonzero(~silent))
     down, up, peer, sibling, inner = (
-        _moved(rows, site, place)
+        moved(rows, site, place)
         for rows in (internet.customers, internet.providers, internet.peers, internet.siblings, internet.internal)
     )
     told = down.to < tellers
     member = _members(internet, policies)[site]
     group = internet.group[site]
     rank = ranks_of(internet.key)[site]
+    changes = (np.diff(up.start, 2) != 0) | (np.diff(depth[site]) != 0)
     alone = len(sibling.to) == len(inner.to) == 0
     return Graph(
         site=site,
@@ -230,6 +231,7 @@ def graph_arrays(internet: Internet, policies: Policies) -> Graph:
         joined=_joined(internet, policies, inner, place),
         by_rank=by_rank_of(rank),
         downhill=np.array([alone and (depth >= 0).all()], dtype=np.uint8),
+        alike=np.flatnonzero(np.concatenate([[len(site) > 0], changes, [True]])).astype(np.int32),
     )
 
 
@@ -263,69 +265,6 @@ def _joined(internet: Internet, policies: Policies, inner: Adjacency, place: Int
     return found
 
 
-def _silent(internet: Internet) -> Bool:
-    """Who tells nobody: no customers, no siblings, alone in its AS."""
-    silent = np.ones(len(internet), dtype=bool)
-    for rows in (internet.customers, internet.siblings, internet.internal):
-        silent &= np.diff(rows.start) == 0
-    return silent
-
-
-def _depths(internet: Internet, silent: Bool) -> Int32:
-    """Per site how long the longest chain of providers above it is; -1: it is in a ring of them, or below one. Leaves
-    are below everybody.
-    """
-    rows = internet.customers
-    above = np.repeat(np.arange(len(internet), dtype=np.int32), np.diff(rows.start))
-    tells = ~silent[rows.to]
-    above, below = above[tells], rows.to[tells]
-    waiting = np.bincount(below, minlength=len(internet))
-    depth = np.where(silent, len(internet), -1).astype(np.int32)
-    fresh = ~silent & (waiting == 0)
-    level = 0
-    while fresh.any():
-        depth[fresh] = level
-        level += 1
-        reached = np.bincount(below[fresh[above]], minlength=len(internet))
-        waiting -= reached
-        fresh = (reached > 0) & (waiting == 0)
-    return depth
-
-
-def _in_order(internet: Internet, silent: Bool, depth: Int32) -> Int32:
-    """Which site comes when: who tells others, the providers first, then leaves, those with as many links together."""
-    tellers = np.flatnonzero(~silent)
-    leaves = np.flatnonzero(silent)
-    providers = np.minimum(np.diff(internet.providers.start)[leaves], 255)
-    peers = np.diff(internet.peers.start)[leaves] > 0
-    alike = np.argsort((256 * peers + providers).astype(np.uint16), kind="stable")
-    downhill = np.argsort(depth[tellers], kind="stable")
-    return np.concatenate([tellers[downhill], leaves[alike]]).astype(np.int32)
-
-
-def by_rank_of(rank: Int32) -> Int32:
-    """Who has each rank; the first one nobody has."""
-    found = np.zeros(len(rank) + 1, dtype=np.int32)
-    found[rank] = np.arange(len(rank), dtype=np.int32)
-    return found
-
-
-def places_of(site: Int32) -> Int32:
-    """By site when it comes."""
-    place = np.empty(len(site), dtype=np.int32)
-    place[site] = np.arange(len(site), dtype=np.int32)
-    return place
-
-
-def _moved(rows: Adjacency, site: Int32, place: Int32) -> Adjacency:
-    """The same links between the same sites, in the order of kernels."""
-    number = np.diff(rows.start)[site]
-    start = np.zeros(len(site) + 1, dtype=np.int32)
-    np.cumsum(number, out=start[1:])
-    at = np.repeat(rows.start[:-1][site] - start[:-1], number) + np.arange(start[-1], dtype=np.int32)
-    return Adjacency(start=start, to=place[rows.to[at]], km=rows.km[at] if len(rows.km) else rows.km.copy())
-
-
 def pops_of(seeds: Sequence[Seed]) -> tuple[str, ...]:
     """The PoPs in the order of their bits."""
     return tuple(sorted({seed.pop for seed in seeds}))
@@ -334,6 +273,13 @@ def pops_of(seeds: Sequence[Seed]) -> tuple[str, ...]:
 def ranks_of(key: Int64) -> Int32:
     """The rank of each site. From 1: before the first there is room for seeds."""
     return _ranks(key) + np.int32(1)
+
+
+def by_rank_of(rank: Int32) -> Int32:
+    """Who has each rank; the first one nobody has."""
+    found = np.zeros(len(rank) + 1, dtype=np.int32)
+    found[rank] = np.arange(len(rank), dtype=np.int32)
+    return found
 
 
 def bits_of(pop: Int32, first: int = 0) -> Int64:

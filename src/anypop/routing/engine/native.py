@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,6 +68,7 @@ class Native:
         import llvmlite.binding as llvm  # noqa: PLC0415 - only where there is such a file
 
         self.types = types
+        self._parts: dict[int, _Part] = {}
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())  # has the memory of the code
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
@@ -75,13 +76,34 @@ class Native:
 
     def takes(self, arguments: Sequence[Any]) -> bool:
         """Whether it was made for arguments of these types."""
-        return _types(arguments) == self.types
+        return [of for part in self._parts_of(arguments) for of in part.types] == self.types
 
     def __call__(self, *arguments: Any) -> None:
         result, error = ctypes.c_int64(), ctypes.c_void_p()
-        flat = (ctypes.c_int64(number) for number in _flat(arguments))
+        flat = [number for part in self._parts_of(arguments) for number in part.flat]
         if failed := self._function(ctypes.byref(result), ctypes.byref(error), *flat):
             raise RuntimeError(f"a kernel failed with {failed}")
+
+    def _parts_of(self, arguments: Sequence[Any]) -> list["_Part"]:
+        """What each argument is to the code. What was given the last time too is not looked at again: that is half a
+        hundred arrays, and takes as long as many a kernel.
+        """
+        found = []
+        for position, given in enumerate(arguments):
+            part = self._parts.get(position)
+            if part is None or part.given is not given:
+                numbers = [ctypes.c_int64(number) for number in _flat((given,))]
+                part = self._parts[position] = _Part(given, _types((given,)), numbers)
+            found.append(part)
+        return found
+
+
+class _Part(NamedTuple):
+    """An argument, the types in it, and the numbers that it is handed on as."""
+
+    given: Any
+    types: list[tuple[str, ...]]
+    flat: list[ctypes.c_int64]
 
 
 def read(file: Path) -> Native | None:

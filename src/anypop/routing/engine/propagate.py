@@ -28,12 +28,12 @@ from anypop.routing.engine.arrays import (
     by_rank_of,
     fresh_state,
     graph_arrays,
-    places_of,
     ranks_of,
     seed_arrays,
 )
 from anypop.routing.engine.change import fresh_change, start_from, try_each
 from anypop.routing.engine.columns import empty, fill
+from anypop.routing.engine.order import places_of
 from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
 from anypop.routing.engine.settle import settle_masks, settle_ranks
 from anypop.routing.engine.spread import records, spread

@@ -43,23 +43,22 @@ def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
     for v in a.site:  # a leaf has a record only where we announce to it
         site[v].done = 0
         site[v].bound = FREE
-    for v in range(len(word)):
-        word[v] = NOTHING
+    word[:] = NOTHING
     s.head[:] = -1
     sow(a, s, 0)
     climbed = phase(g, a, t, s, 0, 0, 0, ties)
     for i in range(climbed):
-        word[s.order[i]] = 0
+        tell(g, a, t, s, s.order[i])
     tell_peers(g, a, t, s, climbed, ties)
-    hear_peers(g, a, s)
+    # Where nobody waits for the way down, lengths matter only to those that hear of us too.
+    hear_peers(g, a, s, 0 if g.downhill[0] else g.tellers[0])
     sow(a, s, 1)
-    total = phase(g, a, t, s, 1, climbed, climbed, ties)
+    chosen = phase(g, a, t, s, 1, climbed, climbed, ties)
     if not g.downhill[0]:
-        phase(g, a, t, s, 2, climbed, total, ties)
-    for v in a.site:
-        tell(g, a, t, s, v)  # what a leaf has from us is not asked for
+        chosen = phase(g, a, t, s, 2, climbed, chosen, ties)
+    for i in range(climbed, chosen):
+        tell(g, a, t, s, s.order[i])
     descend(g, a, t, s, ties)
-    ask(g, a, t, s, ties)
 
 
 @kernel
@@ -108,10 +107,9 @@ def tell_peers(g: Graph, a: Sown, t: Actions, s: State, climbed: int, ties: bool
 
 
 @kernel
-def hear_peers(g: Graph, a: Sown, s: State) -> None:
-    """Who tells others, or is told by us, waits at the length of what its peers offer."""
+def hear_peers(g: Graph, a: Sown, s: State, tellers: int) -> None:
+    """The first `tellers`, and who is told by us, wait at the length of what their peers offer."""
     site, word = s.site, s.word
-    tellers = g.tellers[0]
     for i in range(tellers + len(a.site)):
         v = i if i < tellers else a.site[i - tellers]
         best = word[v]
@@ -129,12 +127,36 @@ def hear_peers(g: Graph, a: Sown, s: State) -> None:
 
 @kernel
 def descend(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
-    """Those that tell others, each after its providers: who has no route asks them; then all know what it tells."""
-    for v in range(g.tellers[0]):
-        if s.site[v].done != 2:
-            s.word[v] = asked(g, t, s, len(a.site), v, ties) if g.downhill[0] else NOTHING
+    """Sites ask their providers, each after these, and who tells others does. Sites that lie side by side and have as
+    many providers ask together: all their first one, then all their second one. Nothing is left to guess then.
+    """
+    word, told, up_to = s.word, s.told, g.up_to
+    one_by_one = ties or len(t.act) > 0
+    begin = 0 if g.downhill[0] else g.tellers[0]
+    for v in range(begin):
+        if s.site[v].done != 2:  # all have chosen already, or never will
             record(g, s, v)
-        tell(g, a, t, s, v)
+            tell(g, a, t, s, v)
+    for block in range(len(g.alike) - 1):
+        first, last = np.uint32(g.alike[block]), np.uint32(g.alike[block + 1])
+        if first < begin:
+            continue
+        if one_by_one:
+            for v in range(first, last):
+                if word[v] >= PROVIDER:
+                    word[v] = asked(g, t, s, len(a.site), v, ties)
+        else:
+            number = g.up[first + 1] - g.up[first]
+            for which in range(number):
+                i = g.up[first] + which
+                for v in range(first, last):
+                    word[v] = min(word[v], told[np.uint32(up_to[i])])
+                    i += number
+        if first < g.tellers[0]:
+            for v in range(first, last):
+                if s.site[v].done != 2:
+                    record(g, s, v)
+                    tell(g, a, t, s, v)
 
 
 @kernel
@@ -156,9 +178,9 @@ def tell(g: Graph, a: Sown, t: Actions, s: State, v: int) -> None:
 
 @kernel
 def asked(g: Graph, t: Actions, s: State, seeds: int, v: int, ties: bool) -> int:
-    """The best that the providers of site v have told it."""
-    best: Any = NOTHING
-    some = np.int64(0)
+    """The best of what site v has, and its providers have told it."""
+    best: Any = np.int64(s.word[v])
+    some = s.mask[v] if best != NOTHING else np.int64(0)
     for i in range(np.uint32(g.up[v]), np.uint32(g.up[v + 1])):
         u: Any = np.uint32(g.up_to[i])
         bound: Any = np.int64(s.told[u])
@@ -171,26 +193,9 @@ def asked(g: Graph, t: Actions, s: State, seeds: int, v: int, ties: bool) -> int
             older = some if best >> LENGTH <= bound >> LENGTH else np.int64(0)
             some = older | (s.mask[u] if bound >> LENGTH <= best >> LENGTH else np.int64(0))
         best = min(bound, best)
-    s.mask[v] = some if best != NOTHING else np.int64(0)  # who was told nothing is as good as who has nothing
+    if ties:
+        s.mask[v] = some if best != NOTHING else np.int64(0)  # who was told nothing is as good as who has nothing
     return int(best)
-
-
-@kernel
-def ask(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> None:
-    """Leaves with no better route ask their providers, in the order in which they lie in memory: they are most of the
-    Internet.
-    """
-    up, up_to, word, told = g.up, g.up_to, s.word, s.told
-    for v in range(g.tellers[0], len(word)):
-        best = word[v]
-        if best < PROVIDER:
-            continue
-        if not ties:
-            for i in range(np.uint32(up[v]), np.uint32(up[v + 1])):
-                best = min(told[np.uint32(up_to[i])], best)
-            word[v] = best
-        if ties or best == 0:
-            word[v] = asked(g, t, s, len(a.site), v, ties)
 
 
 @kernel
