@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from anypop.agent.act.instances.machines import monitor
 from anypop.agent.act.instances.machines.machines import Machines
 from anypop.agent.act.instances.machines.place import CONSOLE, Place
 from anypop.agent.act.network import guests
@@ -25,7 +26,7 @@ from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartCon
 from anypop.agent.guests.files import ATTACH, folder_of, word_of
 from anypop.agent.guests.word import Known
 from anypop.agent.naming import namespace_of
-from anypop.agent.observe.probes import BY_WORD
+from anypop.agent.observe.by_word import BY_WORD, HANGS
 from anypop.agent.run import GUESTS
 from anypop.host import ip, netns
 from anypop.model.machine import Machine, MachineImage, Power, machine_image
@@ -201,7 +202,9 @@ def test_a_guest_lives_as_an_instance_does(lab: PopLab) -> None:
 
 
 def serves_by_its_word(lab: PopLab, order: InstanceOrder, beside: InstanceOrder) -> None:
-    """Of a guest that lets no echo through, and has neither port nor probe, another agent knows its word alone."""
+    """Of a guest that lets no echo through, and has neither port nor probe, another agent knows its word alone, and
+    that its kernel answers ARP: so one that hangs is out of traffic, and serves again when it goes on.
+    """
     for family in ("ipv4/icmp_echo_ignore_all", "ipv6/icmp/echo_ignore_all"):
         assert in_guest(lab, order, f"echo 1 >/proc/sys/net/{family}") == ""
     lab.kill_agent()
@@ -210,6 +213,13 @@ def serves_by_its_word(lab: PopLab, order: InstanceOrder, beside: InstanceOrder)
     lab.start_agent()
     wait_until(lambda: (told := lab.reported(order.name)) is not None and told.healthy and told.message == BY_WORD,
                timeout_s=60, reason="its word is enough")  # fmt: skip
+    word = word_of(lab.state / GUESTS, order.uid, str(place(lab, order).own / CONSOLE))
+    wait_until(lambda: word.holds(Known.NEAR), timeout_s=60, reason="it has answered ARP")
+    asyncio.run(monitor.ask(place(lab, order), "stop"))  # a guest whose processors stand still, in a process that runs
+    wait_until(lambda: HANGS in said(lab, order), timeout_s=60, reason="one that hangs is not healthy")
+    asyncio.run(monitor.ask(place(lab, order), "cont"))
+    wait_until(lambda: (told := lab.reported(order.name)) is not None and told.healthy and told.message == BY_WORD,
+               timeout_s=60, reason="it goes on")  # fmt: skip
     lab.give(order, beside, volumes=(volume(order, made=True),))
     wait_until(lambda: order.name in lab.get(ANYCAST4), timeout_s=60, reason="its port is open again")
 

@@ -24,6 +24,7 @@ from anypop.agent.decide.steps import CreateContainer, MakeNamespace, PrepareRou
 from anypop.agent.guests.word import Known, Word
 from anypop.agent.observe import probes
 from anypop.agent.observe.ask import SILENT, ask
+from anypop.agent.observe.by_word import BY_WORD
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.probes import Probes, RunInside, Target, readiness_of
 from anypop.model.errors import WorldError
@@ -219,7 +220,7 @@ def test_the_word_of_a_guest_stands_for_an_echo_until_it_has_answered_one(
         assert one.verdict("u1", ("web",)).healthy is not True
         said.append(f"{SILENT} 1 s")
         await _until(healthy(True))
-        assert one.verdict("u1", ("web",)).message == probes.BY_WORD
+        assert one.verdict("u1", ("web",)).message == BY_WORD
         said.append(None)
         await _until(lambda: word.holds(Known.ECHOES))
         await _until(lambda: one.verdict("u1", ("web",)).message == "")

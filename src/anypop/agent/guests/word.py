@@ -1,4 +1,4 @@
-"""What is known by word of one guest: that all of it has started, and that it answers echoes.
+"""What is known by word of one guest: that all of it has started, and what it answers on its link.
 
 In: what it said to its metadata service, what a probe has heard, and the socket of its console, by which one life of
 its QEMU is told from the next. Out: files that outlive the agent, and hold for that life alone. It decides nothing, and
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from anypop.agent.log_names import LOG
 from anypop.agent.whole_file import read_object, replace_object, sign_of
 
 
 class Known(StrEnum):
     READY = "ready"  # it has said so
     ECHOES = "echoes"  # it has answered one, so its silence means something
+    NEAR = "near"  # it has answered ARP: the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,12 @@ class Word:
     def stands(self) -> bool:
         """Whether it is all that is known of the guest: it is ready, and answers no echo so far."""
         return self.holds(Known.READY) and not self.holds(Known.ECHOES)
+
+    def spoke_at(self) -> float | None:
+        """When its console said something last, in seconds since the epoch; None: that is not known."""
+        with contextlib.suppress(OSError):
+            return (self.folder / LOG).stat().st_mtime
+        return None
 
     def life(self) -> list[int] | None:
         """The same as long as its QEMU is; None: there is none."""

@@ -17,8 +17,9 @@ from typing import Protocol as Shape
 
 from anypop.agent.beat import slot_of, until_beat
 from anypop.agent.decide.elements import FamilyVerdict, Key, ProbeVerdict
-from anypop.agent.guests.word import Known, Word
-from anypop.agent.observe.ask import SILENT, ask
+from anypop.agent.guests.word import Word
+from anypop.agent.observe.ask import ask
+from anypop.agent.observe.by_word import BY_WORD, HANGS, ByWord
 from anypop.host import process
 from anypop.judge.health import Event, Health, Stage, Thresholds, after
 from anypop.model.announce import Address
@@ -40,7 +41,6 @@ DOUBT_S, BACK_S = 0.3, 0.5
 # A virtual machine without a port: whether its guest's network answers. One that is translated is slower to do so.
 PING = Probe(kind=ProbeKind.PING, period_s=1, timeout_s=1, success_threshold=1, failure_threshold=3)
 STOPPED = "the process is stopped"
-BY_WORD = "its guest answers no echo, and has told that all of it has started"
 TOGETHER_S = 0.05
 
 RunInside = Callable[[Key, tuple[str, ...], float], Awaitable[int]]
@@ -142,7 +142,7 @@ class Probes:
         self.started: set[tuple[Key, int]] = set()
         self._health: dict[Place, Health] = {}
         self._said: dict[Place, str] = {}
-        self._echoes: set[Key] = set()
+        self._by_word = ByWord()
         self.word_of: Callable[[str], Word | None] = lambda _: None
         """What is known by word of the guest of an instance."""
         self._ever: set[Place] = set()
@@ -302,7 +302,7 @@ class Probes:
         if target is not None:
             self.started.discard((key, target.pid))
         self._unasked.discard(key)
-        self._echoes.discard(key)
+        self._by_word.forget(key)
         self.took_s.pop(key, None)
         self._begun.pop(key, None)
         self._slots.pop(key, None)
@@ -336,7 +336,7 @@ class Probes:
                 trouble = trouble or await self._ask(place[0], target, question, address)
             self._said[place] = trouble or ""
             if not declared and probe.kind is ProbeKind.PING:
-                trouble = self._by_word(place, trouble)
+                trouble = await self._trouble_by_word(place, target, trouble)
             self._move(place, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
             now, took_s = self._clock(), clock() - asked_at
             if refused_at is None and target.container.machine is not None and trouble and REFUSED in trouble:
@@ -350,23 +350,18 @@ class Probes:
                 pause_s = max(QUICK_S, until_beat(now - took_s, pause_s, self._slots[place[0]]) - took_s)
             await asyncio.sleep(pause_s)
 
-    def _by_word(self, place: Place, trouble: str | None) -> str | None:
-        """The trouble of an echo that nobody has asked for: none where the guest has told that all of it has started,
-        and has never answered one in this start. Many let none through; one that has answered must go on doing so.
+    async def _trouble_by_word(self, place: Place, target: Target, echo: str | None) -> str | None:
+        """The trouble of an echo that nobody has asked for: none where the guest's word stands for it. One that hangs
+        for long is to begin anew.
         """
         key = place[0]
-        word = self.word_of(key[0]) if trouble is None or trouble.startswith(SILENT) else None
-        if word is None:
-            return trouble
-        if trouble is None:
-            if key not in self._echoes:
-                word.keep(Known.ECHOES)
-                self._echoes.add(key)
-            return None
-        if not word.stands():
-            return trouble
-        self._said[place] = BY_WORD
-        return None
+        word = self.word_of(key[0])
+        trouble = await self._by_word.trouble(key, word, echo, target.link, target.address)
+        self._said[place] = trouble or ""
+        hangs = word is not None and trouble == HANGS and self._by_word.is_to_begin_anew(key, word)
+        if hangs and key not in self.liveness_failed:
+            self._fail(key, HANGS)
+        return None if trouble == BY_WORD else trouble
 
     def _is_stopped(self, key: Key, process_of_it: process.StoppedOrNot) -> bool:
         """Looked at once for all families, which are asked at one moment."""
