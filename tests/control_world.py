@@ -549,4 +549,5 @@ def _exported(told: Announcement) -> Exported:
         prepend=scope.prepend,
         communities=scope.communities,
         large_communities=scope.large_communities,
+        extended_communities=scope.extended_communities,
     )

@@ -210,6 +210,7 @@ class Platform:
                             prepend=a.scope.prepend,
                             communities=() if name in self.stubborn else a.scope.communities,
                             large_communities=a.scope.large_communities,
+                            extended_communities=a.scope.extended_communities,
                         )
                         for a in order.announcements
                         if a.prefix == p and a.drains and (p, a.upstream) in out

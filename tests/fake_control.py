@@ -230,7 +230,13 @@ class FakeControl:
         return rows
 
     def _announcements(self) -> list[dict[str, Any]]:
-        plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": []}
+        plain = {
+            "mode": "announce",
+            "prepend": 0,
+            "communities": [],
+            "large_communities": [],
+            "extended_communities": [],
+        }
         rows = []
         for prefix in ("198.51.100.0/24", "2001:db8:1::/48"):
             for pop, asn in (("AMS", 1299), ("LHR", 1299), ("JFK", 209), ("LAX", 209)):

@@ -9,17 +9,21 @@ import pwd
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from typing import Any
 
+from bench.agreement import gobgp
+from bench.agreement.classes import extended
+
 from anypop.agent.act.bgp.bird import Bird, SpeakerSeen
 from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.host import ip, netns, process
 from anypop.lab.until import until
+from anypop.model import extended_communities
 from anypop.model.announce import Prefix
 from anypop.model.errors import WorldError
 from anypop.model.network import Upstream
@@ -193,7 +197,8 @@ exit
         path = found["paths"][0]
         communities = tuple(path.get("community", {}).get("string", "").split())
         large = tuple(path.get("largeCommunity", {}).get("string", "").split())
-        return Heard(path=_numbers(path["aspath"]["string"]), communities=(*communities, *large))
+        more = _extended(path.get("extendedCommunity", {}).get("string", "").split())
+        return Heard(path=_numbers(path["aspath"]["string"]), communities=(*communities, *large, *more))
 
     def _gobgp(self) -> None:
         """A number of four bytes; password, GTSM, passive on our side, graceful restart."""
@@ -252,7 +257,8 @@ afi-safi-name = "{family}-unicast"
             large = tuple(
                 f"{c['ASN']}:{c['LocalData1']}:{c['LocalData2']}" for c in attributes.get(32, {}).get("value", ())
             )
-            return Heard(path=path, communities=(*plain, *large))
+            more = _extended(map(gobgp.word_of, attributes.get(16, {}).get("value", ())))
+            return Heard(path=path, communities=(*plain, *large, *more))
         return None
 
     def _openbgpd(self) -> None:
@@ -292,8 +298,13 @@ allow to any
         for route in self.openbgpd_says("show", "rib", "detail", str(prefix)).get("rib", ()):
             if route["prefix"] == str(prefix):
                 communities = (*route.get("communities", ()), *route.get("large_communities", ()))
-                return Heard(path=_numbers(route.get("aspath", "")), communities=tuple(communities))
+                more = _extended(route.get("extended_communities", ()))
+                return Heard(path=_numbers(route.get("aspath", "")), communities=(*communities, *more))
         return None
+
+
+def _extended(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(extended_communities.text, extended(words)))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import cast
 
-from anypop.model.announce import Community, LargeCommunity
+from anypop.model.announce import Community, ExtendedCommunity, LargeCommunity
+from anypop.model.extended_communities import read
 from anypop.model.route import Relationship
 from anypop.routing.actions import CUSTOMER_PREFERENCE, PEER_PREFERENCE, PROVIDER_PREFERENCE
 
@@ -43,3 +44,8 @@ def pairs(words: Iterable[str]) -> tuple[Community, ...]:
 def triples(words: Iterable[str]) -> tuple[LargeCommunity, ...]:
     """`209:40:701`."""
     return tuple(cast(LargeCommunity, numbers(word)) for word in words)
+
+
+def extended(words: Iterable[str]) -> tuple[ExtendedCommunity, ...]:
+    """`RT:65010:80`, `SoO:65010:5` of FRR, `rt 65010:80`, `soo 65010:5` of OpenBGPD. ValueError for other kinds."""
+    return tuple(read(re.sub(r"^soo\b", "ro", word.lower()).replace(" ", ":")) for word in words)

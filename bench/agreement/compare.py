@@ -75,7 +75,7 @@ class Prediction:
 
 def predict(graph: Modelled, running: Running, k: int) -> Prediction:
     """Both engines' answers to the k-th announcement."""
-    seeds = graph.seeds(running.world.scope(k), running.world.more(k))
+    seeds = graph.seeds(running.world.scope(k))
     settled = reference.settle(graph.internet, seeds, graph.policies)
     tables = tables_of(graph, seeds, settled)
     outcome = Engine(graph.internet, graph.policies).run(seeds)

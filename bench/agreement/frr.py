@@ -18,7 +18,7 @@ from anypop.lab.topology import Habit
 from anypop.lab.until import until
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Relationship
-from bench.agreement.classes import CLASSES, numbers, pairs, triples
+from bench.agreement.classes import CLASSES, extended, numbers, pairs, triples
 
 _LIB = Path("/usr/lib/frr")
 _SOON_S = 30.0
@@ -59,6 +59,7 @@ def held(
                         protocol=names[path["peer"]["peerId"]],
                         communities=pairs(path.get("community", {}).get("list", ())),
                         large_communities=triples(path.get("largeCommunity", {}).get("string", "").split()),
+                        extended_communities=extended(path.get("extendedCommunity", {}).get("string", "").split()),
                         best=bool(path.get("bestpath", {}).get("overall")),
                     )
 
@@ -133,5 +134,6 @@ def _leaving(session: RouterSession, habits: frozenset[Habit]) -> Iterator[str]:
     if Habit.STRIPS_COMMUNITIES in habits:
         yield " set community none"
         yield " set large-community none"
+        yield " set extcommunity none"
     else:
         yield " set large-comm-list marks delete"

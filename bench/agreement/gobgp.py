@@ -9,7 +9,7 @@ session begins anew.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from anypop.lab.routers import RouterSession
 from anypop.lab.topology import Habit
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Relationship
-from bench.agreement.classes import CLASSES, triples
+from bench.agreement.classes import CLASSES, extended, triples
 
 _PORT = 50051
 _SOON_S = 30.0
-_AS_PATH, _MED, _LOCAL_PREF, _COMMUNITIES, _LARGE = 2, 4, 5, 8, 32  # types of path attributes (IANA)
+_AS_PATH, _MED, _LOCAL_PREF, _COMMUNITIES, _EXTENDED, _LARGE = 2, 4, 5, 8, 16, 32  # types of path attributes (IANA)
 
 
 def start(router: Router, sessions: Sequence[RouterSession], habits: frozenset[Habit], home: Path) -> None:
@@ -55,6 +55,16 @@ def renew(router: Router, session: RouterSession, family: int) -> None:
     process.run(netns.command(router.netns, *argv), timeout_s=_SOON_S)
 
 
+def word_of(value: Mapping[str, Any]) -> str:
+    """An extended community in FRR's words. A long AS number is two numbers with a point between them (RFC 5396)."""
+    names = {2: "rt", 3: "soo"}
+    head, _, tail = str(value.get("value", "")).rpartition(":")
+    if value["type"] == 2:
+        high, _, low = head.partition(".")
+        head = str((int(high) << 16) + int(low)) if low else head
+    return f"{names.get(value['subtype'], 'unknown')}:{head}:{tail}"
+
+
 def _candidate(prefix: Prefix, route: dict[str, Any], names: dict[str, str]) -> Candidate:
     told = {attribute["type"]: attribute for attribute in route["attrs"]}
     large = [f"{c['ASN']}:{c['LocalData1']}:{c['LocalData2']}" for c in told.get(_LARGE, {}).get("value", ())]
@@ -67,6 +77,7 @@ def _candidate(prefix: Prefix, route: dict[str, Any], names: dict[str, str]) -> 
         protocol=names[route["neighbor-ip"]],
         communities=tuple((n >> 16, n & 0xFFFF) for n in told.get(_COMMUNITIES, {}).get("communities", ())),
         large_communities=triples(large),
+        extended_communities=extended(map(word_of, told.get(_EXTENDED, {}).get("value", ()))),
         best=bool(route.get("best")),
     )
 

@@ -14,6 +14,7 @@ from anypop.lab.address import LabPlan, Router
 from anypop.lab.routers import RouterSession
 from anypop.lab.topology import Habit, LinkKind
 from anypop.model.announce import Prefix, Scope
+from anypop.model.extended_communities import read
 from anypop.model.route import Candidate
 from bench.agreement import frr, gobgp, openbgpd
 from bench.agreement.worlds import World
@@ -48,6 +49,8 @@ _IN_TURN = (FRR, GOBGP, OPENBGPD)
 # Graceful shutdown: FRR gives 0 by itself, the lab's networks 50, the lowest of their scale. Blackhole: of hosts alone,
 # in these three a matter of their kernels.
 _LEFT_OUT = ((65535, 0), (65535, 666))
+# Route target and route origin, of AS numbers of both lengths and of an address
+_PASSED_ON = tuple(map(read, ("rt:64500:4200000000", "ro:64500:7", "rt:4200000001:9", "ro:192.0.2.1:5")))
 
 
 def implementations(plan: LabPlan) -> dict[str, Implementation]:
@@ -84,9 +87,20 @@ def fitted(world: World) -> World:
     for link in document["links"]:
         if link["relationship"] == str(LinkKind.SIBLING) and {link["a"], link["b"]} & {s["asn"] for s in others}:
             link["relationship"] = str(LinkKind.PEER)
-    scopes = tuple({session: _fitted(scope) for session, scope in told.items()} for told in world.scopes)
-    return World(seed=world.seed, document=document, scopes=scopes)  # extended ones are asked of BIRD alone
+    scopes = tuple(
+        {session: _fitted(scope, k, number) for number, (session, scope) in enumerate(told.items())}
+        for k, told in enumerate(world.scopes)
+    )
+    return World(seed=world.seed, document=document, scopes=scopes)
 
 
-def _fitted(scope: Scope) -> Scope:
-    return replace(scope, communities=tuple(c for c in scope.communities if c not in _LEFT_OUT))
+def _fitted(scope: Scope, k: int, number: int) -> Scope:
+    """Without what these have no words for, and with extended communities that nobody acts on: all are to pass on
+    every kind that they have a name for.
+    """
+    more = (_PASSED_ON[(k + number + i) % len(_PASSED_ON)] for i in (0, 1))
+    return replace(
+        scope,
+        communities=tuple(c for c in scope.communities if c not in _LEFT_OUT),
+        extended_communities=tuple(sorted({*scope.extended_communities, *more})),
+    )

@@ -18,7 +18,7 @@ from anypop.lab.topology import Habit
 from anypop.lab.until import until
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Relationship
-from bench.agreement.classes import CLASSES, numbers, pairs, triples
+from bench.agreement.classes import CLASSES, extended, numbers, pairs, triples
 
 _SOON_S = 30.0
 
@@ -63,6 +63,7 @@ def _candidate(route: dict[str, Any], names: dict[str, str]) -> Candidate:
         protocol=names[route["neighbor"]["remote_addr"]],
         communities=pairs(route.get("communities", ())),
         large_communities=triples(route.get("large_communities", ())),
+        extended_communities=extended(route.get("extended_communities", ())),
         best=bool(route.get("best")),
     )
 
@@ -103,5 +104,5 @@ def _configuration(
             yield f"deny to {who} community NO_PEER"
         yield f"deny to {who} AS {session.asn}"  # as `frr` has it, for GoBGP
     if Habit.STRIPS_COMMUNITIES in habits:
-        yield "match to any set { community delete *:*, large-community delete *:*:* }"
+        yield "match to any set { community delete *:*, large-community delete *:*:*, ext-community delete * * }"
     yield f"match to any set {{ {marks} }}"

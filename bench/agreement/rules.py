@@ -11,6 +11,7 @@ from typing import Any
 from anypop.lab import address, model
 from anypop.lab.model import Modelled
 from anypop.lab.topology import FAMILIES
+from anypop.model.extended_communities import is_extended
 from anypop.routing.actions import (
     Action,
     Blackhole,
@@ -26,7 +27,6 @@ from anypop.routing.actions import (
 from anypop.routing.engine import reference
 from anypop.routing.engine.reference import CUSTOMER, INSIDE, PEER, SIBLING, Held, Rules, Settled
 from anypop.routing.engine.seeds import Policies, Seed
-from anypop.routing.extended import is_extended
 from bench.agreement.compare import landing, tables_of
 from bench.agreement.worlds import PREFIXES, World
 
@@ -314,7 +314,7 @@ def _changed(world: World, rules: Collection[str]) -> set[str]:
     changed: set[str] = set()
     for k in reversed(range(PREFIXES)):  # the plain one last
         for family, graph in graphs.items():
-            seeds = graph.seeds(world.scope(k), world.more(k))
+            seeds = graph.seeds(world.scope(k))
             right = reference.settle(graph.internet, seeds, graph.policies)
             answer = _answer(graph, seeds, right)
             for rule in rules:

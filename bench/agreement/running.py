@@ -23,10 +23,10 @@ from anypop.lab import build, daemons, machine, routers
 from anypop.lab.address import LabPlan, PopSite, VantageHost
 from anypop.lab.settle import settle
 from anypop.lab.until import until
-from anypop.model.announce import ExtendedCommunity, Mode, Prefix, Scope
+from anypop.model.announce import Mode, Prefix, Scope
+from anypop.model.extended_communities import spelled
 from anypop.model.route import Candidate
 from anypop.routing.bird_text import parse_routes
-from anypop.routing.extended import spelled
 from bench.agreement import many
 from bench.agreement.many import Implementation
 from bench.agreement.worlds import PREFIXES, World
@@ -181,8 +181,7 @@ def _configuration(world: World, plan: LabPlan, site: PopSite, silent: Mapping[i
                 else world.scope(k).get((site.pop.city, upstream.name), Scope())
                 for k in range(PREFIXES)
             ]
-            more = [world.more(k).get((site.pop.city, upstream.name), ()) for k in range(PREFIXES)]
-            said = [_said(asn, *words) for words in zip(prefixes, scopes, more, strict=True)]
+            said = [_said(asn, *words) for words in zip(prefixes, scopes, strict=True)]
             here, there = (
                 (upstream.local4, upstream.neighbor4) if family == 4 else (upstream.local6, upstream.neighbor6)
             )
@@ -194,14 +193,14 @@ def _configuration(world: World, plan: LabPlan, site: PopSite, silent: Mapping[i
     return "\n".join(lines) + "\n"
 
 
-def _said(asn: int, prefix: Prefix, scope: Scope, extended: Collection[ExtendedCommunity]) -> str:
+def _said(asn: int, prefix: Prefix, scope: Scope) -> str:
     if scope.mode is Mode.WITHHOLD:
         return f"if net = {prefix} then reject;"
     steps = [f"bgp_path.prepend({asn});"] * scope.prepend
     steps += [f"bgp_community.add({c});" for c in scope.communities] + [
         f"bgp_large_community.add({c});" for c in scope.large_communities
     ]
-    steps += [f"bgp_ext_community.add(({', '.join(spelled(c))}));" for c in extended]
+    steps += [f"bgp_ext_community.add(({', '.join(spelled(c))}));" for c in scope.extended_communities]
     return f"if net = {prefix} then {{ {' '.join(steps)} accept; }}"
 
 

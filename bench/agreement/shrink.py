@@ -19,9 +19,7 @@ Part = tuple[Hashable, ...]
 
 def only(world: World, k: int) -> World:
     """The k-th announcement for every prefix."""
-    return replace(
-        world, scopes=(world.scopes[k],) * len(world.scopes), extended=(world.extended[k],) * len(world.extended)
-    )
+    return replace(world, scopes=(world.scopes[k],) * len(world.scopes))
 
 
 def shrink(world: World, disagrees: Callable[[World], bool]) -> World:
@@ -44,7 +42,6 @@ def shrink(world: World, disagrees: Callable[[World], bool]) -> World:
             "vantage",
             "scope",
             "word",
-            "extended",
         ):
             size = max(1, len(_parts(world, kind)) // 2)
             while size:
@@ -101,11 +98,9 @@ def _parts(world: World, kind: str) -> list[Part]:
             found = [(kind, vantage["name"]) for vantage in document["vantages"]]
         case "scope":
             found = [(kind, session) for session in sorted(world.scopes[0])]
-        case "extended":
-            found = [(kind, session, c) for session, said in sorted(world.extended[0].items()) for c in said]
         case _:
             for session, scope in sorted(world.scopes[0].items()):
-                found += [("word", session, community) for community in (*scope.communities, *scope.large_communities)]
+                found += [("word", session, community) for community in scope.every_community]
                 found += [("word", session, number) for number in range(1, scope.prepend + 1)]
     return found
 
@@ -161,12 +156,8 @@ def _without(world: World, parts: Collection[Part]) -> World | None:
         for session, scope in world.scopes[0].items()
         if ("scope", session) not in gone
     }
-    more = {
-        session: tuple(c for c in said if ("extended", session, c) not in gone)
-        for session, said in world.extended[0].items()
-    }
     times = len(world.scopes)
-    smaller = World(seed=world.seed, document=document, scopes=(scopes,) * times, extended=(more,) * times)
+    smaller = World(seed=world.seed, document=document, scopes=(scopes,) * times)
     try:
         assert smaller.topology
     except Invalid:
@@ -187,4 +178,5 @@ def _said(session: tuple[str, str], scope: Scope, gone: set[Part]) -> Scope:
         prepend=sum(("word", session, number) not in gone for number in range(1, scope.prepend + 1)),
         communities=tuple(c for c in scope.communities if ("word", session, c) not in gone),
         large_communities=tuple(c for c in scope.large_communities if ("word", session, c) not in gone),
+        extended_communities=tuple(c for c in scope.extended_communities if ("word", session, c) not in gone),
     )

@@ -10,7 +10,7 @@ the model is tried often. Pure.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from random import Random
@@ -22,6 +22,7 @@ from anypop.lab import topology_read
 from anypop.lab.topology import Habit, Topology
 from anypop.model.announce import ExtendedCommunity, Mode, Scope
 from anypop.model.names import CityCode
+from anypop.model.scopes import community_text
 from anypop.routing.actions import (
     EVERYWHERE,
     Blackhole,
@@ -36,7 +37,6 @@ from anypop.routing.actions import (
 )
 from anypop.routing.dictionary import for_asn, known_asns, well_known
 from anypop.routing.entries import Entry
-from anypop.routing.extended import spelled
 
 OWN_ASN = 64512
 PREFIXES = 4  # as many announcements as a topology must have covering prefixes
@@ -73,13 +73,12 @@ Session = tuple[str, str]  # PoP's city, name of its upstream
 @dataclass(frozen=True)
 class World:
     """`document`: the topology. `scopes[k]`: how the k-th covering prefix is announced over each session; plain
-    where it is silent. `extended[k]`: with which extended communities, which no scope has.
+    where it is silent.
     """
 
     seed: int
     document: Mapping[str, Any]
     scopes: tuple[Mapping[Session, Scope], ...]
-    extended: tuple[Mapping[Session, tuple[ExtendedCommunity, ...]], ...] = ({},) * PREFIXES
 
     @cached_property
     def topology(self) -> Topology:
@@ -92,11 +91,6 @@ class World:
             (CityCode(pop), name): said for (pop, name), said in self.scopes[k].items() if (pop, name) in self._there
         }
 
-    def more(self, k: int) -> dict[tuple[CityCode, str], tuple[ExtendedCommunity, ...]]:
-        """Its extended communities."""
-        told = self.extended[k].items()
-        return {(CityCode(pop), name): said for (pop, name), said in told if (pop, name) in self._there}
-
     @cached_property
     def _there(self) -> frozenset[Session]:
         return frozenset((str(pop.city), up.name) for pop in self.topology.own.pops for up in pop.upstreams)
@@ -108,9 +102,6 @@ class World:
             for (pop, name), scope in sorted(self.scope(number).items()):
                 words = "withheld" if scope.mode is Mode.WITHHOLD else f"prepend {scope.prepend}, {_spelled(scope)}"
                 said.append(f"# announcement {number}: {pop} to {name}: {words}")
-            for (pop, name), more in sorted(self.more(number).items()):
-                words = " ".join(":".join(spelled(community)) for community in more)
-                said.append(f"# announcement {number}: {pop} to {name}: {words}")
         return (
             yaml.safe_dump(dict(self.document), sort_keys=False, default_flow_style=None, width=140)
             + "\n".join(said)
@@ -119,8 +110,7 @@ class World:
 
 
 def _spelled(scope: Scope) -> str:
-    every = (*scope.communities, *scope.large_communities)
-    return " ".join(":".join(map(str, community)) for community in every) or "no communities"
+    return " ".join(map(community_text, scope.every_community)) or "no communities"
 
 
 def world(seed: int, *, ases: int | None = None) -> World:
@@ -158,8 +148,7 @@ def world(seed: int, *, ases: int | None = None) -> World:
     return World(
         seed=seed,
         document=document,
-        scopes=({}, *(_scopes(dice, pops, said, _theme(seed, k)) for k in range(1, PREFIXES))),
-        extended=({}, *(_extended(Random(f"extended of {seed} {k}"), pops, said) for k in range(1, PREFIXES))),
+        scopes=({}, *(_scopes(dice, pops, said, seed, k) for k in range(1, PREFIXES))),
     )
 
 
@@ -366,8 +355,9 @@ def _beside(dice: Random, known: list[Entry], entry: Entry) -> list[tuple[int, .
     return [dice.choice(against)] if against else []
 
 
-def _scopes(dice: Random, pops: list[dict[str, Any]], said: _Vocabulary, theme: str) -> dict[Session, Scope]:
-    """How one prefix is announced. At least one session is not withheld."""
+def _scopes(dice: Random, pops: list[dict[str, Any]], said: _Vocabulary, seed: int, k: int) -> dict[Session, Scope]:
+    """How the k-th prefix is announced. At least one session is not withheld."""
+    theme = _theme(seed, k)
     sessions = {(pop["city"], upstream["name"]): upstream["asn"] for pop in pops for upstream in pop["upstreams"]}
     kept = dice.choice(sorted(sessions))
     fitting = said.about(dice, set(sessions.values()), theme)
@@ -387,4 +377,5 @@ def _scopes(dice: Random, pops: list[dict[str, Any]], said: _Vocabulary, theme: 
             communities=tuple(sorted((c[0], c[1]) for c in chosen if len(c) == 2)),
             large_communities=tuple(sorted((c[0], c[1], c[2]) for c in chosen if len(c) == 3)),
         )
-    return found
+    more = _extended(Random(f"extended of {seed} {k}"), pops, said)
+    return {session: replace(scope, extended_communities=more.get(session, ())) for session, scope in found.items()}

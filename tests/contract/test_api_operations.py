@@ -133,15 +133,17 @@ def test_rules_change_orders_and_answer_with_the_difference(world: World) -> Non
         "prepend": 2,
         "communities": ["209:7100", [65535, 0]],
         "large_communities": ["209:71:3356"],
+        "extended_communities": ["rt:209:70"],
     }
     rules = [{"pop": "LHR", "upstream": "1299", "scope": scope, "note": "stay"}]
     put = world.send("PUT", RULES, {"rules": rules})
-    plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": []}
+    plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": [], "extended_communities": []}
     full = {
         "mode": "announce",
         "prepend": 2,
         "communities": ["209:7100", "65535:0"],
         "large_communities": ["209:71:3356"],
+        "extended_communities": ["rt:209:70"],
     }
     assert put["changes"] == [{"pop": "LHR", "upstream": "as1299", "before": plain, "after": full}]
     patch = {"rules": [{"pop": "LHR", "upstream": "AS3257", "scope": {"mode": "withhold"}}]}

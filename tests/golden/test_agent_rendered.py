@@ -76,7 +76,12 @@ SPEAKERS = {
         ),
         exports=(
             Export(prefix=ANYCAST4, upstream="centurylink", prepend=2, communities=((209, 5009), (65535, 65281))),
-            Export(prefix=ANYCAST4, upstream="arelion", large_communities=((33438, 1, 2),)),
+            Export(
+                prefix=ANYCAST4,
+                upstream="arelion",
+                large_communities=((33438, 1, 2),),
+                extended_communities=((0, 2, 1299, 50), (1, 3, 0xC000, 0x2010007), (3, 6, 0, 1)),
+            ),
             Export(prefix=ANYCAST4, upstream="LINX rs-1"),
             Export(prefix=ANYCAST6, upstream="centurylink", graceful=True),
             Export(prefix=ANYCAST6, upstream="arelion", communities=((65535, 0),), graceful=True),

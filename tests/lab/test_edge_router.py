@@ -109,6 +109,7 @@ def test_what_hosts_attach_reaches_the_upstreams(lab: Lab, hosts: Hosts) -> None
             prepend=2,
             communities=(NO_EXPORT, (3356, 80)),
             large_communities=((33438, 0, 1299), (33438, 1, 3356), (64500, 7, 7)),
+            extended_communities=((0, 2, 3356, 80), (1, 3, 0xC000, 0x2010007), (3, 6, 0, 1)),
         )
     for prefix in COVERS:
         wait_until(partial(is_not_told, lab, "as1299-lhr", prefix), timeout_s=20, reason="AS1299 is not told")
@@ -118,6 +119,7 @@ def test_what_hosts_attach_reaches_the_upstreams(lab: Lab, hosts: Hosts) -> None
         assert set(found.communities) == {NO_EXPORT, (3356, 80)}
         # AS3356 marks what it takes, with its own
         assert [c for c in found.large_communities if c[0] != 3356] == [(64500, 7, 7)]
+        assert set(found.extended_communities) == {(0, 2, 3356, 80), (1, 3, 0xC000, 0x2010007), (3, 6, 0, 1)}
 
 
 def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts) -> None:

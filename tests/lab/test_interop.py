@@ -26,14 +26,18 @@ from anypop.agent.naming import LEARNT_TABLE
 from anypop.host import birdc, netns, process
 from anypop.model.announce import Prefix
 from anypop.model.errors import WorldError
+from anypop.model.extended_communities import read
 from anypop.model.peering import RpkiCache
 from anypop.model.report import SessionReport
+from anypop.model.scopes import community_text
 from tests.interop_lab import ANYCAST4, ANYCAST6, FRR, GOBGP, OPENBGPD, OWN, InteropLab
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 
 DAEMONS = (FRR, GOBGP, OPENBGPD)
+# Route target and route origin, of AS numbers of both lengths and of an address
+EXTENDED = tuple(map(read, ("rt:65010:4200000000", "ro:65010:7", "rt:4200000001:9", "ro:192.0.2.1:5")))
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +93,14 @@ def test_each_daemon_has_the_session_that_was_ordered(lab: InteropLab) -> None:
 
 @pytest.mark.parametrize("name", DAEMONS)
 def test_what_is_announced_arrives_with_its_scope_and_what_is_withdrawn_goes(lab: InteropLab, name: str) -> None:
-    """Prepends, communities of both kinds, graceful shutdown, withdrawal, in both families, at every daemon."""
-    lab.say(*_all(prepend=2, communities=((65010, 5),), large_communities=((OWN, 1, 2),)))
+    """Prepends, communities of all kinds, graceful shutdown, withdrawal, in both families, at every daemon."""
+    lab.say(
+        *_all(prepend=2, communities=((65010, 5),), large_communities=((OWN, 1, 2),), extended_communities=EXTENDED)
+    )
     for prefix in (ANYCAST4, ANYCAST6):
         heard = wait_until(partial(lab.heard, name, prefix), timeout_s=20, reason=f"{name} hears {prefix}")
         assert heard.path == (OWN,) * 3
-        assert set(heard.communities) == {"65010:5", f"{OWN}:1:2"}
+        assert set(heard.communities) == {"65010:5", f"{OWN}:1:2", *map(community_text, EXTENDED)}
     lab.say(*_all(graceful=True))
     for prefix in (ANYCAST4, ANYCAST6):
         wait_until(partial(_fades, lab, name, prefix), timeout_s=20, reason=f"{name} hears that {prefix} fades")

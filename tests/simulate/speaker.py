@@ -97,6 +97,7 @@ class Neighbours:
                     prepend=e.prepend,
                     communities=communities,
                     large_communities=e.large_communities,
+                    extended_communities=e.extended_communities,
                 )
                 found[prefix] = (*found.get(prefix, ()), one)
         return found

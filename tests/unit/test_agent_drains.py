@@ -21,6 +21,7 @@ TOLD = """Table own4:
 \tBGP.local_pref: 100
 \tBGP.community: (65535,0) (1299,50)
 \tBGP.large_community: (33438, 0, 3356)
+\tBGP.ext_community: (rt, 6939, 70) (ro, 192.0.2.1, 7)
 """
 
 
@@ -49,6 +50,7 @@ def test_what_is_really_told_is_read_with_its_prepends_and_communities() -> None
         prepend=3,
         communities=((1299, 50), (65535, 0)),
         large_communities=((33438, 0, 3356),),
+        extended_communities=((0, 2, 6939, 70), (1, 3, 0xC000, 0x2010007)),
     )
     assert read_export("", "203.0.113.0/24", asn=33438, upstream="telia") is None
 

@@ -150,6 +150,7 @@ PLANS = st.builds(
                 large_communities=st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 3), max_size=2, unique=True).map(
                     tuple
                 ),
+                extended_communities=st.sampled_from([(), ((0, 2, 6939, 70), (2, 3, 70000, 7)), ((3, 6, 0, 1),)]),
             ),
         ),
         min_size=1,

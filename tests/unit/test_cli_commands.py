@@ -176,7 +176,13 @@ def test_a_change_sends_the_announcements_that_it_alters_and_no_others(call: Cal
     call(*CREATE)
     call("announce", "withhold", "web", "--pop", "AMS", "--note", "maintenance")
     call("announce", "scope", "web", "--pop", "JFK", "--upstream", "209", "--keep-in", "NA")
-    kept = {"mode": "announce", "prepend": 0, "communities": ["209:7100"], "large_communities": []}
+    kept = {
+        "mode": "announce",
+        "prepend": 0,
+        "communities": ["209:7100"],
+        "large_communities": [],
+        "extended_communities": [],
+    }
     assert control.changes()[-1][2] == {"rules": [{"pop": "JFK", "upstream": "as209", "scope": kept, "note": ""}]}
     call("announce", "reset", "web")
     plain = kept | {"communities": []}

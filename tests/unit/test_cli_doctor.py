@@ -158,7 +158,7 @@ def test_an_outcome_that_differs_takes_everything_back(shell: Callable[[World], 
         and found["rollout"] in world.waves.rollouts
     )
     assert [set(wave) for wave in found["waves"]] == [{"pop", "seconds", "seen", "differs"}] * 2
-    plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": []}
+    plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": [], "extended_communities": []}
     assert {key: scope for key, scope in world.rules.items() if scope != plain} == before
 
 

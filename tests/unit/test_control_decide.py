@@ -181,6 +181,7 @@ def _report(state: State, order: Order, a: int, b: int, now: float) -> Report:
                     prepend=x.scope.prepend,
                     communities=x.scope.communities,
                     large_communities=x.scope.large_communities,
+                    extended_communities=x.scope.extended_communities,
                 )
                 for x in order.announcements
                 if x.prefix == p and x.drains

@@ -171,6 +171,7 @@ scopes = st.builds(
     large_communities=st.lists(
         st.tuples(st.integers(64496, 64500), st.integers(0, 99), st.integers(0, 99)), max_size=2
     ).map(tuple),
+    extended_communities=st.sampled_from([(), ((0, 2, 6939, 70),), ((0, 2, 6939, 71), (3, 6, 0, 1))]),
 )
 
 
@@ -188,6 +189,7 @@ def test_each_upstream_hears_what_was_meant_for_it(wanted: list[Scope]) -> None:
             assert after.prepend == scope.prepend
             assert set(scope.communities) <= set(after.communities)
             assert set(scope.large_communities) <= set(after.large_communities)
+            assert set(scope.extended_communities) <= set(after.extended_communities)
 
 
 def test_a_network_document_says_hosts_and_an_edge_router() -> None:

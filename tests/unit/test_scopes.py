@@ -31,12 +31,23 @@ from tests.control_world import a_network
 
 PAIRS = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
 TRIPLES = st.tuples(*[st.integers(0, 0xFFFFFFFF)] * 3)
+NAMED = st.sampled_from(
+    [
+        (0, 2, 6939, 70),
+        (0, 3, 1, 0xFFFFFFFF),
+        (2, 2, 70000, 7),
+        (1, 3, 0xC000, 0x2010007),
+        (3, 6, 0, 1),
+        (0x80, 9, 9, 9),
+    ]
+)
 SCOPES = st.builds(
     Scope,
     mode=st.sampled_from(Mode),
     prepend=st.integers(0, 8),
     communities=st.lists(PAIRS, max_size=3, unique=True).map(sorted).map(tuple),
     large_communities=st.lists(TRIPLES, max_size=2, unique=True).map(sorted).map(tuple),
+    extended_communities=st.lists(NAMED, max_size=2, unique=True).map(sorted).map(tuple),
 )
 
 
@@ -67,11 +78,12 @@ def test_what_is_no_community_is_said_in_words(value: object) -> None:
 
 def test_a_community_is_added_once_and_announces_again() -> None:
     """Whichever kind it is; the order in which they were added stays."""
-    scope = with_communities(
-        Scope(mode=Mode.WITHHOLD, prepend=2, communities=((9, 9),)), [(1, 2, 3), (1, 1), (9, 9), (1, 1)]
+    given = ((1, 2, 3), (1, 1), (0, 2, 1, 1), (9, 9), (1, 1))
+    scope = with_communities(Scope(mode=Mode.WITHHOLD, prepend=2, communities=((9, 9),)), given)
+    assert scope == Scope(
+        prepend=2, communities=((9, 9), (1, 1)), large_communities=((1, 2, 3),), extended_communities=((0, 2, 1, 1),)
     )
-    assert scope == Scope(prepend=2, communities=((9, 9), (1, 1)), large_communities=((1, 2, 3),))
-    assert scope_says(scope) == "announce, prepend 2, communities 9:9 1:1 1:2:3"
+    assert scope_says(scope) == "announce, prepend 2, communities 9:9 1:1 1:2:3 rt:1:1"
     assert scope_says(Scope(mode=Mode.WITHHOLD, prepend=2)) == "withhold"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from anypop.model.announce import Community, LargeCommunity, Mode, Scope
+from anypop.model.announce import AnyCommunity, Mode, Scope
 from anypop.model.cities import city_of_pop
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
@@ -111,7 +111,7 @@ class _Reader:
             scope=replace(with_communities(Scope(prepend=prepend or 0), communities), mode=mode),
         )
 
-    def communities(self, fields: dict[str, yaml.Node]) -> Iterator[Community | LargeCommunity]:
+    def communities(self, fields: dict[str, yaml.Node]) -> Iterator[AnyCommunity]:
         node = fields.get("communities")
         if node is not None and not isinstance(node, yaml.SequenceNode):
             self.wrong(node, "communities must be a list")

@@ -262,7 +262,7 @@ def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Networ
 def _not_for_tenants(scope: Scope, path: str, upstream: Upstream, network: Network) -> Iterator[Problem]:
     for community in scope.every_community:
         if why := refusal(community, upstream.asn, network.tenant_communities):
-            field = "communities" if len(community) == 2 else "large_communities"
+            field = {2: "communities", 3: "large_communities"}.get(len(community), "extended_communities")
             instead = f"see /anypop/v1/communities/{upstream.asn} for what it understands, or ask the operator"
             yield Problem(path=f"{path}.{field}", message=f"{why}: {instead}")
 

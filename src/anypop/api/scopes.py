@@ -1,16 +1,14 @@
 """The scope of an announcement rule as a request has it: communities outright, or what the upstream shall do.
 
-In: `{"mode", "prepend", "communities", "large_communities"}` with intents beside them (`{"keep_in": "NA"}`,
-`{"no_export_to": 1299}`, `{"lower_preference": "as-peer"}`), and the AS of the upstream. Out: a `Scope` in which each
-intent is a community of that AS's dictionary, or problems with the path of each field. Decides nothing: which community
-it is is the word of `routing.intents`, as on the command line.
+In: `{"mode", "prepend", "communities", "large_communities", "extended_communities"}` with intents beside them
+(`{"keep_in": "NA"}`, `{"no_export_to": 1299}`, `{"lower_preference": "as-peer"}`), and the AS of the upstream. Out: a
+`Scope` in which each intent is a community of that AS's dictionary, or problems with the path of each field. Decides
+nothing: which community it is is the word of `routing.intents`, as on the command line.
 """
-
-from dataclasses import replace
 
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Problem
-from anypop.model.scopes import read_scope, with_communities
+from anypop.model.scopes import read_scope, with_communities, without_communities
 from anypop.routing.dictionary import for_asn
 from anypop.routing.intents import INTENTS, NoCommunity, community_for, wanted
 
@@ -39,5 +37,4 @@ def scope_from(given: object, path: str, asn: int | None, problems: list[Problem
         except NoCommunity as error:
             instead = f"withhold it there, prepend, or see /anypop/v1/communities/{asn} for what it understands"
             problems.append(Problem(path=f"{path}.{name}", message=f"{error}: {instead}"))
-    bare = replace(scope, communities=(), large_communities=())
-    return with_communities(bare, sorted({*scope.every_community, *found})) if found else scope
+    return with_communities(without_communities(scope), sorted({*scope.every_community, *found})) if found else scope

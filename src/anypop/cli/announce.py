@@ -132,7 +132,8 @@ def scope(
         ),
     ] = "",
     community: Annotated[
-        list[str] | None, typer.Option("--community", metavar="N:N", help="This community outright. Repeatable.")
+        list[str] | None,
+        typer.Option("--community", metavar="N:N", help="This community outright: N:N, N:N:N or rt:N:N. Repeatable."),
     ] = None,
     note: Note = "",
     predict: Predict = True,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anypop.cli.failure import Failure, usage
 from anypop.cli.table import Piece
-from anypop.model.announce import Community, LargeCommunity, Scope
+from anypop.model.announce import AnyCommunity, Scope
 from anypop.model.scopes import community_text, scope_data, scope_says
 from anypop.model.sessions import Session
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Meaning:
     """A community that an option stands for, and what the dictionary says of it."""
 
-    community: Community | LargeCommunity
+    community: AnyCommunity
     meaning: str
     invented: bool = False
     unverified: bool = False
@@ -141,7 +141,7 @@ def _found(
         raise Failure(f"AS{book.asn} has no community {purpose}", problems=instead, advice=advice) from error
 
 
-def meanings_of(dictionary: Mapping[str, Any], communities: Iterable[Community | LargeCommunity]) -> list[Meaning]:
+def meanings_of(dictionary: Mapping[str, Any], communities: Iterable[AnyCommunity]) -> list[Meaning]:
     """What the dictionary says of communities that were named outright."""
     from anypop.routing.dictionary import of_data  # noqa: PLC0415 - see `_found`
 

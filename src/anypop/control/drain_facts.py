@@ -211,14 +211,17 @@ def _missing(teller: Teller, announced: Iterable[Announcement]) -> Iterator[str]
             yield f"{name} does not say how it tells {told.upstream} of {told.prefix}"
             continue
         scope = Scope(
-            prepend=really.prepend, communities=really.communities, large_communities=really.large_communities
+            prepend=really.prepend,
+            communities=really.communities,
+            large_communities=really.large_communities,
+            extended_communities=really.extended_communities,
         )
         if _sorted(scope) != _sorted(told.scope):
             yield f"{name} tells {told.upstream} '{scope_says(scope)}' of {told.prefix}, not '{scope_says(told.scope)}'"
 
 
 def _sorted(scope: Scope) -> tuple[object, ...]:
-    return scope.prepend, sorted(set(scope.communities)), sorted(set(scope.large_communities))
+    return scope.prepend, sorted(set(scope.every_community))
 
 
 def _unwell(teller: Teller, announced: Iterable[Announcement]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from anypop.control.drain_facts import (
     told_by,
 )
 from anypop.control.state import State, Tombstone
-from anypop.model.announce import Community, LargeCommunity, Prefix
+from anypop.model.announce import AnyCommunity, Prefix
 from anypop.model.drain import Count, Drain, DrainKind
 from anypop.model.network import Pop
 from anypop.model.plan import Incarnation
@@ -66,7 +66,7 @@ def _moved(draft: State, drain: Drain, now: float) -> Drain:
     return advance(drain, found_of(draft, drain, now), now)
 
 
-def lows_at(pop: Pop | None) -> tuple[tuple[int, tuple[Community | LargeCommunity, ...]], ...]:
+def lows_at(pop: Pop | None) -> tuple[tuple[int, tuple[AnyCommunity, ...]], ...]:
     """By which communities the PoP's neighbours prefer a route less."""
     asns = sorted({u.asn for u in pop.upstreams}) if pop is not None else ()
     return tuple((asn, low) for asn in asns if (low := lowest_first(asn)))

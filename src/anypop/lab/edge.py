@@ -121,7 +121,8 @@ def render(config: EdgeConfig) -> str:
             "function is_scoped()",
             [
                 "# told by its host with conditions: communities, or our own number more than once",
-                "return bgp_path.len > 0 || bgp_community.len > 0 || bgp_large_community.len > 0;",
+                "return bgp_path.len > 0 || bgp_community.len > 0 || bgp_large_community.len > 0 || "
+                "bgp_ext_community.len > 0;",
             ],
         ),
     ]

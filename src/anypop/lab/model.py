@@ -6,14 +6,13 @@ routers, and their answers compared. Comes in a plan, goes out a `Modelled`. Pur
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
 from anypop.lab.address import LabPlan
 from anypop.lab.routers import link_cost
 from anypop.lab.topology import AutonomousSystem, Habit, LinkKind
-from anypop.model.announce import ExtendedCommunity, Mode, Scope
+from anypop.model.announce import Mode, Scope
 from anypop.model.cities import city
 from anypop.model.names import CityCode
 from anypop.model.network import UpstreamKind
@@ -29,7 +28,6 @@ _INFINITY = 65535
 # What is announced: PoP's city and name of its upstream to the scope. A session that is missing is announced to without
 # conditions.
 Scopes = Mapping[tuple[CityCode, str], Scope]
-Extended = Mapping[tuple[CityCode, str], tuple[ExtendedCommunity, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +65,8 @@ class Modelled:
             site = self.towards[site].get(sender, sender)
         return None
 
-    def seeds(self, scopes: Scopes, extended: Extended = MappingProxyType({})) -> tuple[Seed, ...]:
-        """Our announcements of one prefix as they enter the graph. `extended`: communities that no scope has."""
+    def seeds(self, scopes: Scopes) -> tuple[Seed, ...]:
+        """Our announcements of one prefix as they enter the graph."""
         found = []
         for site, own in zip(self.plan.sites, self.plan.topology.own.pops, strict=True):
             for upstream in own.upstreams:
@@ -83,7 +81,7 @@ class Modelled:
                         customer=upstream.kind is UpstreamKind.TRANSIT,
                         origin=self.plan.topology.own.asn,
                         prepend=scope.prepend,
-                        communities=(*scope.every_community, *extended.get((own.city, upstream.name), ())),
+                        communities=scope.every_community,
                         key=int(site.router_id),
                     )
                 )

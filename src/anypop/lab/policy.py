@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anypop.lab.topology import Habit
+from anypop.model import extended_communities as extended
 from anypop.model.announce import LargeCommunity
 from anypop.model.route import Relationship
-from anypop.routing import extended
 from anypop.routing.actions import (
     CUSTOMER_PREFERENCE,
     PEER_PREFERENCE,

@@ -16,6 +16,7 @@ Address = IPv4Address | IPv6Address
 Community = tuple[int, int]
 LargeCommunity = tuple[int, int, int]
 ExtendedCommunity = tuple[int, int, int, int]  # type, subtype, administrator, value (RFC 4360)
+AnyCommunity = Community | LargeCommunity | ExtendedCommunity
 
 GRACEFUL_SHUTDOWN: Community = (65535, 0)  # RFC 8326
 NO_EXPORT: Community = (65535, 65281)  # RFC 1997
@@ -36,11 +37,12 @@ class Scope:
     prepend: int = 0
     communities: tuple[Community, ...] = ()
     large_communities: tuple[LargeCommunity, ...] = ()
+    extended_communities: tuple[ExtendedCommunity, ...] = ()
 
     @property
-    def every_community(self) -> tuple[Community | LargeCommunity, ...]:
-        """Pairs first, then large ones."""
-        return (*self.communities, *self.large_communities)
+    def every_community(self) -> tuple[AnyCommunity, ...]:
+        """Pairs first, then large ones, then extended ones."""
+        return (*self.communities, *self.large_communities, *self.extended_communities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

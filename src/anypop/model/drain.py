@@ -8,7 +8,7 @@ changes no scope rule: it is laid over them while it stands, so that what they s
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from anypop.model.announce import Community, LargeCommunity, Prefix
+from anypop.model.announce import AnyCommunity, Prefix
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Landing
@@ -178,7 +178,7 @@ class Drain(Aim):
     ended_at: float | None = None
     withdrawn: frozenset[Prefix] = frozenset()
     held: tuple[Held, ...] = ()
-    lows: tuple[tuple[int, tuple[Community | LargeCommunity, ...]], ...] = ()
+    lows: tuple[tuple[int, tuple[AnyCommunity, ...]], ...] = ()
     ready: frozenset[str] = frozenset()
     counts: tuple[Count, ...] = ()
     traffic: Traffic | None = None

@@ -6,7 +6,7 @@ Times are seconds since the epoch, UTC, as the agent's host sees them.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from anypop.model.announce import Address, Community, LargeCommunity, Prefix
+from anypop.model.announce import Address, Community, ExtendedCommunity, LargeCommunity, Prefix
 from anypop.model.confinement import Confinement
 from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, HostName, InstanceName
@@ -149,6 +149,7 @@ class Exported:
     prepend: int = 0
     communities: tuple[Community, ...] = ()
     large_communities: tuple[LargeCommunity, ...] = ()
+    extended_communities: tuple[ExtendedCommunity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

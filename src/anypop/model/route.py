@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from anypop.model.announce import Community, ExtendedCommunity, LargeCommunity, Prefix
+from anypop.model.announce import AnyCommunity, Community, ExtendedCommunity, LargeCommunity, Prefix
 
 
 class Relationship(StrEnum):
@@ -70,3 +70,8 @@ class Candidate:
     large_communities: tuple[LargeCommunity, ...] = ()
     extended_communities: tuple[ExtendedCommunity, ...] = ()
     best: bool = False
+
+    @property
+    def every_community(self) -> tuple[AnyCommunity, ...]:
+        """Pairs first, then large ones, then extended ones."""
+        return (*self.communities, *self.large_communities, *self.extended_communities)

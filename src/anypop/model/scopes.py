@@ -1,8 +1,8 @@
 """Scopes and communities as people and programs write them, and back, for every face, file and prediction.
 
-In: `209:7100`, `[209, 7100]`, or a scope as data: `{"mode", "prepend", "communities", "large_communities"}`. Out:
-numbers and `Scope`s, or what is wrong, in words and with the path of each field. Which communities exist is not its
-business: dictionaries know that. Pure.
+In: `209:7100`, `[209, 7100]`, `rt:6939:70`, or a scope as data: `{"mode", "prepend", "communities",
+"large_communities", "extended_communities"}`. Out: numbers and `Scope`s, or what is wrong, in words and with the path
+of each field. Which communities exist is not its business: dictionaries know that. Pure.
 """
 
 import re
@@ -10,25 +10,33 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from anypop.model.announce import Community, LargeCommunity, Mode, Scope
+from anypop.model.announce import AnyCommunity, Community, ExtendedCommunity, LargeCommunity, Mode, Scope
 from anypop.model.errors import Invalid, Problem
+from anypop.model.extended_communities import is_extended
+from anypop.model.extended_communities import read as read_extended
+from anypop.model.extended_communities import text as extended_text
 
 # Longer paths than this gain nothing (most networks are 3 to 6 ASes away) and some networks filter them.
 MOST_PREPENDS = 8
-FIELDS = ("mode", "prepend", "communities", "large_communities")
+FIELDS = ("mode", "prepend", "communities", "large_communities", "extended_communities")
 _WRITTEN = re.compile(r"\d{1,10}(:\d{1,10}){1,2}", re.ASCII)
-_FORM = "209:7100 (two numbers up to 65535) or 209:71:3356 (a large one)"
+_FORM = "209:7100 (two numbers up to 65535), 209:71:3356 (a large one) or rt:6939:70 (an extended one)"
+_NAMED = ("rt:", "ro:", "generic:")
 
 
 def community_text(community: tuple[int, ...]) -> str:
-    """`209:7100`, `209:71:3356`."""
+    """`209:7100`, `209:71:3356`, `rt:6939:70`."""
+    if is_extended(community):
+        return extended_text(community)
     return ":".join(map(str, community))
 
 
-def read_community(value: object) -> Community | LargeCommunity:
-    """A community from `"209:7100"` or `[209, 7100]`: the number of parts says which kind it is. ValueError in words
-    for anything else.
+def read_community(value: object) -> AnyCommunity:
+    """A community from `"209:7100"` or `[209, 7100]`: the number of parts says which kind it is; an extended one from
+    `"rt:6939:70"`. ValueError in words for anything else.
     """
+    if isinstance(value, str) and value.startswith(_NAMED):
+        return read_extended(value)
     numbers: tuple[int, ...] = ()
     if isinstance(value, str) and _WRITTEN.fullmatch(value):
         numbers = tuple(int(part) for part in value.split(":"))
@@ -43,15 +51,30 @@ def read_community(value: object) -> Community | LargeCommunity:
             raise ValueError(f"{value}: write {_FORM}")
 
 
-def with_communities(scope: Scope, communities: Iterable[Community | LargeCommunity]) -> Scope:
+def with_communities(scope: Scope, communities: Iterable[AnyCommunity]) -> Scope:
     """Announced, with these communities behind those that are there, each once."""
-    pairs, triples = dict.fromkeys(scope.communities), dict.fromkeys(scope.large_communities)
+    pairs: dict[Community, None] = dict.fromkeys(scope.communities)
+    triples: dict[LargeCommunity, None] = dict.fromkeys(scope.large_communities)
+    quads: dict[ExtendedCommunity, None] = dict.fromkeys(scope.extended_communities)
     for community in communities:
         if len(community) == 2:
             pairs[community] = None
-        else:
+        elif len(community) == 3:
             triples[community] = None
-    return replace(scope, mode=Mode.ANNOUNCE, communities=tuple(pairs), large_communities=tuple(triples))
+        else:
+            quads[community] = None
+    return replace(
+        scope,
+        mode=Mode.ANNOUNCE,
+        communities=tuple(pairs),
+        large_communities=tuple(triples),
+        extended_communities=tuple(quads),
+    )
+
+
+def without_communities(scope: Scope) -> Scope:
+    """As far as it goes without any."""
+    return replace(scope, communities=(), large_communities=(), extended_communities=())
 
 
 def scope_says(scope: Scope) -> str:
@@ -70,6 +93,7 @@ def scope_data(scope: Scope) -> dict[str, Any]:
         "prepend": scope.prepend,
         "communities": [community_text(c) for c in scope.communities],
         "large_communities": [community_text(c) for c in scope.large_communities],
+        "extended_communities": [community_text(c) for c in scope.extended_communities],
     }
 
 
@@ -106,14 +130,15 @@ def read_scope(given: object, path: str, problems: list[Problem], *, beside: Ite
     return replace(with_communities(Scope(), sorted(told)), mode=Mode(mode), prepend=prepend)
 
 
-def _listed(given: object, path: str, problems: list[Problem]) -> list[Community | LargeCommunity]:
-    """Both lists take both kinds of communities."""
+def _listed(given: object, path: str, problems: list[Problem]) -> list[AnyCommunity]:
+    """Each list takes every kind of community."""
     if given is not None and not isinstance(given, list):
         problems.append(Problem(path=path, message="must be a list"))
-    found: list[Community | LargeCommunity] = []
+    found: list[AnyCommunity] = []
     for index, community in enumerate(given if isinstance(given, list) else ()):
         try:
             found.append(read_community(community))
-        except ValueError:
-            problems.append(Problem(path=f"{path}[{index}]", message=f"must be like {_FORM}"))
+        except ValueError as error:
+            named = isinstance(community, str) and community.startswith(_NAMED)
+            problems.append(Problem(path=f"{path}[{index}]", message=str(error) if named else f"must be like {_FORM}"))
     return found

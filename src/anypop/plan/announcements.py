@@ -173,6 +173,7 @@ def merged(rules: Iterable[ScopeRule]) -> Scope:
         prepend=max((s.prepend for s in scopes), default=0),
         communities=tuple(sorted({c for s in scopes for c in s.communities})),
         large_communities=tuple(sorted({c for s in scopes for c in s.large_communities})),
+        extended_communities=tuple(sorted({c for s in scopes for c in s.extended_communities})),
     )
 
 

@@ -8,11 +8,11 @@ united. What would raise a route above the lowest preference is left out while i
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from anypop.model.announce import GRACEFUL_SHUTDOWN, Community, LargeCommunity, Mode, Prefix, Scope
+from anypop.model.announce import GRACEFUL_SHUTDOWN, AnyCommunity, Mode, Prefix, Scope
 from anypop.model.drain import Drain, Level
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Upstream
-from anypop.model.scopes import with_communities
+from anypop.model.scopes import with_communities, without_communities
 from anypop.plan.drain import concerns, level_at
 
 # Most paths are 3 to 6 ASes long: three more lose against nearly all of them, one or two against most.
@@ -41,9 +41,9 @@ def eased(scope: Scope, level: Level, upstream: Upstream, drains: Sequence[Drain
     low = lows_of(drains, upstream.asn)
     own = {c for c in scope.every_community if c not in low[1:]}
     asked = {*own, *low[:1], *(() if shared else (GRACEFUL_SHUTDOWN,))}
-    return with_communities(replace(eased_scope, communities=(), large_communities=()), sorted(asked))
+    return with_communities(without_communities(eased_scope), sorted(asked))
 
 
-def lows_of(drains: Iterable[Drain], asn: int) -> tuple[Community | LargeCommunity, ...]:
+def lows_of(drains: Iterable[Drain], asn: int) -> tuple[AnyCommunity, ...]:
     """What is known of a network's preferences: the community of the lowest first, then those of all others."""
     return next((found for d in drains for number, found in d.lows if number == asn and found), ())

@@ -36,6 +36,7 @@ def towards_edge(asn: int, wanted: Iterable[tuple[Upstream, Scope]]) -> Scope:
         prepend=prepend,
         communities=tuple(sorted({c for scope in told for c in scope.communities})),
         large_communities=tuple(sorted({c for scope in told for c in scope.large_communities} | marks)),
+        extended_communities=tuple(sorted({c for scope in told for c in scope.extended_communities})),
     )
 
 
@@ -48,6 +49,7 @@ def beyond_edge(asn: int, scope: Scope, upstream: Upstream) -> Scope:
         prepend=scope.prepend + sum(asked),
         communities=scope.communities,
         large_communities=tuple(c for c in scope.large_communities if not (c[0] == asn and c[1] <= MOST_PREPENDS)),
+        extended_communities=scope.extended_communities,
     )
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 
+from anypop.model import extended_communities as extended
 from anypop.model.announce import Community, LargeCommunity, Prefix
 from anypop.model.route import Candidate, Origin
-from anypop.routing import extended
 
 # `203.0.113.0/24  unicast [b 06:56:50.555 from 10.9.1.1] * (100/35) [AS100i]`; the prefix is left out from the second
 # route on

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from anypop.model import extended_communities as extended
 from anypop.model.errors import Invalid, Problem
-from anypop.routing import extended
 from anypop.routing.actions import (
     Action,
     Blackhole,

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from anypop.model.announce import GRACEFUL_SHUTDOWN, Community, LargeCommunity
-from anypop.routing import extended
+from anypop.model import extended_communities as extended
+from anypop.model.announce import GRACEFUL_SHUTDOWN, AnyCommunity
 from anypop.routing.actions import Action, ExportTo, LocalPreference, NoExportTo, Prepend, SetMed
 
 _MAX_16 = 65535
@@ -50,7 +50,7 @@ class Entry:
     def text(self) -> str:
         """As people write it: `209:7100`, `65000:<asn>`."""
         if self.is_extended:
-            return ":".join(extended.spelled(self.community))
+            return extended.text(self.community)
         return ":".join("<asn>" if part is None else str(part) for part in self.community)
 
     @property
@@ -61,11 +61,9 @@ class Entry:
         return cast(tuple[int, ...], self.community)
 
     @property
-    def value(self) -> Community | LargeCommunity:
-        """The numbers, ready for a `Scope`. ValueError for a pattern, and for an extended one, which no scope has."""
-        if self.is_extended:
-            raise ValueError(f"{self.text} is an extended community")
-        return cast(Community | LargeCommunity, self.numbers)
+    def value(self) -> AnyCommunity:
+        """The numbers, ready for a `Scope`. ValueError for a pattern."""
+        return cast(AnyCommunity, self.numbers)
 
     def for_neighbour(self, asn: int) -> "Entry | None":
         """This entry with its placeholder filled; itself when it has none; None when the number does not fit (more
@@ -123,20 +121,23 @@ class Dictionary:
         """The community that does exactly `action` here. None: there is none.
 
         One that real networks know before one that is invented for labs; the AS's own before a well-known one, which
-        says what the RFC says and not that this AS acts on it; verified before unverified. Never the well-known one of
-        graceful shutdown: it lowers a preference, but says that the route is about to go; nor an extended one, which no
-        scope has. Everybody who needs a community asks here, so that all choose the same.
+        says what the RFC says and not that this AS acts on it; verified before unverified; an
+        extended one last, since it is carried less often. Never the well-known one of graceful shutdown: it lowers a
+        preference, but says that the route is about to go. Everybody who needs a community asks here, so that all
+        choose the same.
         """
         neighbour = getattr(action, "neighbour", None)
         options = self.concrete([neighbour] if isinstance(neighbour, int) and not isinstance(neighbour, bool) else [])
         fitting = [
             entry
             for entry in options
-            if _essence(entry.action) == _essence(action)
-            and entry.community != GRACEFUL_SHUTDOWN
-            and not entry.is_extended
+            if _essence(entry.action) == _essence(action) and entry.community != GRACEFUL_SHUTDOWN
         ]
-        return min(fitting, key=lambda entry: (entry.invented, entry.is_well_known, not entry.verified), default=None)
+        return min(
+            fitting,
+            key=lambda entry: (entry.invented, entry.is_well_known, not entry.verified, entry.is_extended),
+            default=None,
+        )
 
 
 def _essence(action: Action) -> Action:

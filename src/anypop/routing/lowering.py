@@ -7,18 +7,18 @@ and graceful shutdown (RFC 8326), which all may know, goes along anyway.
 
 from functools import cache
 
-from anypop.model.announce import Community, LargeCommunity
+from anypop.model.announce import AnyCommunity
 from anypop.routing.actions import EVERYWHERE, LocalPreference
 from anypop.routing.dictionary import for_asn
 
 
 @cache
-def lowest_first(asn: int) -> tuple[Community | LargeCommunity, ...]:
+def lowest_first(asn: int) -> tuple[AnyCommunity, ...]:
     """Empty where the network is known to have none that holds everywhere in it."""
     known = [
         (entry, entry.action)
         for entry in for_asn(asn).entries
-        if isinstance(entry.action, LocalPreference) and not entry.is_well_known and not entry.is_extended
+        if isinstance(entry.action, LocalPreference) and not entry.is_well_known
     ]
     low = sorted(
         (action.on_scale, action.value or 0, entry.value)

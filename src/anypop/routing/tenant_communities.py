@@ -11,13 +11,18 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from anypop.model.announce import Community, LargeCommunity
+from anypop.model.announce import AnyCommunity
 from anypop.model.scopes import community_text
 from anypop.routing.actions import Blackhole, Informational
 from anypop.routing.dictionary import for_asn, known_asns, well_known
 
 HARMLESS = "harmless"
-_PATTERN = re.compile(r"(\d{1,10}|\*)(:(\d{1,10}|\*)){1,2}", re.ASCII)
+# two numbers, three, or an extended one by its name; `*` stands for any part but the name
+_PATTERN = re.compile(
+    r"(\d{1,10}|\*)(:(\d{1,10}|\*)){1,2}|(rt|ro):(\d[\d.]{0,14}|\*):(\d{1,10}|\*)"
+    r"|generic:0x[0-9a-f]{8}:(0x[0-9a-f]{1,8}|\*)",
+    re.ASCII,
+)
 
 
 def is_listable(entry: str) -> bool:
@@ -25,7 +30,7 @@ def is_listable(entry: str) -> bool:
     return entry == HARMLESS or _PATTERN.fullmatch(entry) is not None
 
 
-def refusal(community: Community | LargeCommunity, asn: int, listed: Iterable[str]) -> str:
+def refusal(community: AnyCommunity, asn: int, listed: Iterable[str]) -> str:
     """Why a tenant may not send it to this upstream; empty: it may."""
     text = community_text(community)
     entries = tuple(listed)
@@ -46,7 +51,9 @@ def refusal(community: Community | LargeCommunity, asn: int, listed: Iterable[st
 
 def _fits(text: str, entry: str) -> bool:
     parts, wanted = text.split(":"), entry.split(":")
-    return len(parts) == len(wanted) and all(w in ("*", p) for p, w in zip(parts, wanted, strict=True))
+    return len(parts) == len(wanted) and all(
+        w == p or (w == "*" and p[0].isdigit()) for p, w in zip(parts, wanted, strict=True)
+    )
 
 
 @cache
@@ -55,7 +62,7 @@ def _well_known() -> frozenset[tuple[int | None, ...]]:
 
 
 @cache
-def _is_blackhole(community: Community | LargeCommunity) -> bool:
+def _is_blackhole(community: AnyCommunity) -> bool:
     """Whether any network that we know drops traffic for it."""
     found = (for_asn(asn).lookup(community) for asn in known_asns())
     return any(entry is not None and isinstance(entry.action, Blackhole) for entry in found)

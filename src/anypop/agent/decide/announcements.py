@@ -102,7 +102,8 @@ def as_asked(asked: Announcement) -> Export:
     scope = asked.scope
     return Export(
         prefix=asked.prefix, upstream=asked.upstream, prepend=scope.prepend, communities=scope.communities,
-        large_communities=scope.large_communities, watched=asked.drains,
+        large_communities=scope.large_communities, extended_communities=scope.extended_communities,
+        watched=asked.drains,
     )  # fmt: skip
 
 

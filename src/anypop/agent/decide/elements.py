@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from anypop.agent.decide.gateways import Passing, Routed
-from anypop.model.announce import Address, Community, LargeCommunity, Prefix
+from anypop.model.announce import Address, Community, ExtendedCommunity, LargeCommunity, Prefix
 from anypop.model.backbone import Backbone
 from anypop.model.confinement import Confinement
 from anypop.model.names import InstanceName
@@ -169,6 +169,7 @@ class Export:
     prepend: int = 0
     communities: tuple[Community, ...] = ()
     large_communities: tuple[LargeCommunity, ...] = ()
+    extended_communities: tuple[ExtendedCommunity, ...] = ()
     graceful: bool = False
     watched: bool = False
 

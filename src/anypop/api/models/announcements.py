@@ -5,21 +5,23 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from anypop.api.models.common import Answer, Request, left_out
+from anypop.model.extended_communities import WRITTEN
 from anypop.model.limits import LONGEST_NOTE
 from anypop.model.reasons import Reason
 from anypop.plan.kinds import Few, Word
 from anypop.routing.actions import Neighbours, Region
 
 Mode = Literal["announce", "withhold"]
-CommunityText = Annotated[str, Field(pattern="^[0-9]{1,10}(:[0-9]{1,10}){1,2}$", max_length=32)]
+CommunityText = Annotated[str, Field(pattern=f"^([0-9]{{1,10}}(:[0-9]{{1,10}}){{1,2}}|{WRITTEN})$", max_length=32)]
 CommunityParts = Annotated[list[int], Field(max_length=3)]
 # of every PoP and upstream, also of a large platform
 MOST_RULES = 10_000
 
 
 class ScopeRequest(Request):
-    """How an announcement is made. A community is `"209:7100"` or `[209, 7100]`, a large one has three parts. In place
-    of one it may say what the upstream shall do; a rule is refused where the upstream has no community for that.
+    """How an announcement is made. A community is `"209:7100"` or `[209, 7100]`, a large one has three parts, an
+    extended one a name (`"rt:6939:70"`). In place of one it may say what the upstream shall do; a rule is refused where
+    the upstream has no community for that.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -28,6 +30,7 @@ class ScopeRequest(Request):
     prepend: Annotated[int, Field(ge=0, le=8)] = 0
     communities: Annotated[list[CommunityText | CommunityParts], Few] | None = None
     large_communities: Annotated[list[CommunityText | CommunityParts], Few] | None = None
+    extended_communities: Annotated[list[CommunityText], Few] | None = None
     keep_in: Annotated[Region | None, Field(description="by the upstream's own community: kept in this continent")] = (
         None
     )
@@ -65,6 +68,7 @@ class ScopeAnswer(Answer):
     prepend: int
     communities: list[CommunityText]
     large_communities: list[CommunityText]
+    extended_communities: list[CommunityText]
 
 
 class Rule(Answer):

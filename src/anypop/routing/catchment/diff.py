@@ -119,6 +119,6 @@ def _changes(before: Prediction, after: Prediction) -> Iterator[str]:
             a, b = old[key].scope, new[key].scope
             if a.prepend != b.prepend:
                 yield f"this prepends {b.prepend} times from {pop} to {key[1]}"
-            if (a.communities, a.large_communities) != (b.communities, b.large_communities):
+            if a.every_community != b.every_community:
                 text = " ".join(map(community_text, b.every_community)) or "no communities"
                 yield f"this announces {pop} to {key[1]} with {text}"

@@ -267,7 +267,7 @@ def communities(words: Iterable[str]) -> tuple[tuple[Community, ...], tuple[Larg
             continue
         if len(found) == 2:
             pairs.append(found)
-        else:
+        elif len(found) == 3:
             triples.append(found)
     return tuple(pairs), tuple(triples)
 

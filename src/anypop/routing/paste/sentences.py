@@ -26,7 +26,7 @@ def network(asn: int) -> str:
 def meanings(candidate: Candidate) -> list[dict[str, str]]:
     """What its communities mean to the ASes of its path, by their dictionaries; each with whose word it is."""
     found = []
-    for community in (*candidate.communities, *candidate.large_communities):
+    for community in candidate.every_community:
         text = community_text(community)
         for asn in dict.fromkeys(candidate.as_path):
             entry = for_asn(asn).lookup(community)
@@ -294,7 +294,7 @@ def _row(outcome: Outcome, best: bool) -> dict[str, Any]:
         "unusable": outcome.route.unusable or None,
         "upstream": outcome.upstream,
         "prepends": outcome.prepends,
-        "communities": [community_text(c) for c in (*route.communities, *route.large_communities)],
+        "communities": [community_text(c) for c in route.every_community],
         "meanings": meanings(route),
         "lasts": duration(route.age_s) if route.age_s is not None else None,
     }

@@ -7,9 +7,10 @@ not among them yet, so each one that stands there is a prepend.
 
 import re
 
+from anypop.model.extended_communities import read_bird
 from anypop.model.report import Exported
 
-_ATTRIBUTE = re.compile(r"^\s+BGP\.(as_path|community|large_community):(.*)$", re.MULTILINE)
+_ATTRIBUTE = re.compile(r"^\s+BGP\.(as_path|community|large_community|ext_community):(.*)$", re.MULTILINE)
 _PAIR = re.compile(r"\((\d+),\s*(\d+)\)")
 _TRIPLE = re.compile(r"\((\d+),\s*(\d+),\s*(\d+)\)")
 
@@ -26,4 +27,5 @@ def read_export(told: str, prefix: str, *, asn: int, upstream: str) -> Exported 
         large_communities=tuple(
             sorted((int(a), int(b), int(c)) for a, b, c in _TRIPLE.findall(found.get("large_community", "")))
         ),
+        extended_communities=tuple(sorted(read_bird(found.get("ext_community", "")))),
     )

@@ -25,6 +25,7 @@ def bird_conf(network: Network, city: CityCode, prefixes: Sequence[str], scopes:
             prepend=scope.prepend,
             communities=scope.communities,
             large_communities=scope.large_communities,
+            extended_communities=scope.extended_communities,
         )
         for upstream in site.upstreams
         for prefix in prefixes

@@ -13,6 +13,7 @@ from anypop.agent.act.bgp.policy import import_filter
 from anypop.agent.act.bgp.words import ends, session_name
 from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.model.announce import GRACEFUL_SHUTDOWN
+from anypop.model.extended_communities import spelled
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.peering import GracefulRestart, Role, most_prefixes
 
@@ -75,6 +76,7 @@ def _marks(asn: int, export: Export) -> list[str]:
         *(f"bgp_path.prepend({asn});" for _ in range(export.prepend)),
         *(f"bgp_community.add(({a},{b}));" for a, b in dict.fromkeys(communities)),
         *(f"bgp_large_community.add(({a},{b},{c}));" for a, b, c in dict.fromkeys(export.large_communities)),
+        *(f"bgp_ext_community.add(({', '.join(spelled(c))}));" for c in dict.fromkeys(export.extended_communities)),
     ]
 
 
