@@ -77,6 +77,20 @@ def test_no_route_of_a_collector_is_called_the_best() -> None:
     assert sum(upstreams(found).values()) == 3
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_a_table_says_of_one_prefix_is_what_it_says_of_it_among_all(version: int) -> None:
+    """For every prefix in it; records of other prefixes are not taken apart, so that a whole table is soon read."""
+    whole = (HERE / f"collector-v{version}.mrt").read_bytes()
+    every = mrt.read(BytesIO(whole)).routes
+    prefixes = {route.candidate.prefix for route in every}
+    assert len(prefixes) > 1
+    for one in prefixes:
+        alone = mrt.read(BytesIO(whole), one).routes
+        assert [r.candidate for r in alone] == [r.candidate for r in every if r.candidate.prefix == one]
+    with pytest.raises(Invalid, match="no route to"):
+        mrt.read(BytesIO(whole), min(prefixes).supernet())  # type: ignore[type-var]
+
+
 def test_reading_mrt_leaves_signals_as_they_are() -> None:
     """The parser would let a closed pipe end the process that has it loaded."""
     sys.modules.pop("mrtparse", None)
@@ -89,10 +103,11 @@ def test_damaged_mrt_is_refused_or_read_in_part_never_else() -> None:
     whole = (HERE / "collector-v4.mrt").read_bytes()
     for at in range(0, len(whole), 7):
         for broken in (whole[:at], whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]):
-            try:
-                mrt.read(BytesIO(broken))
-            except Invalid as error:
-                assert error.problems
+            for only in (None, ip_network("198.18.2.0/24")):
+                try:
+                    mrt.read(BytesIO(broken), only)
+                except Invalid as error:
+                    assert error.problems
 
 
 def test_the_command_reads_mrt_plain_and_compressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
