@@ -4,6 +4,7 @@ import base64
 import bz2
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from ipaddress import ip_network
@@ -181,6 +182,17 @@ def test_a_history_keeps_shares_and_learns_from_them(tmp_path: Path) -> None:
     history.keep(tmp_path, PLAN, (), now=3.0, shares={"AMS": 0.5, "LHR": 0.5})
     (kept,) = history.read(tmp_path)
     assert dict(kept.shares) == {"AMS": 0.5, "LHR": 0.5} and len(kept.seen) == 1
+
+
+def test_announcements_of_one_second_are_each_kept(tmp_path: Path) -> None:
+    """By whoever keeps them, at once; what was measured under the first is not lost to the next."""
+    seen = told("network,vantage,pop,time\n7,v,AMS,0\n").observations
+    told_apart = [replace(PLAN, sessions=PLAN.sessions[: count + 1]) for count in range(len(PLAN.sessions))]
+    with ThreadPoolExecutor(len(told_apart)) as pool:
+        kept = list(pool.map(lambda plan: history.keep(tmp_path, plan, seen, now=1.0), told_apart))
+    assert len({file for file, _ in kept}) == len(told_apart) > 1
+    found = {one.announced: one.seen for one in history.read(tmp_path)}
+    assert found == dict.fromkeys(told_apart, seen)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ chances. What was measured under exactly the announcements that are asked about 
 history. Reads and writes these files and nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,24 +76,24 @@ def keep(
     shares: Mapping[str, float] | None = None,
 ) -> tuple[Path, int]:
     """Add what was seen under these announcements: to the newest where it has the same, else as a new one, called
-    by the time `now`. `shares` take the place of those before. Returns its plan file, and how many observations it
-    holds. Each file is replaced as a whole, the plan last: without it nothing is there.
+    by the time `now`, or the first second after it that is free. `shares` take the place of those before. Returns its
+    plan file, and how many observations it holds. Each file is replaced as a whole, the plan last: without it nothing
+    is there.
     """
     from anypop.routing.measured import shares as of_pops  # noqa: PLC0415 - as below
 
-    folder.mkdir(parents=True, exist_ok=True)
-    known = sorted(folder.glob("*.yaml"))
-    file = folder / f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H%M%SZ}.yaml"
-    old: tuple[Observation, ...] = ()
-    if known:
-        newest = read_one(known[-1])
-        if same(newest.announced, announced):
+    with _alone(folder):
+        known = sorted(folder.glob("*.yaml"))
+        newest = read_one(known[-1]) if known else None
+        if newest is not None and same(newest.announced, announced):
             file, old = known[-1], newest.seen
-    every = tuple(dict.fromkeys([*old, *seen]))
-    texts = [(file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))]
-    if shares:
-        texts.insert(0, (file.with_suffix(SHARES), of_pops.write(shares)))
-    _write(texts)
+        else:
+            file, old = _free(folder, now), ()
+        every = tuple(dict.fromkeys([*old, *seen]))
+        texts = [(file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))]
+        if shares:
+            texts.insert(0, (file.with_suffix(SHARES), of_pops.write(shares)))
+        _write(texts)
     return file, len(every)
 
 
@@ -102,19 +105,37 @@ def keep_traffic(
     """
     from anypop.routing.measured.traffic import VANTAGE  # noqa: PLC0415 - as below
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(folder.glob("*.yaml"), reverse=True):
-        kept = read_one(path)
-        if same(kept.announced, announced):
-            file, old = path, [one for one in kept.seen if not one.vantage.startswith(VANTAGE)]
-            break
-    else:
-        at, old = datetime.fromtimestamp(begun, UTC), []
-        while (file := folder / f"{at:%Y-%m-%dT%H%M%SZ}.yaml").exists():  # another prefix's, of the same second
-            at += timedelta(seconds=1)
-    every = tuple(dict.fromkeys([*old, *seen]))
-    _write([(file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))])
+    with _alone(folder):
+        for path in sorted(folder.glob("*.yaml"), reverse=True):
+            kept = read_one(path)
+            if same(kept.announced, announced):
+                file, old = path, [one for one in kept.seen if not one.vantage.startswith(VANTAGE)]
+                break
+        else:
+            file, old = _free(folder, begun), []
+        every = tuple(dict.fromkeys([*old, *seen]))
+        _write([(file.with_suffix(".csv"), as_csv(every)), (file, plans.write(announced))])
     return file, len(every)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While nobody else writes into the folder, which is made where it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def _free(folder: Path, moment: float) -> Path:
+    """A plan file that is not there yet, called by the first second from `moment` on that no other has."""
+    at = datetime.fromtimestamp(moment, UTC)
+    while (file := folder / f"{at:%Y-%m-%dT%H%M%SZ}.yaml").exists():
+        at += timedelta(seconds=1)
+    return file
 
 
 def _write(texts: Sequence[tuple[Path, str]]) -> None:
