@@ -1,7 +1,7 @@
 """The agent's side of orders that come as differences: applied, checked, and asked for as a whole when in doubt."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import httpx
@@ -20,6 +20,21 @@ from tests.agent_world import HOST, instance, order
 FIRST = replace(order(1), instances=(instance(0), instance(1)))
 SECOND = replace(FIRST, generation=2, instances=(instance(0), instance(2)))
 THIRD = replace(FIRST, generation=3, instances=(instance(2),))
+
+
+class Posts:
+    """In place of the connection that is kept for reports: the same answers as everything else gets."""
+
+    def __init__(self, client: ControlClient, answer: Callable[[httpx.Request], Awaitable[httpx.Response]]) -> None:
+        self._answer = answer
+        client._reports = self  # type: ignore[assignment]
+
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> tuple[int, bytes]:
+        try:
+            answer = await self._answer(httpx.Request("POST", url, headers=dict(headers), content=content))
+        except httpx.ConnectError as error:
+            raise ConnectionError(str(error)) from error
+        return answer.status_code, answer.content
 
 
 def received(
@@ -113,7 +128,7 @@ def test_what_nothing_follows_from_goes_with_what_something_does(monkeypatch: py
             return httpx.Response(204)
 
         client = ControlClient(host=HOST, control="http://control.test", ca=None, token_file=None)
-        client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://control.test")
+        Posts(client, answer)
         pop = CityCode("LHR")
         delivering = asyncio.create_task(
             client.deliver(lambda: Report(pop=pop, host=HOST, at=0.0, generation=changes[0]))
@@ -166,6 +181,7 @@ def test_of_several_controls_the_active_one_is_found_and_found_again() -> None:
             host=HOST, control="http://dead", others=("http://one", "http://two"), ca=None, token_file=None
         )
         client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        Posts(client, answer)
         taken: list[int] = []
         news = asyncio.Event()
 

@@ -18,6 +18,8 @@ from websockets.asyncio.client import connect
 
 from anypop.agent import identity
 from anypop.agent.decide.back_off import BackOff
+from anypop.agent.kept_connection import KeptConnection
+from anypop.agent.whole_file import sign_of
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import HostName
@@ -28,6 +30,7 @@ from anypop.model.sources import Sources
 
 WAIT_S = 25.0
 HEARTBEAT_S = 5.0
+SILENCE_S = 10.0
 KEPT_S = 60.0  # a connection lives from heartbeat to heartbeat, or each would be a handshake; control keeps it longer
 COALESCE_S = 0.02  # changes come in bursts: one report tells of them together
 UNHURRIED_S = 0.1  # nothing follows from these at control: they go with what does, or after this time
@@ -57,8 +60,11 @@ class ControlClient:
         self._controls = tuple(address.rstrip("/") for address in (control, *others))
         self._at = 0
         self._polling: asyncio.Future[httpx.Response] | None = None
-        self._http = self._opened()
+        context = self._context()
+        self._http = _opened(context)
         self._former: httpx.AsyncClient | None = None
+        self._reports = KeptConnection(context, silence_s=SILENCE_S, kept_s=KEPT_S)
+        self._token_read: tuple[object, str] = (None, "")
         self._due, self._hurry = asyncio.Event(), asyncio.Event()
         self._digests = Digests()
         self._wants_whole = False
@@ -73,10 +79,6 @@ class ControlClient:
         if self._state is not None and identity.has_joined(self._state):
             identity.show(context, self._state)
         return context
-
-    def _opened(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=4, keepalive_expiry=KEPT_S)
-        return httpx.AsyncClient(verify=self._context(), limits=limits, timeout=10, trust_env=False)
 
     def connect(self, what: str) -> connect:
         """A stream to the control that is asked now, to be entered. Raises `OSError` and `WebSocketException` then."""
@@ -145,7 +147,9 @@ class ControlClient:
         identity.keep(self._state, asked, str(answer.json()["certificate"]))
         if self._former is not None:
             await self._former.aclose()
-        self._former, self._http = self._http, self._opened()  # a report may be on its way over the former
+        context = self._context()
+        self._former, self._http = self._http, _opened(context)  # sources may be on their way over the former
+        self._reports.renew(context)
         if self._polling is not None:
             self._polling.cancel()  # it goes on over a connection that shows the new one
 
@@ -183,6 +187,7 @@ class ControlClient:
     async def close(self) -> None:
         for http in filter(None, (self._former, self._http)):
             await http.aclose()
+        self._reports.close()
 
     async def fetch(
         self,
@@ -250,28 +255,37 @@ class ControlClient:
         if hurry:
             self._hurry.set()
 
-    async def deliver(self, report: Callable[[], Report], delivered: Callable[[Report], None] = lambda _: None) -> None:
+    async def deliver(
+        self, report: Callable[[], Report], delivered: Callable[[Report], None] = lambda _: None,
+        beat: Callable[[], float] = lambda: HEARTBEAT_S,
+    ) -> None:  # fmt: skip
         """Post for ever: soon after each change, sooner after one in a hurry, and at least each heartbeat.
-        `delivered`: control has taken this one.
+        `delivered`: control has taken this one; `beat`: how long the next one may wait, so that it goes with other
+        work of that moment.
         """
         failures, clock = 0, asyncio.get_running_loop().time
+        sent = clock() - COALESCE_S
         await self._known.wait()
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(beat()):
                     await self._due.wait()
                 async with asyncio.timeout(UNHURRIED_S):
                     await self._hurry.wait()
             except TimeoutError:
                 pass
+            if (rest_s := sent + COALESCE_S - clock()) > 0:
+                await asyncio.sleep(rest_s)
             self._due.clear()
             self._hurry.clear()
             sent, at = clock(), self._at
             try:
                 told = report()
-                content = to_json(told)
                 headers = {**self._credentials(), "Content-Type": "application/json"}
-                _raise_for(await self._http.post(self._path("report"), content=content, headers=headers))
+                url = self._path("report")
+                status, words = await self._reports.post(url, headers, to_json(told))
+                if not httpx.codes.is_success(status):
+                    _raise_for(httpx.Response(status, content=words, request=httpx.Request("POST", url)))
                 failures = 0
                 delivered(told)
             except (httpx.HTTPError, OSError) as error:
@@ -280,7 +294,6 @@ class ControlClient:
                 self.changed()
                 await asyncio.sleep(_REST.wait_s(failures))
                 failures += 1
-            await asyncio.sleep(max(0.0, COALESCE_S - (clock() - sent)))
 
     def _path(self, what: str) -> str:
         return f"{self._controls[self._at]}/anypop/v1/agents/{self._host}/{what}"
@@ -294,14 +307,22 @@ class ControlClient:
             self._polling.cancel()
 
     def _credentials(self) -> dict[str, str]:
-        """Read anew each time: the operator may replace a token under us."""
+        """Read anew when it is another file: the operator may replace a token under us."""
         if self._state is not None and identity.has_joined(self._state):
             return {}
         if self._token:
             return {"Authorization": f"Bearer {self._token}"}
         if self._token_file is None:
             return {}
-        return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+        sign = sign_of(self._token_file)
+        if sign is None or sign != self._token_read[0]:
+            self._token_read = sign, self._token_file.read_text().strip()
+        return {"Authorization": f"Bearer {self._token_read[1]}"}
+
+
+def _opened(context: ssl.SSLContext) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=4, keepalive_expiry=KEPT_S)
+    return httpx.AsyncClient(verify=context, limits=limits, timeout=SILENCE_S, trust_env=False)
 
 
 def _raise_for(answer: httpx.Response) -> None:

@@ -30,7 +30,7 @@ from anypop.agent.beat import until_beat
 from anypop.agent.begun_file import Begun, BegunFile
 from anypop.agent.captures import Captures
 from anypop.agent.catchment_streams import CatchmentStreams
-from anypop.agent.control_client import ControlClient
+from anypop.agent.control_client import HEARTBEAT_S, ControlClient
 from anypop.agent.decide import images, memory, returning
 from anypop.agent.decide.backbone import tunnel_for
 from anypop.agent.decide.converge import next_due
@@ -198,7 +198,8 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
-                group.create_task(self._control.deliver(self._report_now, self._drift.delivered))
+                deliver = self._control.deliver(self._report_now, self._drift.delivered, self._until_heartbeat)
+                group.create_task(deliver)
                 group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
                 found = await self._observer.open()
                 self._remember(found, lived=lived)
@@ -548,6 +549,9 @@ class Agent:
         if self._report is not None and self._clock() - self._report.at < REPORT_AGE_S:
             return self._report
         return self._make_report()
+
+    def _until_heartbeat(self) -> float:
+        return until_beat(self._clock(), HEARTBEAT_S)
 
     def _make_report(self) -> Report:
         speaker = self._speaker.seen
