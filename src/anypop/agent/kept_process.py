@@ -16,6 +16,7 @@ from pathlib import Path
 
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.host import process
+from anypop.host.recorded import Recorded
 from anypop.model.errors import WorldError
 
 LOOKED_AT_EVERY_S = 10.0  # whether its files are there still; its death is seen at once
@@ -39,6 +40,8 @@ class KeptProcess:
         self._argv = [sys.executable, "-m", module, str(folder), version("anypop")]
         self._needed, self._write = needed, write
         self._pid = pid_file(folder, name)
+        self._process = Recorded(self._pid)
+        self._of_ours: int | None = None  # the one that was found to be of this version: no words of it change
         self._due = asyncio.Event()
         self._due.set()
         self._untold = True  # who wrote the files before us may have died before it told of them
@@ -64,7 +67,7 @@ class KeptProcess:
                     started, self.error = True, str(error)
                 if self.error != had:
                     changed()
-                pid = process.alive(self._pid)
+                pid = self._process.pid()
                 watch.set({(self._name, self._name): pid} if pid is not None else {})
                 if started:
                     await asyncio.sleep(_REST_S)
@@ -90,10 +93,12 @@ class KeptProcess:
         except (OSError, WorldError):
             self._untold = True  # some of its files may be new already
             raise
-        pid = process.alive(self._pid)
-        if pid is not None and process.words(pid)[-1:] not in ([], [self._argv[-1]]):
-            await asyncio.to_thread(end, self._folder, self._name)
-            pid = None
+        pid = self._process.pid()
+        if pid is not None and pid != self._of_ours:
+            if process.words(pid)[-1:] not in ([], [self._argv[-1]]):
+                await asyncio.to_thread(end, self._folder, self._name)
+                pid = None
+            self._of_ours = pid
         if pid is None:
             process.spawn(self._argv, pid_file=self._pid, log=self._folder / f"{self._name}.out")
             self._untold = False
