@@ -1,10 +1,10 @@
 """Whether the rules in the kernel are still those that lanes have loaded.
 
-In: what is believed to be loaded (`Memory`), the lanes that are busy, the kernel. Out: a memory that doubts what is not
-as it was loaded, so that the next pass loads it anew. It changes nothing in the kernel.
+In: what is believed to be loaded (`Memory`), the lanes that are busy, the kernel. Out: which rules are not as they were
+loaded, so that the next pass loads them anew; and whether all could be judged. It changes nothing in the kernel.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,3 +46,22 @@ def loaded_rules(net: Netlink, prefix: str) -> tuple[LoadedRules, ...]:
             doubted=memory.firewall_doubted,
         ),
     )  # fmt: skip
+
+
+async def judge(
+    all_: Iterable[LoadedRules], memory_now: Callable[[], Memory], busy: Collection[str],
+    doubt: Callable[[LoadedRules], None],
+) -> bool:  # fmt: skip
+    """Calls `doubt` for rules that are not as they were loaded. False: some could not be judged, since a step changes
+    them just now; `busy` are the lanes that do so, read anew each time.
+    """
+    judged = True
+    for rules in all_:
+        believed = rules.believed(memory_now())
+        if believed is not None and await rules.holds(believed):
+            continue
+        if rules.lane in busy or rules.believed(memory_now()) is not believed:
+            judged = False
+        elif believed is not None:
+            doubt(rules)
+    return judged

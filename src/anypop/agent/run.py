@@ -53,7 +53,7 @@ from anypop.agent.guesting import Guesting
 from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
-from anypop.agent.loaded_rules import loaded_rules
+from anypop.agent.loaded_rules import LoadedRules, judge, loaded_rules
 from anypop.agent.log_shipping import LogShipping
 from anypop.agent.moving import Moving
 from anypop.agent.naming import short
@@ -507,18 +507,13 @@ class Agent:
         return {uid for uid, wanted in believed.items() if not inside.is_right(self._prefix, uid, wanted)}
 
     async def _check_rules(self) -> bool:
-        """What is not as we loaded it is doubted. False: some could not be judged, since a step changes it just now."""
-        judged = True
-        for rules in self._rules:
-            believed = rules.believed(self._memory)
-            if believed is not None and await rules.holds(believed):
-                continue
-            if rules.lane in self._lanes.busy or rules.believed(self._memory) is not believed:
-                judged = False
-            elif believed is not None:
-                self._memory = rules.doubted(self._memory)
-                self._count_drift = True
-        return judged
+        """False: some could not be judged, since a step changes them just now."""
+
+        def doubt(rules: LoadedRules) -> None:
+            self._memory = rules.doubted(self._memory)
+            self._count_drift = True
+
+        return await judge(self._rules, lambda: self._memory, self._lanes.busy, doubt)
 
     async def _watch_rules(self) -> None:
         """Somebody else has changed rules: ours are looked at, and mended by the pass that is woken."""

@@ -6,6 +6,7 @@ Also across its own death, a reboot and the absence of control.
 import os
 import signal
 import socket
+import threading
 from contextlib import closing, suppress
 from dataclasses import replace
 from difflib import unified_diff
@@ -255,6 +256,7 @@ def test_rules_that_somebody_takes_out_are_back_at_once(clean: PopLab) -> None:
     before = loaded()
     assert before
     own = f'{{ "{link_of(only.uid)}" . {external(only)} }}'
+    nft = netns.command(clean.router, "nft", "-f", "-")
     for harm in (
         "flush ruleset\nadd table inet theirs",
         f"flush chain inet {name} sources",
@@ -262,11 +264,15 @@ def test_rules_that_somebody_takes_out_are_back_at_once(clean: PopLab) -> None:
         f"flush set inet {name} neighbors4",
         f"delete table arp {name}",
     ):
-        process.run(netns.command(clean.router, "nft", "-f", "-"), stdin=harm + "\n")
-        wait_until(
-            lambda: loaded() == before, timeout_s=9,
-            reason=partial(missing, harm),
-        )  # fmt: skip
+        process.run(nft, stdin=harm + "\n")
+        wait_until(lambda: loaded() == before, timeout_s=9, reason=partial(missing, harm))
+    for n in range(12):  # at any moment of what mends the one before
+        first, second = f"flush set inet {name} neighbors4", f"delete table arp {name}"
+        process.run(nft, stdin=first + "\n")
+        if n % 4:
+            threading.Event().wait(0.03 * n)
+        process.run(nft, stdin=second + "\n")
+        wait_until(lambda: loaded() == before, timeout_s=9, reason=partial(missing, second))
     wait_until(
         lambda: any("SetFirewall in lane firewall" in report.drift for report in clean.control.reports[told:]),
         timeout_s=9,
