@@ -88,7 +88,7 @@ def test_what_a_table_says_of_one_prefix_is_what_it_says_of_it_among_all(version
         alone = mrt.read(BytesIO(whole), one).routes
         assert [r.candidate for r in alone] == [r.candidate for r in every if r.candidate.prefix == one]
     with pytest.raises(Invalid, match="no route to"):
-        mrt.read(BytesIO(whole), min(prefixes).supernet())  # type: ignore[type-var]
+        mrt.read(BytesIO(whole), min(prefixes).supernet())
 
 
 def test_reading_mrt_leaves_signals_as_they_are() -> None:
