@@ -1,31 +1,40 @@
 """`anypop route explain`: what a pasted `show route` says, why the best is best, and what that means for us.
 
-In: text of a file or of standard input. Out: the routes with what removed each, and sentences. Everything happens here:
-no control is asked, nothing leaves this machine. The reading and the words are `routing.paste`'s.
+In: text of a file or of standard input. Out: the routes with what removed each, and sentences; with `--at` also what
+the model expects of that router. The text stays on this machine; control is asked for what is announced alone, and only
+where `--at` has no plan. The reading and the words are `routing.paste`'s and `advice.expected`'s.
 """
 
 import bz2
 import gzip
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from anypop.advice.graph import Sources
 from anypop.cli.call import Call, command
-from anypop.cli.failure import Exit, Failure
+from anypop.cli.catchment import graph_options
+from anypop.cli.catchment.commands import Plan
+from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides
+from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.probes import Workload
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.routing.paste.pasted import Style
+
+if TYPE_CHECKING:
+    from anypop.routing.paste.explained import Explained
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Routes as other people's routers show them.")
 
 _EXAMPLES = (
     "anypop route explain --file london.txt\nssh router 'show route 198.51.100.0/24' | anypop route explain --file - "
-    "--asn 64500"
+    "--asn 64500\nanypop route explain --file london.txt --at AS64497-LHR --graph as-rel.txt --plan plan.yaml"
 )
 
 
@@ -64,6 +73,28 @@ def _table(prefix: dict[str, Any]) -> Table:
             ]
         )
     return Table(columns=columns, rows=rows, title=prefix["prefix"] or prefix["subject"] or "")
+
+
+def _expect(
+    call: Call,
+    told: "Sequence[Explained]",
+    found: Sequence[dict[str, Any]],
+    at: str,
+    *,
+    sources: Sources,
+    plan: Path | None,
+    workload: str,
+) -> None:
+    """Add to each prefix what the model expects of this router."""
+    from anypop.advice import expected  # noqa: PLC0415 - numpy, and the model of the Internet
+    from anypop.cli.catchment import inputs, why  # noqa: PLC0415
+
+    loaded = graph_options.loaded(call, sources)
+    question = inputs.question(call, plan, workload)
+    row = expected.at(loaded.graph, question, why.site_of(loaded.graph.internet, *why.network_of(call, loaded, at)))
+    for one, data in zip(told, found, strict=True):
+        data["expected"] = expected.beside(one, row, question, loaded.graph)
+        data["sentences"].append(data["expected"]["says"])
 
 
 @contextmanager
@@ -126,6 +157,20 @@ def explain(
             show_default=False,
         ),
     ] = None,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="NETWORK",
+            help="Whose router it is (AS64497, AS64497-LHR): say what the model expects there, too.",
+            show_default=False,
+        ),
+    ] = "",
+    graph: GraphFile = None,
+    overrides: Overrides = None,
+    footprint: Footprint = None,
+    plan: Plan = None,
+    workload: Workload = "",
 ) -> None:
     """Paste what a router prints about a prefix: why its best route is best, and by which of your upstreams it comes to
     you.
@@ -133,7 +178,8 @@ def explain(
     Reads Junos (show route PREFIX, also terse, detail and extensive), BIRD (show route for PREFIX all), FRR, IOS,
     IOS-XR, NX-OS and EOS (show bgp PREFIX, and the table), OpenBGPD (bgpctl show rib), GoBGP (gobgp global rib), SR OS,
     VRP and RouterOS; the JSON of Junos, FRR, EOS, OpenBGPD, GoBGP and RIPEstat's looking glass; bgpdump. What is
-    missing from the text is said first. A file may also be MRT, as collectors give it. Asks no control and no router.
+    missing from the text is said first. A file may also be MRT, as collectors give it. Asks no router; control only for
+    what is announced, for --at without --plan.
     """
     from anypop.routing.paste import mrt, sentences  # noqa: PLC0415 - dictionaries are YAML, and --help needs none
     from anypop.routing.paste.explained import explain as judged  # noqa: PLC0415
@@ -149,4 +195,11 @@ def explain(
     if not told:
         raise Failure(f"no route to {prefix} is in it", code=Exit.USAGE)
     found = [sentences.data(one) for one in told]
+    sources = Sources(graph=graph, overrides=overrides, footprint=footprint)
+    if at:
+        _expect(call, told, found, at, sources=sources, plan=plan, workload=workload)
+    elif plan or workload or sources != Sources():
+        raise usage(
+            "a graph or a plan is for what the model expects", advice="Say whose router it is: --at AS64497-LHR."
+        )
     call.screen.result(found, lambda: lines(found))
