@@ -20,6 +20,7 @@ from anypop.agent.decide.elements import FamilyVerdict, Key, ProbeVerdict
 from anypop.agent.guests.word import Word
 from anypop.agent.observe.ask import ask
 from anypop.agent.observe.by_word import BY_WORD, HANGS, ByWord
+from anypop.agent.observe.kept_socket import KeptSocket
 from anypop.host import process
 from anypop.judge.health import Event, Health, Stage, Thresholds, after
 from anypop.model.announce import Address
@@ -316,13 +317,20 @@ class Probes:
         return max(0.0, self._begun[key] + probe.initial_delay_s - self._clock())
 
     async def _keep_asking(self, place: Place, target: Target, questions: Sequence[Probe]) -> None:
-        with process.StoppedOrNot(target.pid) as looked_at:
-            await self._ask_on(place, target, questions, looked_at)
+        address = _addresses(target).get(place[1], target.address)
+        asked = [(q, KeptSocket(address, q.port, target.link)) for q in questions]
+        try:
+            with process.StoppedOrNot(target.pid) as looked_at:
+                await self._ask_on(place, target, asked, address, looked_at)
+        finally:
+            for _, kept in asked:
+                kept.close()
 
     async def _ask_on(
-        self, place: Place, target: Target, questions: Sequence[Probe], looked_at: process.StoppedOrNot
-    ) -> None:
-        probe, address = questions[0], _addresses(target).get(place[1], target.address)
+        self, place: Place, target: Target, questions: Sequence[tuple[Probe, KeptSocket]], address: Address,
+        looked_at: process.StoppedOrNot,
+    ) -> None:  # fmt: skip
+        probe, _ = questions[0]
         thresholds = Thresholds(rise=max(1, probe.success_threshold), fall=max(1, probe.failure_threshold))
         if self._health[place].stage is Stage.PENDING:
             await asyncio.sleep(self._rest_of_delay_s(place[0], probe))
@@ -332,8 +340,9 @@ class Probes:
             asked_at = clock()
             # the kernel takes connections for a process that is stopped, until its queue is full
             trouble = STOPPED if not declared and self._is_stopped(place[0], looked_at) else None
-            for question in questions:
-                trouble = trouble or await self._ask(place[0], target, question, address)
+            well = self._health[place].last is Event.SUCCESS
+            for question, kept in questions:
+                trouble = trouble or await self._ask(place[0], target, question, address, kept if well else None)
             self._said[place] = trouble or ""
             if not declared and probe.kind is ProbeKind.PING:
                 trouble = await self._trouble_by_word(place, target, trouble)
@@ -372,15 +381,22 @@ class Probes:
             self._stopped[key] = now, found
         return found
 
-    async def _ask(self, key: Key, target: Target, probe: Probe, address: Address) -> str | None:
-        """One question at one address, over the instance's own link."""
+    async def _ask(
+        self, key: Key, target: Target, probe: Probe, address: Address, kept: KeptSocket | None = None
+    ) -> str | None:
+        """One question at one address, over the instance's own link; by the socket that is kept for it where it may
+        answer as it did before.
+        """
         via = dict(target.announced).get(address)
         over = self._ways if probe.kind is not ProbeKind.EXEC and via is not None and target.link else None
         try:
             if over is not None and via is not None:
                 over.open(target.link, address, via)
             asked_at = time.perf_counter()
-            trouble = await ask(probe, address, self._runs(key), target.link)
+            if kept is not None and probe.kind is ProbeKind.TCP and kept.connects():
+                trouble = None
+            else:
+                trouble = await ask(probe, address, self._runs(key), target.link)
             if trouble is None:
                 self.took_s.setdefault(key, {})[address] = time.perf_counter() - asked_at
         except (WorldError, OSError) as error:
@@ -449,6 +465,8 @@ class Probes:
         if event is Event.SUCCESS and place[0] in self.liveness_failed:
             return  # it is about to be ended, however well it answers meanwhile
         before = self._health.get(place, _NEW)
+        if event is Event.SUCCESS is before.last and before.stage is Stage.HEALTHY:
+            return  # as it is; of all that is asked this is what happens mostly
         self._health[place] = after(before, event, thresholds, self._clock())
         if self._health[place].stage is Stage.HEALTHY:
             self._ever.add(place)
