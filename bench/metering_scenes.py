@@ -19,14 +19,16 @@ from pathlib import Path
 
 from tests.agent_lab import PopLab, instance
 
+from anypop.agent.bfd.files import read_told
+from anypop.agent.run import FULL_PASS_S
 from anypop.agent.samples.rows import Layout
 from anypop.agent.samples.rows import Row as Sample
 from anypop.agent.samples.tiers import Tiers
-from anypop.host import ip
+from anypop.host import ip, process
 from anypop.model.metrics import INSTANCE, SeriesKey
 from bench.harness import Row, row
 
-IDLE_S, ROUNDS, SETTLED_S = 20.0, 3, 5.0
+IDLE_S, ROUNDS, SETTLED_S = FULL_PASS_S, 3, 5.0  # in each round the agent looks at everything once
 INSTANCES, COUNTED_S = 100, 20.0
 HOUR_S = 3600
 ROOT = Path("/sys/fs/cgroup")
@@ -34,7 +36,9 @@ START_MS = 1_700_000_000_000
 
 
 def idle() -> Iterable[Row]:
-    """Two instances that nobody asks anything but their probes, two sessions with BFD, samples on disk."""
+    """Two instances that nobody asks anything but their probes, two sessions with BFD at its usual interval, samples
+    on disk. The neighbour does nothing but have the same two sessions by BIRD.
+    """
     pop = PopLab("bmi")
     try:
         ones = [instance(n) for n in range(2)]
@@ -42,17 +46,21 @@ def idle() -> Iterable[Row]:
         pop.start_agent()
         pop.wait_running(*(one.name for one in ones), timeout_s=60)
         time.sleep(SETTLED_S)
+        neighbor = process.alive(pop.folder / "one.pid")
+        assert neighbor is not None
         bird = int((pop.state / "bird" / "bird.pid").read_text().split()[0])
-        agent, speaker = list[float](), list[float]()
+        bfd = read_told(pop.state / "bird" / "bfd").worker
+        took: dict[int, list[float]] = {pid: [] for pid in (pop.agent_pid(), bird, bfd, neighbor)}
         for _ in range(ROUNDS):
-            before, began = (_spent_s(pop.agent_pid()), _spent_s(bird)), time.monotonic()
+            before, began = {pid: _spent_s(pid) for pid in took}, time.monotonic()
             time.sleep(IDLE_S)
-            took = time.monotonic() - began
-            agent.append(100 * (_spent_s(pop.agent_pid()) - before[0]) / took)
-            speaker.append(100 * (_spent_s(bird) - before[1]) / took)
+            for pid, shares in took.items():
+                shares.append(100 * (_spent_s(pid) - before[pid]) / (time.monotonic() - began))
+        agent, speaker, watching, watched = took.values()
     finally:
         pop.close()
     yield row("agent_cpu_idle_pct", agent, unit="%", below=0.3, against="BIRD of the same host", floor=speaker)
+    yield row("bfd_cpu_pct", watching, unit="%", against="the other end: BIRD's own BFD", floor=watched)
 
 
 def _spent_s(pid: int) -> float:

@@ -24,6 +24,7 @@ class Resolving:
         self._folder, self._net = folder, net
         self._seen: Seen | None = None
         self._wanted: Names | None = None
+        self._told: tuple[object, files.Told] = (None, files.Told())
         self._written: tuple[Names, Mapping[Path, object]] | None = None
         self._process = KeptProcess(folder, NAME, "anypop.agent.resolver", needed=self._needed, write=self._write)
 
@@ -41,7 +42,10 @@ class Resolving:
             return ""
         if self._process.error:
             return f"the resolver cannot be told: {self._process.error}"
-        return "; ".join(files.read_told(self._folder).troubles)
+        sign = files.sign_of_told(self._folder)
+        if sign is None or sign != self._told[0]:
+            self._told = sign, files.read_told(self._folder)
+        return "; ".join(self._told[1].troubles)
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Until cancelled. `changed`: there may be another trouble."""

@@ -85,6 +85,11 @@ def write_told(folder: Path, told: Told) -> None:
         replace_object(folder / _TOLD, asdict(told))
 
 
+def sign_of_told(folder: Path) -> tuple[int, int, int] | None:
+    """While it is the same, so is what the resolver tells."""
+    return sign_of(folder / _TOLD)
+
+
 def read_told(folder: Path) -> Told:
     found = read_object(folder / _TOLD)
     return Told(troubles=tuple(map(str, found.get("troubles", ()))))

@@ -27,7 +27,9 @@ _NETNS_COOKIE = 71  # asm-generic/socket.h; the module `socket` does not know it
 _COOKIE = struct.Struct("=Q")
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
-_BUFFER = 1 << 18  # dumps come in parts of at most 32 KiB; this holds several
+# A call gives one datagram, and the kernel makes none of a dump larger than 32 KiB. From 128 KiB on the C library has
+# the kernel map each buffer anew, which takes longer than most answers.
+_BUFFER = 1 << 16
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -155,6 +157,18 @@ class Netlink:
             if number == sequence:
                 found.append(payload)
         return found
+
+    def one(self, what: str, kind: int, body: bytes) -> bytes:
+        """The payload of the one message that answers such a question, without the word that there is no more: half as
+        many calls. Errors as in `change`.
+        """
+        sequence = self._send(kind, REQUEST, body)
+        for number, kind_, payload in self._receive():
+            if number == sequence:
+                if kind_ == _ERROR:
+                    _raise_for(what, payload)
+                return payload
+        raise AssertionError("a socket that ended")
 
     def batch(self, what: str, messages: Sequence[tuple[int, int, bytes]]) -> None:
         """Messages (type, flags, body) that count together, in one datagram: a mark, changes, a mark. Errors as in

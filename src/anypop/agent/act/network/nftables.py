@@ -94,13 +94,13 @@ def counter(net: Netlink, table: str, name: str) -> int | None:
     """The packets of a counter that has a name; None when it or the table is gone."""
     body = _HEADER.pack(INET, 0, 0) + nl.text(1, table) + nl.text(2, name) + nl.attribute(3, _COUNTER)
     try:
-        answers = net.ask(f"read counter {name}", _GET_OBJECT, body)
+        told = net.one(f"read counter {name}", _GET_OBJECT, body)
     except WorldError as error:
         if not nl.is_gone(error):
             raise
         return None
     # NFTA_OBJ_DATA, NFTA_COUNTER_PACKETS
-    return next((int.from_bytes(nl.attributes(nl.attributes(p[4:])[4])[2], "big") for p in answers), None)
+    return int.from_bytes(nl.attributes(nl.attributes(told[4:])[4])[2], "big")
 
 
 class _Form(NamedTuple):

@@ -4,10 +4,12 @@ In: nothing; what a PoP's router needs is fixed and argued below. Out: settings 
 kernel without IPv6) are left.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 _NET = Path("/proc/sys/net")
+_LONGEST = 100
 # Source, destination, protocol and both ports (bits 1, 2, 4, 16, 32 of linux/ipv6.h and ip_fib.h), without IPv6's
 # flow label (8). Policy 1 hashes the same fields of a foreign packet, but takes the hash that a packet of this very
 # kernel has already: its socket's, and that is a new one after each retransmission timeout, so that flows that stay
@@ -38,14 +40,26 @@ def _settings(interfaces: Iterable[str]) -> dict[Path, str]:
 
 def is_prepared(interfaces: Iterable[str]) -> bool:
     """Whether all settings are as they must be."""
-    return all(path.read_text().strip() == value for path, value in _settings(interfaces).items() if path.exists())
+    return all(_read(path) in (value, None) for path, value in _settings(interfaces).items())
+
+
+def _read(path: Path) -> str | None:
+    """None: there is no such setting. Asked for again and again, so without a file object around it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(handle, _LONGEST).decode().strip()
+    finally:
+        os.close(handle)
 
 
 def prepare(interfaces: Iterable[str]) -> bool:
     """Make them so. True when the hash of flows has changed by it: then flows have moved in their groups, once."""
     rehashed = False
     for path, value in _settings(interfaces).items():
-        if path.exists() and path.read_text().strip() != value:
+        if _read(path) not in (value, None):
             path.write_text(value)
             rehashed |= str(path.relative_to(_NET)) in HASH
     return rehashed
