@@ -66,6 +66,7 @@ class _Window:
     def __init__(self, into: Segments) -> None:
         self.into = into
         self._layout: Layout = ()
+        self._gauges: list[int] = []  # where they stand in it
         self._rows: list[Row] = []
         self._ends_ms = 0
 
@@ -77,12 +78,14 @@ class _Window:
         """What is a row of the coarser tier now."""
         made = None
         if self.is_over(layout, row):
-            made = self._layout, _mean(self._layout, self._rows)
+            made = self._layout, _mean(self._gauges, self._rows)
             self._rows = []
         if not self._rows:
             step = self.into.shape.step_ms
             self._ends_ms = row.at_ms // step * step + step
-        self._layout = layout
+        if layout is not self._layout:
+            self._layout = layout
+            self._gauges = [n for n, key in enumerate(layout) if not is_counter(key.name)]
         self._rows.append(row)
         return made
 
@@ -192,14 +195,13 @@ class Tiers:
             tier.close()
 
 
-def _mean(layout: Layout, rows: Sequence[Row]) -> Row:
+def _mean(gauges: Sequence[int], rows: Sequence[Row]) -> Row:
     """Of these one row: what counters are at its end, and what gauges were meanwhile."""
     last = rows[-1]
     if len(rows) == 1:
         return last
     values = list(last.values)
-    for n, key in enumerate(layout):
-        if not is_counter(key.name):
-            known = [value for row in rows if (value := row.values[n]) is not None]
-            values[n] = round(sum(known) / len(known)) if known else None
+    for n in gauges:
+        known = [value for row in rows if (value := row.values[n]) is not None]
+        values[n] = round(sum(known) / len(known)) if known else None
     return Row(last.at_ms, values)
