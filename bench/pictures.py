@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+from tests.browsed import chromium
 
-CHROMIUM = "/usr/bin/chromium"
 WORKLOAD = "stackpath-anycast-fun"
 LARGEST = 150_000
 WAIT_MS = 60_000
@@ -30,8 +30,7 @@ def main() -> int:
     )
     link = str(json.loads(said.stdout)["url"])
     given.to.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as browser:
         context = browser.new_context(ignore_https_errors=True, viewport={"width": 1120, "height": 730})
         context.set_default_timeout(WAIT_MS)
         page = context.new_page()
@@ -43,7 +42,6 @@ def main() -> int:
         _keep(page, given.to / "portal-workload.png")
         _of_map(page, url)
         _keep(page, given.to / "portal-map.png")
-        browser.close()
     return 0
 
 
