@@ -40,12 +40,15 @@ def test_it_starts_at_the_wall() -> None:
 
 
 def test_nothing_that_judges_reads_the_wall_itself() -> None:
-    """In control, the agent, the judge and the API the wall's time is only what a `SteadyClock` is made from."""
+    """In control, the agent, the judge and the API the wall's time is only what a `SteadyClock` is made from, and how
+    far it is ahead of the steady one where another program tells times by it.
+    """
+    fine = ("SteadyClock(time.time, time.monotonic)", "time.time() - time.monotonic()")
     found = {
         f"{path.relative_to(SOURCE)}: {line.strip()}"
         for part in ("judge", "plan", "control", "agent", "api", "model")
         for path in (SOURCE / part).rglob("*.py")
         for line in path.read_text().splitlines()
-        if "time.time" in line and "SteadyClock(time.time, time.monotonic)" not in line
+        if "time.time" in line and not any(one in line for one in fine)
     }
     assert found == set()
