@@ -104,7 +104,7 @@ def kept(name: str) -> tuple[Internet, tuple[str, ...]] | None:
     parts: dict[str, Any] = {
         name: Adjacency(**{part: arrays.pop(f"{name}.{part}") for part in ("start", "to", "km")}) for name in _LINKS
     }
-    city = tuple(cities[index] for index in arrays.pop("city").tolist())
+    city = tuple(map(cities.__getitem__, arrays.pop("city").tolist()))
     return Internet(city=city, **parts, **arrays), tuple(head["warnings"])
 
 

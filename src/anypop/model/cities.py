@@ -50,23 +50,24 @@ class City:
 
 
 @cache
-def _airports() -> dict[str, dict[str, str]]:
-    """What `airportsdata.load("IATA")` gives, as text: that takes three times as long, for every command that knows a
-    city.
+def _airports() -> tuple[list[str], dict[str, list[str]]]:
+    """What `airportsdata.load("IATA")` gives, as the names of columns and rows of text: that takes many times as long,
+    for every command that knows a city.
     """
     with Path(airportsdata.__file__).with_name("airports.csv").open(encoding="utf8", newline="") as file:
         rows = csv.reader(file)
         head = next(rows)
         at = head.index("iata")
-        return {row[at]: dict(zip(head, row, strict=True)) for row in rows if row[at]}
+        return head, {row[at]: row for row in rows if row[at]}
 
 
 @cache
 def find_city(code: str) -> City | None:
     """The city of an IATA code, upper case; None where there is none."""
-    row = _airports().get(code)
-    if row is None:
+    head, airports = _airports()
+    if code not in airports:
         return None
+    row = dict(zip(head, airports[code], strict=True))
     return City(
         code=CityCode(code),
         name=row["city"],

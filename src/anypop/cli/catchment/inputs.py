@@ -13,7 +13,6 @@ from anypop.advice import plans, saved_predictions
 from anypop.advice.graph import Graph
 from anypop.advice.known import Known, known_of
 from anypop.advice.question import Question, known_alone, predicted, question_of, refuse_unknown
-from anypop.cli import views
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.model.errors import Invalid
 from anypop.model.network import network_from
@@ -38,6 +37,8 @@ def from_control(call: "Call", workload: str) -> Known:
     """What one workload announces now. `workload` empty: the only anycast one; where there is none, every PoP to every
     upstream.
     """
+    from anypop.cli import views  # noqa: PLC0415 - a plan file needs none of the platform's nouns
+
     network = network_from(call.client.get("/anypop/v1/network", what="read the network"))
     if not workload:
         listed = call.client.every(f"{call.stack_path('workload')}/workloads", what="find the workload")

@@ -84,8 +84,10 @@ def _costs(prediction: Prediction, prepared: Prepared) -> tuple[Float, Float]:
         home = every.km[np.arange(len(weight)), prediction.nearest]
         km = np.where(placed[:, None], np.maximum(table.km - home[:, None], 0.0), 0.0)
         return km * weight[:, None], np.where(placed, _NOWHERE_KM, 0.0) * weight
-    elsewhere = np.ones((len(weight), len(prepared.pops)))
+    # One table and no other beside it: a quarter of the time.
+    elsewhere = np.empty((len(weight), len(pops)))
+    elsewhere[:] = weight[:, None]
     now = prediction.outcome.pop_index()
     routed = np.flatnonzero(now >= 0)
     elsewhere[routed, now[routed]] = 0.0
-    return elsewhere * weight[:, None], weight.copy()
+    return elsewhere, weight.copy()

@@ -24,19 +24,23 @@ def depths(internet: Internet, silent: Bool) -> Int32:
     are below everybody.
     """
     rows = internet.customers
+    tellers = np.flatnonzero(~silent)
     above = np.repeat(np.arange(len(internet), dtype=np.int32), np.diff(rows.start))
     tells = ~silent[rows.to]
-    above, below = above[tells], rows.to[tells]
-    waiting = np.bincount(below, minlength=len(internet))
-    depth = np.where(silent, len(internet), -1).astype(np.int32)
-    fresh = ~silent & (waiting == 0)
+    number = np.cumsum(~silent, dtype=np.int32) - 1  # among those that tell
+    above, below = number[above[tells]], number[rows.to[tells]]
+    waiting = np.bincount(below, minlength=len(tellers))
+    found = np.full(len(tellers), -1, dtype=np.int32)
+    fresh = waiting == 0
     level = 0
     while fresh.any():
-        depth[fresh] = level
+        found[fresh] = level
         level += 1
-        reached = np.bincount(below[fresh[above]], minlength=len(internet))
+        reached = np.bincount(below[fresh[above]], minlength=len(tellers))
         waiting -= reached
         fresh = (reached > 0) & (waiting == 0)
+    depth = np.full(len(internet), len(internet), dtype=np.int32)
+    depth[tellers] = found
     return depth
 
 
