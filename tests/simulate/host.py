@@ -291,6 +291,7 @@ class Host(RecentHost):
         for told in (self.inbound, self.served, self.offers, self.lingers, self.siblings, self.away, self.away_groups):
             told.clear()
         self.steers, self.joinings = (), ()
+        self.volumes.mounted.clear()
         self.comes_back.clear()
         self.firewall = self.speaker = self.fallen = self.tunnel = self.guard = None
         self.containers = {

@@ -15,7 +15,7 @@ from anypop.control.dials import in_force
 from anypop.control.state import State
 from anypop.judge.announced import announced
 from anypop.model.announce import Address, Mode, Prefix
-from anypop.model.machine import Acceleration
+from anypop.model.machine import Acceleration, Power
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
@@ -28,7 +28,7 @@ from tests.simulate.control import Control
 from tests.simulate.features import FEATURES
 from tests.simulate.host import Host
 from tests.simulate.images import Behaviour, behaviour_of
-from tests.simulate.networks import MACHINES_FROM, has_backbone, network_of
+from tests.simulate.networks import MACHINES_FROM, has_backbone, has_volumes, network_of
 from tests.simulate.tunnels import Tunnels
 from tests.simulate.world import World
 
@@ -72,6 +72,7 @@ class Platform:
         self.world = World(seed)
         dice = Random(f"platform {seed}")
         carries, self.has_machines = has_backbone(seed), seed >= MACHINES_FROM
+        self.has_volumes = has_volumes(seed)
         network, self.both_anycast = network_of(dice, carries=carries, pair=carries and self.has_machines)
         self.without_ports = dice.random() < 0.2
         self.vantages_blind = dice.random() < 0.1
@@ -90,6 +91,7 @@ class Platform:
         self.fallen: Counter[object] = Counter()  # how often each number fell since all was mended
         self.marks: dict[tuple[str, HostName, Address], float] = {}  # when an invariant of a feature last held
         self.restarted: dict[tuple[str, str], set[int]] = {}  # which wishes for a restart each container was ended for
+        self.let_go: set[str] = set()  # volumes of which somebody asked for that
         self.settles_s = network.return_after_s if network.backbone is not None else 0.0
         self.lasts_until = 0.0
         self.hosts: dict[HostName, Host] = {}
@@ -132,6 +134,9 @@ class Platform:
         waits = self.control.state.plan is not None and any(
             n.reason in (Reason.NO_ROOM, Reason.POP_FULL, Reason.WAITS_FOR_ROOM) for n in self.control.state.plan.notes
         )
+        # where each is stopped first, those that their users have powered off are missing among those that serve
+        lives = self.control.state.incarnations_of(rollout.workload_id).values()
+        waits |= bool(declared.workload.volumes) and any(p.incarnation.power is Power.OFF for p in lives)
         return (not rollout.previous and not (self.serves_in_the_end(image) and "ipv4" not in image)) or waits
 
     def is_the_only_one_that_serves(self, going: Incarnation) -> bool:
@@ -362,6 +367,8 @@ def planned(seed: int) -> tuple[Planned, ...]:
         own += [act for feature in FEATURES for act in feature.where_hosts_carry]
     if seed >= MACHINES_FROM:
         own += [act for feature in FEATURES for act in feature.where_machines_run]
+    if has_volumes(seed):
+        own += [act for feature in FEATURES for act in feature.where_volumes_are]
     weights, acts = zip(*(*faults.ACTS, *people.ACTS, *more, *own), strict=True)
     # most lives are short and rough; a few are long, with time for what takes its time
     length, count = (

@@ -70,4 +70,5 @@ def observed_by(agent: "Agent") -> Observed:
         busy=frozenset(agent.busy),
         overfull=host.overfull(),
         memory=host.memory,
+        volumes=host.volumes.seen(),
     )

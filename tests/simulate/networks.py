@@ -15,10 +15,15 @@ from tests.control_world import a_network
 CITIES = ("AMS", "LHR", "JFK")
 HOSTS_CARRY_FROM = 1_000_000  # the seeds from here on are those of platforms with a backbone
 MACHINES_FROM = 2_000_000  # and from here on of those with virtual machines, every second one with a backbone
+VOLUMES_FROM = MACHINES_FROM + 2  # every third one of these has volumes as well
 
 
 def has_backbone(seed: int) -> bool:
     return seed >= HOSTS_CARRY_FROM and (seed < MACHINES_FROM or seed % 2 == 0)
+
+
+def has_volumes(seed: int) -> bool:
+    return seed >= VOLUMES_FROM and (seed - VOLUMES_FROM) % 3 == 0
 
 
 def network_of(dice: Random, *, carries: bool, pair: bool = False) -> tuple[Network, bool]:

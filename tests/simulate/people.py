@@ -49,6 +49,10 @@ def body(
     if platform.has_machines and n == 0:
         box = document["spec"].pop("containers")["web"]
         document["spec"]["virtualMachines"] = {"web": box | {"image": f"{STACK.slug}/{image}"}}
+        if platform.has_volumes:
+            claim = {"slug": "data", "name": "data", "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
+            document["spec"]["volumeClaimTemplates"] = [claim]
+            document["spec"]["virtualMachines"]["web"]["volumeMounts"] = [{"slug": "data", "mountPath": "/data"}]
     return document
 
 
@@ -123,6 +127,9 @@ def changes(platform: "Platform", n: int, what: str, told: object) -> None:
             box_of(document)["image"] = f"{kind}{told}"
         case "label":
             document["metadata"]["labels"]["label"] = told
+        case "storage":
+            for claim in document["spec"].get("volumeClaimTemplates") or ():
+                claim["spec"]["resources"]["requests"]["storage"] = told
         case "target":
             document["targets"] = {told: target}
         case "replicas":

@@ -8,7 +8,7 @@ import pytest
 from anypop.model.reasons import Reason
 from tests.simulate.lives import live
 from tests.simulate.mutations import MUTATIONS
-from tests.simulate.networks import HOSTS_CARRY_FROM, MACHINES_FROM
+from tests.simulate.networks import HOSTS_CARRY_FROM, MACHINES_FROM, VOLUMES_FROM
 from tests.simulate.workers import Found, broken, sweep
 
 SEEDS = 940
@@ -21,11 +21,8 @@ NOT_SIMULATED = {
     Reason.INITIALIZING: "no workload declares hooks or init containers here",
     Reason.COMPLETED: "no workload declares hooks or init containers here",
     Reason.NO_BACKBONE: "no backbone is taken away while a dial stands",
-    Reason.VOLUME_STAYS: "no workload declares volumes here",
-    Reason.VOLUME_LOST: "no workload declares volumes here",
     Reason.WAITS_FOR_ADDRESS: "no workload claims addresses here",
     Reason.ADDRESS_STAYS: "no workload claims addresses here",
-    Reason.WAITS_FOR_VOLUME: "no workload declares volumes here",
     Reason.DARK: "said by faces alone, of an announcement that others of its prefix keep out",
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",
@@ -64,15 +61,19 @@ def test_every_invariant_holds_where_hosts_carry_for_each_other(carrying: Found)
 
 @pytest.mark.timeout(900)
 def test_every_invariant_holds_where_virtual_machines_run(machines: Found) -> None:
-    """They are powered off and on, mended, and move between hosts while they run."""
+    """They are powered off and on, mended, and move between hosts while they run; a third of them has volumes."""
     assert machines.failures == []
     assert machines.seeds == MACHINES
 
 
 def test_every_reason_is_given(lives: Found, carrying: Found, machines: Found) -> None:
-    """Stale orders come seldom: lives in which wires double nearly all are looked at for them."""
+    """Stale orders come seldom: lives in which wires double nearly all are looked at for them. So do drains of a host
+    that has a volume.
+    """
     doubled = [live(seed, script=MUTATIONS["any order is obeyed"].script).reasons for seed in range(6)]
-    assert {*Reason} - lives.reasons - carrying.reasons - machines.reasons - set().union(*doubled) == {*NOT_SIMULATED}
+    drained = live(VOLUMES_FROM, script=MUTATIONS["a plan knows of no volumes"].script)
+    found = lives.reasons.union(carrying.reasons, machines.reasons, *doubled, drained.reasons)
+    assert {*Reason} - found == {*NOT_SIMULATED}
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,12 @@ To add one: a module with a `Feature`, and its name here. What a life draws from
 be noticed follows from that.
 """
 
-from tests.simulate.features import dials, machines, restarts, returns, scaling, siblings
+from tests.simulate.features import dials, machines, restarts, returns, scaling, siblings, volumes
 from tests.simulate.features.feature import Feature
 
 FEATURES: tuple[Feature, ...] = (
     dials.FEATURE, restarts.FEATURE, siblings.FEATURE, returns.FEATURE, scaling.FEATURE, machines.FEATURE,
+    volumes.FEATURE,
 )  # fmt: skip
 
 __all__ = ["FEATURES", "Feature"]

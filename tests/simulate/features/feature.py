@@ -24,7 +24,7 @@ Act = Callable[["Platform", Random], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """`acts`: with their weights, of which a life draws; `where_hosts_carry`: the same for platforms with a backbone;
-    `where_machines_run`: for those with virtual machines.
+    `where_machines_run`: for those with virtual machines, `where_volumes_are`: for those of them that have volumes.
     `at_step`: asked before a step of an agent has its effect; `at_control`: of each step of control once it is stored
     (states before and after); `now_and_then`: every few seconds, with for how long what it looks at must have been
     calm; in the end all is, and it is asked once more with a shorter time. Each raises `broken(...)`. `waits`: whether
@@ -34,6 +34,7 @@ class Feature:
     acts: tuple[tuple[int, Act], ...] = ()
     where_hosts_carry: tuple[tuple[int, Act], ...] = ()
     where_machines_run: tuple[tuple[int, Act], ...] = ()
+    where_volumes_are: tuple[tuple[int, Act], ...] = ()
     at_step: tuple[Callable[["Agent", Step], None], ...] = ()
     at_control: tuple[Callable[["Platform", State, State], None], ...] = ()
     now_and_then: tuple[Callable[["Platform", float], None], ...] = ()

@@ -100,6 +100,9 @@ def removes_no_last_healthy_one(platform: "Platform", before: State, after: Stat
                 raise broken(9, removes_no_last_healthy_one, f"{gone.name} {gone.uid} is {stone.reason.value}")
         elif stone.reason is Reason.REPLACED:
             left = {i.pop for i in lives if i.uid in healthy}
+            declared = after.workloads.get(gone.workload_id)
+            if len(lives) == 1 and declared is not None and declared.workload.volumes:
+                continue  # the only one, and two never have its volume: there is no other way
             if gone.pop not in left and len(left) < floor_of(len({i.pop for i in lives})):
                 raise broken(9, removes_no_last_healthy_one, f"{gone.name} was needed and makes room")
 
