@@ -7,7 +7,6 @@ named no more. One that fails is begun anew and holds up no other. It ends at SI
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
 import traceback
@@ -22,6 +21,7 @@ from anypop.agent.guests.metadata import Metadata, Tokens
 from anypop.agent.guests.service import Service
 from anypop.agent.guests.wanted import Guest
 from anypop.agent.guests.word import Known
+from anypop.agent.kept_life import live
 from anypop.model.steady import SteadyClock
 
 _AGAIN_S = 1.0
@@ -65,6 +65,13 @@ class Guests:
         )
         return Service(guest.namespace, metadata.answer).run
 
+    async def follow(self, news: asyncio.Event) -> None:
+        """Until cancelled: be with those that are named, and look again at each news."""
+        while True:
+            await self.read()
+            await news.wait()
+            news.clear()
+
     async def end(self) -> None:
         for _, task in self._running.values():
             await _ended(task)
@@ -85,24 +92,9 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 async def run(folder: Path) -> None:
-    loop = asyncio.get_running_loop()
-    ended, news = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, news.set)
     guests = Guests(folder)
-    working = asyncio.create_task(_follow(guests, news))
-    await ended.wait()
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    await live(guests.follow)
     await guests.end()
-
-
-async def _follow(guests: Guests, news: asyncio.Event) -> None:
-    while True:
-        await guests.read()
-        await news.wait()
-        news.clear()
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from anypop.agent.guests import files
 from anypop.agent.guests.console_log import ConsoleLog
 from anypop.agent.guests.wanted import Guest
 from anypop.agent.log_names import BEFORE, LOG
+from anypop.host import own_socket
 
 SHOWN = 8 << 10  # bytes of what was said before, for a console that comes
 MOST_BEHIND = 256 << 10  # bytes that a console may be behind
@@ -200,18 +201,14 @@ class _Attached(asyncio.Protocol):
 
 
 def _connected(path: Path) -> socket.socket:
-    """Not by a link, which might lead to anybody's socket; by a handle, since an address holds 108 bytes. Raises
-    `OSError`.
-    """
-    handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Raises OSError."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        made.connect(f"/proc/self/fd/{handle}")
+        with own_socket.reachable(path) as near:
+            made.connect(near)
     except BaseException:
         made.close()
         raise
-    finally:
-        os.close(handle)
     return made
 
 

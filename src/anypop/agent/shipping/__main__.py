@@ -8,30 +8,17 @@ is for the agent, which finds it in the process's own words and replaces another
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from pathlib import Path
 
+from anypop.agent.kept_life import live
 from anypop.agent.shipping.shipper import Shipper
-
-
-async def run(folder: Path) -> None:
-    loop = asyncio.get_running_loop()
-    ended, news = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, news.set)
-    shipper = Shipper(folder)
-    working = asyncio.create_task(shipper.run(news))
-    await ended.wait()
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
 
 
 def main() -> int:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, 10)  # whatever else this host does goes first
-    asyncio.run(run(Path(sys.argv[1])))
+    asyncio.run(live(Shipper(Path(sys.argv[1])).run))
     return 0
 
 

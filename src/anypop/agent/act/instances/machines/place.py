@@ -9,14 +9,13 @@ and nothing else: whoever reads there follows no link. Nothing here starts anyth
 import contextlib
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from anypop.agent.act.network.adopted import Identity
 from anypop.agent.naming import LABEL
-from anypop.host import process
+from anypop.host import own_socket, process
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid
 from anypop.model.machine import MachineImage
@@ -207,17 +206,9 @@ class Place:
 
     @contextlib.contextmanager
     def reachable(self, name: str) -> Iterator[str]:
-        """A path of a socket of QEMU's that is short enough for the kernel (108 bytes), and leads nowhere else. Raises
-        OSError.
-        """
-        handle = os.open(self.own / name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            told = os.fstat(handle)
-            if not stat.S_ISSOCK(told.st_mode) or told.st_uid != self.own.stat().st_uid:
-                raise OSError(f"{name} is not its socket")
-            yield f"/proc/self/fd/{handle}"
-        finally:
-            os.close(handle)
+        """A path of a socket of QEMU's, which leads nowhere else. Raises OSError."""
+        with own_socket.reachable(self.own / name) as path:
+            yield path
 
 
 def places(top: Path) -> Mapping[str, Place]:
