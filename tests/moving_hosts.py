@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from anypop.agent import identity
+from anypop.agent.act.instances.machines import resting
 from anypop.agent.act.instances.machines.arriving import Arrivals
 from anypop.agent.act.instances.machines.leaving import Journey, leave, settle
 from anypop.agent.act.instances.machines.machines import Machines
@@ -114,6 +115,10 @@ class Host:
 
     async def send(self, other: "Host", port: int, within_s: float = 30) -> None:
         await leave(self.place, self.way_to(other, port), within_s)
+
+    async def send_at_rest(self, other: "Host", port: int) -> None:
+        """The disk of its machine that is off."""
+        await resting.leave(self.place, self.way_to(other, port))
 
     async def settle(self, other: "Host", port: int) -> None:
         await settle(self.place, self.way_to(other, port))

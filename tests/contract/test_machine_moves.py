@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.act.instances.machines import leaving, migration, monitor
-from anypop.agent.act.instances.machines.place import ARRIVING, HANDED, LEAVING, ROOT
+from anypop.agent.act.instances.machines.machines import Machines
+from anypop.agent.act.instances.machines.move_words import Given, Opening, Said, Stream
+from anypop.agent.act.instances.machines.place import ARRIVING, CAME, HANDED, LEAVING, OFF, ROOT, Place
 from anypop.agent.act.instances.machines.talk import open_talk
 from anypop.agent.between_hosts import reach
 from anypop.agent.decide.elements import ContainerState
+from anypop.agent.decide.steps import PowerOff
 from anypop.agent.guests.word import Known
 from anypop.host import ip, netns
 from anypop.model.errors import WorldError
@@ -102,8 +105,11 @@ def test_all_of_it_is_there_and_nothing_is_left_here(pair: tuple[Host, Host]) ->
 
     asyncio.run(test())
     asyncio.run(second.machines().stop((second.order.uid, "web"), 0))
-    root = second.place.own / ROOT
-    words = ["qemu-io", "-r", "-c", "read -P 0x5a 64k 128k", str(root)]
+    _has_what_was_written(second)
+
+
+def _has_what_was_written(host: Host) -> None:
+    words = ["qemu-io", "-r", "-c", "read -P 0x5a 64k 128k", str(host.place.own / ROOT)]
     said = subprocess.run(words, capture_output=True, text=True, check=False)
     assert "verification failed" not in said.stdout + said.stderr, said
     assert said.returncode == 0, said
@@ -188,7 +194,7 @@ def test_killed_just_after_it_was_handed_over_it_runs_there_as_soon_as_somebody_
         door = second.door(takes_from=first.name)
         port = await door.open(HERE, 0)
         with monkeypatch.context() as dying:
-            dying.setattr(leaving, "_hand_over", dies)
+            dying.setattr(leaving, "hand_over", dies)
             with pytest.raises(ConnectionError):
                 await first.send(second, port)
         assert await status(first) == "postmigrate"
@@ -212,3 +218,116 @@ def test_killed_just_after_it_was_handed_over_it_runs_there_as_soon_as_somebody_
 
     asyncio.run(test(lost=True))
     asyncio.run(test(lost=False))
+
+
+async def _off(host: Host) -> None:
+    container = host.order.containers[0].name
+    await host.machines().carry_out(PowerOff(uid=host.order.uid, container=container, grace_s=0, lane=""))
+
+
+async def _owners(*hosts: Host) -> list[str]:
+    """The hosts at which it could be begun."""
+    seen = [(host.name, one) for host in hosts for one in await host.machines().seen()]
+    return [name for name, one in seen if one.state is ContainerState.CREATED and not one.moves]
+
+
+def test_the_disk_of_one_that_is_off_goes_alone_and_is_begun_there(pair: tuple[Host, Host]) -> None:
+    """What was written last is in it, it is the same machine to its guest, and nothing of it can be begun here."""
+    first, second = pair
+
+    async def test() -> None:
+        disk = "/machine/peripheral-anon/device[0]/virtio-backend"
+        assert not await _by_hand(first, f'qemu-io -d {disk} "write -P 0x5a 64k 128k"'), "as its guest would"
+        assert not await _by_hand(first, f"qemu-io -d {disk} flush")
+        uuid = await monitor.ask(first.place, "query-uuid")
+        with pytest.raises(WorldError, match="not off here"):
+            await first.send_at_rest(second, 1)
+        await _off(first)
+        closed = second.door(takes_from="LHR-9")
+        port = await closed.open(HERE, 0)
+        with pytest.raises(WorldError, match="not expected"):
+            await first.send_at_rest(second, port)
+        assert await _owners(first, second) == [first.name]
+        await closed.close()
+        door = second.door(takes_from=first.name)
+        await first.send_at_rest(second, await door.open(HERE, 0))
+        await door.close()
+        assert await _owners(first, second) == [second.name]
+        (left,) = await first.machines().seen()
+        assert left.state is ContainerState.EXITED
+        with pytest.raises(WorldError, match="moved to LHR-2"):
+            await first.machines().carry_out(first.start())
+        await asyncio.to_thread(_has_what_was_written, second)
+        await second.machines().carry_out(second.start())
+        assert await runs(second)
+        assert await monitor.ask(second.place, "query-uuid") == uuid
+
+    asyncio.run(test())
+
+
+def test_agents_that_die_at_any_moment_leave_the_disk_with_one_host(
+    pair: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each mark of either side is the last thing that both do: the next agents find out who has it, and it goes. Where
+    it was handed over and is lost there before that was known, it is here again.
+    """
+    first, second = pair
+    mark, unmark, say, give_up = Place.mark, Place.unmark, Stream.say, Machines.give_up_arrival
+
+    async def killed_at(host: Host, name: str) -> None:
+        dead = list[str]()
+
+        def marks(place: Place, one: str, text: str = "") -> None:
+            mark(place, one, text)
+            if (place, one) == (host.place, name):
+                dead.append(one)
+                raise WorldError("mark", "killed")
+
+        async def says(stream: Stream, what: Opening | Said | Given) -> None:
+            if dead:
+                raise OSError("killed")
+            await say(stream, what)
+
+        async def gives_up(machines: Machines, uid: str) -> None:
+            if not dead:
+                await give_up(machines, uid)
+
+        door = second.door(takes_from=first.name)
+        port = await door.open(HERE, 0)
+        await first.settle(second, port)
+        with monkeypatch.context() as dying:
+            dying.setattr(Place, "mark", marks)
+            dying.setattr(Place, "unmark", lambda place, one: None if dead else unmark(place, one))
+            dying.setattr(Stream, "say", says)
+            dying.setattr(Machines, "give_up_arrival", gives_up)
+            with pytest.raises(WorldError):
+                await first.send_at_rest(second, port)
+            await door.close()
+        assert dead == [name]
+
+    async def settled() -> None:
+        door = second.door(takes_from=first.name)
+        try:
+            await first.settle(second, await door.open(HERE, 0))
+        finally:
+            await door.close()
+
+    async def test() -> None:
+        await _off(first)
+        for host, name in ((first, LEAVING), (second, ARRIVING), (second, CAME)):
+            await killed_at(host, name)
+            assert await _owners(first, second) == [first.name], name
+        await killed_at(first, HANDED)
+        assert await _owners(first, second) == []
+        await second.machines().give_up_arrival(second.order.uid)
+        with pytest.raises(WorldError, match="was lost there"):
+            await settled()
+        assert await _owners(first, second) == [first.name]
+        await killed_at(second, OFF)
+        assert await _owners(first, second) == []
+        await settled()
+        assert await _owners(first, second) == [second.name]
+        await settled()
+        assert await _owners(first, second) == [second.name]
+
+    asyncio.run(test())

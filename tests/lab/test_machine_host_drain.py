@@ -1,6 +1,6 @@
 """A host with a virtual machine is drained over the API, on a whole platform whose hosts have joined as real ones do:
-its guest goes on at the other host of the PoP, for who talks to it too. One guest for all of it, since a boot takes
-seconds.
+its guest goes on at the other host of the PoP, for who talks to it too; and while it is off its disk goes back. One
+guest for all of it, since a boot takes seconds.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.agent.act.instances.machines.place import places
+from anypop.agent.act.instances.machines.place import Place, places
 from anypop.host import netns
 from anypop.lab import build, platform
 from anypop.lab.leftovers import left_behind
@@ -98,7 +98,7 @@ def connected(shell: Shell) -> socket.socket:
         return socket.create_connection((address, ECHO), timeout=20)
 
 
-@pytest.mark.timeout(400)  # a boot and a move, each instruction translated, perhaps beside much else
+@pytest.mark.timeout(700)  # two boots and two moves, each instruction translated, perhaps beside much else
 def test_the_guest_of_a_drained_host_goes_on_at_the_other_with_its_connections(shell: Shell, tmp_path: Path) -> None:
     """Hosts have certificates of their own; the connection that was open before is used all the time; the guest has not
     begun anew; what is told meanwhile says that it moves, and the drain ends as one of containers does.
@@ -123,3 +123,23 @@ def test_the_guest_of_a_drained_host_goes_on_at_the_other_with_its_connections(s
     kinds = [e["kind"] for e in shell.json("events", "--limit", "200") if e["subject"] == first]
     kinds = [kind for kind in kinds if kind.startswith("drain")]
     assert (kinds[0], kinds[-1]) == ("drain-begun", "drained"), kinds
+    goes_back_while_it_is_off(shell, first, second, boot)
+
+
+def goes_back_while_it_is_off(shell: Shell, first: str, second: str, boot: str | None) -> None:
+    """Its root disk goes alone: begun at the other host it has what its user data wrote, which is not run anew."""
+
+    def machines(host: str) -> list[Place]:
+        return [*places(shell.place.home(host) / "machines").values()]
+
+    assert shell.try_("undrain", first, "--no-wait").code == 0
+    wait_until(lambda: machines(first) == [], timeout_s=60, reason="the host that it has left is empty")
+    assert shell.try_("vm", "off", NAME, "--yes").code == 0
+    wait_until(lambda: [p.is_off() for p in machines(second)] == [True], timeout_s=60, reason="it is off")
+    assert shell.try_("drain", second, "--no-wait").code == 0
+    wait_until(lambda: any(p.is_off() for p in machines(first)), timeout_s=120, reason="its disk has come")
+    wait_until(lambda: machines(second) == [], timeout_s=60, reason="it is taken away where it was")
+    assert homes(shell) == []
+    assert shell.try_("vm", "on", NAME).code == 0
+    wait_until(lambda: page(shell, NAME, "/boot") == boot, timeout_s=150, reason="it has begun, with its own disk")
+    assert homes(shell) == [first]

@@ -267,7 +267,7 @@ def test_a_machine_that_is_off_stays_with_its_disk_and_holds_up_no_other() -> No
     platform.until_settled(lambda: set(platform.state.incarnations_on(LHR_1)) == {uid})
     platform.settle()
     assert list(platform.state.incarnations_on(LHR_1)) == [uid] and len(here) > 1
-    assert f"stay with their disks: {here[0]}" in platform.of(LHR_1).message
+    assert f"off or mended are where their disks are: {here[0]}" in platform.of(LHR_1).message
     plan = platform.state.plan
     assert plan is not None and [n.subject for n in plan.notes if n.reason is Reason.DISK_STAYS] == [here[0]]
     platform.change(power(uid, Power.ON))

@@ -13,6 +13,7 @@ from anypop.agent.decide.steps import CreateContainer, RemoveContainer, SendMach
 from anypop.agent.naming import inside_mac, router_mac
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
 from anypop.model.drain import Drain, DrainKind, DrainStage
+from anypop.model.machine import MachineImage, Power
 from anypop.model.names import HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder, Move, Order
@@ -29,8 +30,10 @@ from tests.worlds import LHR, after, host, workload
 OTHER = HostName("LHR-2")
 
 
-def eased(wanted: Workload, **more: Any) -> tuple[Plan, World]:
-    """What is planned when the host of its one instance is drained and lets it go."""
+def eased(
+    wanted: Workload, *, off: bool = False, rescue: MachineImage | None = None, **more: Any
+) -> tuple[Plan, World]:
+    """What is planned when the host of its one instance, which may be off, is drained and lets it go."""
     world = World(
         network=two_hosts(), workloads=(wanted,), machines=frozenset({ONE, TWO}),
         capacities={h: Capacity(cpu_millis=64_000, memory_bytes=64 << 30, disk_bytes=64 << 30) for h in (ONE, TWO)},
@@ -41,6 +44,8 @@ def eased(wanted: Workload, **more: Any) -> tuple[Plan, World]:
         id="d", kind=DrainKind.HOST, pop=LHR, host=life.host, stage=DrainStage.EMPTYING, created_at=0, began_at=0,
         stage_at=0,
     )  # fmt: skip
+    if off:
+        first = replace(first, incarnations=(replace(life, power=Power.OFF, rescue=rescue),))
     found = after(world, first, **{"eases": frozenset({life.uid}), "drains": (drain,), **more})
     return plan(found), found
 
@@ -149,7 +154,7 @@ def test_a_guest_that_moved_is_reached_by_what_it_knows_as_its_own() -> None:
     """Each address it began with and the one that it has here, both ways; its anycast addresses are left alone."""
     here, there = instance(1), instance(0)
     born = Identity(uid=there.uid, addresses=there.links[0].addresses, system="s")
-    text = rules(here, born)
+    text = rules(here.uid, here.links[0], born)
     pairs = [
         (a, b)
         for old, new in zip(there.links[0].addresses, here.links[0].addresses, strict=True)
@@ -162,3 +167,76 @@ def test_a_guest_that_moved_is_reached_by_what_it_knows_as_its_own() -> None:
     assert f"ether daddr {router_mac(there.uid).hex(':')} ether daddr set {router_mac(here.uid).hex(':')}" in text
     assert f"ether daddr {inside_mac(here.uid).hex(':')} ether daddr set {inside_mac(there.uid).hex(':')}" in text
     assert not any(str(address) in text.split() for address in here.anycast)
+
+
+def at_rest(**more: Any) -> tuple[Plan, World]:
+    """The same of one that is off, where hosts reach each other."""
+    more.setdefault("network", replace(two_hosts(), backbone=BackboneRules()))
+    return eased(workload(cities=[LHR], replicas=1, containers=(a_machine(an_image()),)), off=True, **more)
+
+
+def test_the_disk_of_one_that_is_off_goes_and_its_successor_is_off_until_it_has_it() -> None:
+    """Both live until it is known where the disk is, also when it is powered on meanwhile or the drain is over."""
+    planned, world = at_rest()
+    old, new = sorted(planned.incarnations, key=lambda i: i.life)
+    assert (old.host != new.host, new.power) == (True, Power.OFF)
+    assert planned.hosts[old.host].instances[0].move == Move(uid=new.uid, host=new.host, arrives=False, rests=True)
+    assert planned.hosts[new.host].instances[0].move == Move(uid=old.uid, host=old.host, arrives=True, rests=True)
+    stands = after(world, planned, drains=(), eases=frozenset())
+    on = replace(stands, incarnations=tuple(replace(i, power=Power.ON) if i == old else i for i in stands.incarnations))
+    for left in (stands, on):
+        again = plan(left)
+        assert {i.uid for i in again.incarnations} == {old.uid, new.uid}
+        assert [move.rests for move in told(again) if move is not None] == [True, True]
+        over = plan(after(left, again, ready=frozenset({new.uid})))
+        (kept,) = over.incarnations
+        assert (kept.uid, kept.power) == (new.uid, Power.ON if left is on else Power.OFF), "as it was asked meanwhile"
+    back = plan(after(on, plan(on), ready=frozenset({old.uid})))
+    assert [i.uid for i in back.incarnations] == [old.uid], "it runs where it was, and goes as one that runs"
+
+
+def test_what_is_mended_or_has_no_way_stays_with_its_disk() -> None:
+    """It is told why."""
+    for more in ({"network": two_hosts()}, {"rescue": an_image()}):
+        planned, _ = at_rest(**more)
+        assert [n.reason for n in planned.notes] == [Reason.DISK_STAYS]
+        assert told(planned) == [None]
+
+
+def test_nobody_begins_a_disk_of_his_own_while_he_waits_for_one() -> None:
+    """However long it takes; it is let in from the other host alone, and then begun as it is powered on."""
+    host = FakeHost()
+    one = replace(guest(0, Move(uid="old", host=OTHER, arrives=True, rests=True)), power=Power.OFF)
+    host.obey(given(one))
+    settle(host)
+    host.now += 10 * moves.COMES_S
+    settle(host)
+    assert not host.containers
+    assert (reported(host).phase, reported(host).reason, reported(host).template) == (Phase.STOPPED, Reason.MOVING, "")
+    assert moves.expected(host.facts(), one.uid, OTHER) is not None
+    host.apply(CreateContainer(instance=one, container=one.containers[0], generation=1, lane=""))
+    assert reported(host).reason is Reason.POWERED_OFF, "it is here"
+    assert reported(host).template == one.template
+    host.obey(replace(given(replace(one, move=None, power=Power.ON)), generation=2))
+    assert [type(step) for step in converge(host.facts(), host.now) if isinstance(step, CreateContainer)] == []
+    settle(host)
+    assert all(seen.state is ContainerState.RUNNING for seen in host.containers.values())
+
+
+def test_a_disk_that_was_handed_over_is_not_begun_here_again() -> None:
+    """It is asked for until it is known to have come; powered on before it goes it is begun here."""
+    host = FakeHost()
+    one = replace(guest(0, Move(uid="new", host=OTHER, arrives=False, rests=True)), power=Power.OFF)
+    host.obey(given(one))
+    settle(host)
+    host.apply(CreateContainer(instance=one, container=one.containers[0], generation=1, lane=""))
+    (step,) = [s for s in converge(host.facts(), host.now) if isinstance(s, SendMachine)]
+    assert (step.move, reported(host).reason) == (one.move, Reason.MOVING)
+    on = replace(given(replace(one, power=Power.ON)), generation=2)
+    host.obey(on)
+    assert [s for s in converge(host.facts(), host.now) if isinstance(s, StartContainer)]
+    (key,) = host.containers
+    for state, steps in ((ContainerState.CREATED, [SendMachine]), (ContainerState.EXITED, [])):
+        host.containers[key] = replace(host.containers[key], moves=True, state=state)
+        found = [type(s) for s in converge(host.facts(), host.now)]
+        assert [s for s in found if s in (SendMachine, StartContainer, RemoveContainer, CreateContainer)] == steps

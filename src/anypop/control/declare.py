@@ -33,6 +33,7 @@ from anypop.model.workload import Container, Workload
 from anypop.plan.claims import changed_badly
 from anypop.plan.declare import unfilled
 from anypop.plan.fields import LOCAL_ONLY
+from anypop.plan.moves import is_carried, resting, same_elsewhere
 from anypop.plan.parse import Parsed, Secret, parse
 from anypop.plan.template import template_of
 
@@ -230,17 +231,34 @@ def restart(uid: str) -> Alter:
 
 def power(uid: str, state: Power, rescue: MachineImage | None = None) -> Alter:
     """Have a virtual machine be off, or run: with its own root disk, or with `rescue`. What is so already stays. It
-    keeps its place, its addresses and its disks. The step raises `Precondition` where it is going.
+    keeps its place, its addresses and its disks. One whose root disk is on its way to a newer one is told as the older,
+    and the newer follows once it has it; one that moves while it runs is off in both places. The step raises
+    `Precondition` where it is going.
     """
 
     def alter(before: State, now: float) -> State:
         placed = before.incarnations.get(uid)
         if placed is None:
             raise Precondition("it is being taken down")
-        life = replace(placed.incarnation, power=state, rescue=rescue)
-        if life == placed.incarnation:
+        life = placed.incarnation
+        every = [p for p in before.incarnations_of(life.workload_id).values() if p.incarnation.slot == life.slot]
+        pair = resting([p.incarnation for p in every])
+        made_from = before.revision(life.workload_id, life.revision)
+        carried = before.network.backbone is not None and is_carried(made_from.workload if made_from else None)
+        if not carried:
+            meant = {uid}
+        elif state is Power.OFF:
+            meant = {uid, *(p.incarnation.uid for p in every if same_elsewhere(p.incarnation, life))}
+        else:
+            meant = {pair[0].uid if pair is not None else uid}
+        told = {
+            p.incarnation.uid: replace(p, incarnation=replace(p.incarnation, power=state, rescue=rescue))
+            for p in every
+            if p.incarnation.uid in meant
+        }
+        if all(before.incarnations[one] == new for one, new in told.items()):
             return before
-        return replace(before, incarnations=with_entries(before.incarnations, {uid: replace(placed, incarnation=life)}))
+        return replace(before, incarnations=with_entries(before.incarnations, told))
 
     return alter
 

@@ -14,16 +14,18 @@ from anypop.control.state import State
 from anypop.judge.verdict import is_fresh
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope
 from anypop.model.drain import Drain, DrainKind, DrainStage
+from anypop.model.machine import Power
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Host, Pop, Upstream, UpstreamKind
 from anypop.model.order import Order
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
-from anypop.model.report import PrefixReport, Report
+from anypop.model.report import InstanceReport, PrefixReport, Report
 from anypop.model.scopes import scope_says
 from anypop.model.table import grouped
 from anypop.plan.drain import Found, Standing, Way, concerns, emptied_by
 from anypop.plan.edge_scopes import beyond_edge
+from anypop.plan.moves import resting
 
 _NAMED = 4  # of those that stay with their disks, in what a drain waits for
 
@@ -244,7 +246,7 @@ def _left(state: State, drain: Drain) -> Sequence[str]:
     count = len(state.incarnations_on(drain.host)) + len(state.tombstones_on(drain.host))
     kept = sorted(i.name for p in state.incarnations_on(drain.host).values() if not (i := p.incarnation).serves)
     named = ", ".join(kept[:_NAMED]) + (f" and {len(kept) - _NAMED} more" if kept[_NAMED:] else "")
-    stays = f"; those that are off or mended stay with their disks: {named}" if kept else ""
+    stays = f"; those that are off or mended are where their disks are: {named}" if kept else ""
     return (f"{count} instances are on it still{stays}",) if count else ()
 
 
@@ -280,7 +282,9 @@ def eases_of(state: State, now: float) -> frozenset[str]:
 
 
 def arrived_of(state: State, now: float) -> frozenset[str]:
-    """Who is healthy now in place of one that is on a host which was given up."""
+    """Who is healthy now in place of one that is on a host which was given up; and of two of which the newer is to take
+    the root disk of the older, who surely has it: the newer one whose host tells so, or the older one that runs.
+    """
     lives = [p.incarnation for host in state.evicted for p in state.incarnations_on(host).values()]
     found: set[str] = set()
     for workload, slots in {i.workload_id: {j.slot for j in lives} for i in lives}.items():
@@ -288,7 +292,40 @@ def arrived_of(state: State, now: float) -> frozenset[str]:
         others = [i for i in here if i.slot in slots and i.host not in state.evicted]
         for host in {i.host for i in others}:
             found |= _healthy_on(state, host, now) & {i.uid for i in others}
+    for placed in state.incarnations_off().values():
+        new = placed.incarnation
+        pair = resting([i for i in _lives(state, new.workload_id) if i.slot == new.slot])
+        if pair is not None and pair[1] == new:
+            found |= {i.uid for i in pair if _has_disk(state, i, now)}
+            found |= {new.uid} if _has_none(state, pair[0], now) else set()
     return frozenset(found)
+
+
+def _lives(state: State, workload: WorkloadId) -> list[Incarnation]:
+    return [placed.incarnation for placed in state.incarnations_of(workload).values()]
+
+
+def _told_of(state: State, life: Incarnation, now: float) -> InstanceReport | None:
+    received = state.reports.get(life.host)
+    if received is None or not is_fresh(received, now):
+        return None
+    return next((i for i in received.report.instances if i.uid == life.uid), None)
+
+
+def _has_none(state: State, life: Incarnation, now: float) -> bool:
+    """It was never made where it is off: nothing of it can be carried."""
+    told = _told_of(state, life, now)
+    return told is not None and (told.reason, told.template) == (Reason.POWERED_OFF, "")
+
+
+def _has_disk(state: State, life: Incarnation, now: float) -> bool:
+    told = _told_of(state, life, now)
+    if told is None:
+        return False
+    if life.serves:
+        return told.healthy
+    # one that is off has a template only where something of it was made, and what has not come whole moves
+    return life.power is Power.OFF and told.reason is Reason.POWERED_OFF and told.template == life.template
 
 
 def ready_of(state: State, drain: Drain, now: float) -> frozenset[str]:

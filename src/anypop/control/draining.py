@@ -27,6 +27,7 @@ from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.table import with_entries, without_keys
 from anypop.plan.drain import START_S, advance, emptied_by, measured, moments, settle
+from anypop.plan.moves import takes_disk
 from anypop.routing.lowering import lowest_first
 
 DRAINS_KEPT = 50  # ended ones, for people who look back
@@ -156,13 +157,15 @@ def without_successors(draft: State, drain: Drain, now: float) -> State:
 
 
 def _unready(slot: Iterable[Incarnation], drain: Drain) -> list[Incarnation]:
-    """Successors made for a drain that have not become ready: newer than the one drained, from the same template."""
+    """Successors made for a drain that have not become ready: newer than the one drained, from the same template. Not
+    one that waits for a disk: it may be the only one that has it.
+    """
     lives = sorted(slot, key=lambda i: i.life)
     old = next((i for i in lives if drain.uid == i.uid or (not drain.uid and i.host == drain.host)), None)
     if old is None:
         return []
     newer = [i for i in lives if i.life > old.life and i.template == old.template]
-    return [i for i in newer if i.uid not in drain.ready]
+    return [i for i in newer if i.uid not in drain.ready and not takes_disk(old, i)]
 
 
 def swept_of_drains(draft: State) -> State:

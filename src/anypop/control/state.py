@@ -24,7 +24,7 @@ from anypop.model.announce import ScopeRule
 from anypop.model.backbone import DialledPop
 from anypop.model.dial import Dial
 from anypop.model.drain import Drain
-from anypop.model.machine import Acceleration
+from anypop.model.machine import Acceleration, Power
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Network, Pop
 from anypop.model.order import Order, Removal
@@ -203,8 +203,8 @@ class State:
     what `policies` mean for each host; `named`, `named_counts`: what instances are called, by workload, and how many a
     stack has; `looks`, the last loads of what is `scaled`, and `looked_at`, when that was;
     `lost`, `moves` and `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place
-    of one on a host that was given up; `strangers`, what hosts that were
-    reset are to take down although nothing here knows of it (their ledgers keep the tokens).
+    of one on a host that was given up, or has a root disk that goes from one to the other; `strangers`, what hosts
+    that were reset are to take down although nothing here knows of it (their ledgers keep the tokens).
     """
 
     network: Network = NO_NETWORK
@@ -406,6 +406,10 @@ class State:
         """Those of which nobody has told yet what they were made from."""
         return grouped(self.incarnations, "untold", True)
 
+    def incarnations_off(self) -> Mapping[str, Placed]:
+        """Virtual machines that are to be off."""
+        return grouped(self.incarnations, "off", True)
+
     def tombstones_of(self, workload_id: WorkloadId) -> Mapping[str, Tombstone]:
         return grouped(self.tombstones, "workload", workload_id)
 
@@ -499,6 +503,7 @@ _GROUPS: Mapping[str, Groups] = {
         "workload": lambda _, p: p.incarnation.workload_id,
         "host": lambda _, p: p.incarnation.host,
         "untold": lambda _, p: None if p.incarnation.template else True,
+        "off": lambda _, p: True if p.incarnation.power is Power.OFF else None,
     },
     "anycast": {"address4": lambda _, held: held.address4, "address6": lambda _, held: held.address6},
     "tombstones": {"workload": lambda _, t: t.incarnation.workload_id, "host": lambda _, t: t.incarnation.host},

@@ -98,12 +98,14 @@ Payload = Containers
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """A virtual machine that runs is to go on as another incarnation of its slot, on another host of its PoP. `uid` and
-    `host` are the other one's. `arrives`: it comes from there; otherwise it goes there.
+    `host` are the other one's. `arrives`: it comes from there; otherwise it goes there. `rests`: it is off, so its root
+    disk goes alone, and whoever waits for that never begins one of its own.
     """
 
     uid: str
     host: HostName
     arrives: bool
+    rests: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from anypop.plan import pinned
 from anypop.plan.following import may_have_all
 from anypop.plan.ground import Ground
 from anypop.plan.lives import cities_of, removal_of, uuid5, why_gone
-from anypop.plan.moves import alike
+from anypop.plan.moves import alike, is_carried, may_go_alone, resting
 from anypop.plan.rollout import changes_at
 from anypop.plan.rooms import LinksAsked, Room, Rooms, best, needs_of, shortage
 
@@ -147,6 +147,8 @@ class _Turn:
             self._place_new(target, city, ordinal, name, moving=False)
             return
         lives = sorted((self._adopted(i) for i in lives), key=lambda i: i.life)
+        if (pair := resting(lives)) is not None and self._carries_over(*pair):
+            return
         moves, stays = self.ground.moves, self._stays(name, lives)
         if stays:
             moves = frozenset()
@@ -183,6 +185,33 @@ class _Turn:
         if self.step.changing[current.host] < self.rollout.strategy.surge:
             self._place_beside(current)
 
+    def _carries_over(self, old: Incarnation, new: Incarnation) -> bool:
+        """Of two, one has the root disk, and both live until it is known which: then the other goes. False: both are on
+        hosts that are lost, or no disk can be carried.
+        """
+        made_from = self.ground.revision(self.workload.id, old.revision) or self.workload
+        if not self.step.rooms.sites.backbones or not is_carried(made_from):
+            return False
+        ready, moves = self.ground.ready(self.workload.id), self.ground.moves
+        if old.uid in moves and new.uid in moves:
+            return False
+        if new.uid in ready or old.uid in moves:
+            if new.uid in ready:
+                self.step.remove(old, Reason.SUPERSEDED)
+            else:
+                self._leave(old)
+            # what was asked of it meanwhile
+            self.step.kept.append(replace(new, power=old.power, rescue=old.rescue))
+        elif new.uid in moves:
+            self._leave(new)
+            self.step.kept.append(old)
+        elif old.uid in ready:  # it was powered on before its disk went, and goes as one that runs
+            self.step.remove(new, Reason.REVERTED)
+            self.step.kept.append(old)
+        else:
+            self.step.kept.extend((old, new))
+        return True
+
     def _stays(self, name: InstanceName, lives: list[Incarnation]) -> bool:
         """Whether a slot's volumes or addresses keep it where it lives; told where something else would have it live
         elsewhere.
@@ -198,10 +227,13 @@ class _Turn:
         return True
 
     def _has_its_disk_alone(self, held: Incarnation) -> bool:
-        """Whether one that is off or is mended stays with its root disk, which is what it was kept for: a guest moves
-        while it runs its own, and elsewhere it would begin with an empty one. Told.
+        """Whether one that is off or is mended stays with its root disk, which is what it was kept for: elsewhere it
+        would begin with an empty one. Of one that is off the disk goes alone where hosts reach each other. Told.
         """
         if held.serves or held.host in self.ground.lost:
+            return False
+        made_from = self.ground.revision(self.workload.id, held.revision) or self.workload
+        if held.host in self.ground.emptied and self.step.rooms.sites.backbones and may_go_alone(held, made_from):
             return False
         how = "off" if held.power is Power.OFF else "mended"
         self.step.note(held.name, Reason.DISK_STAYS, f"it is {how} on {held.host}")

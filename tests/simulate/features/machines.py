@@ -1,15 +1,15 @@
 """Virtual machines that their users power off and on, and mend with another image.
 
 In: acts of people; hosts are drained, lost and return by what others do, and guests move between the two of London by
-it (`machine_moves`). Out: invariants: one that is off or is mended keeps its own root disk, whatever becomes of agents
-and hosts, and has no successor elsewhere as long as its host is there; none that is off runs, and what runs another
-image is what was asked for.
+it (`machine_moves`), while they run or with their disks while they are off. Out: invariants: one that is off or is
+mended keeps its own root disk, whatever becomes of agents and hosts, and has no successor elsewhere as long as its host
+is there, but one that waits for that disk; none that is off runs, and what runs another image is what was asked for.
 """
 
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from anypop.agent.decide.elements import ContainerState
+from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer, Step
 from anypop.agent.naming import short
 from anypop.control import drains
@@ -17,6 +17,8 @@ from anypop.control.declare import power
 from anypop.control.state import State
 from anypop.model.machine import Acceleration, Power
 from anypop.model.order import InstanceOrder
+from anypop.model.plan import Incarnation
+from anypop.plan.moves import resting
 from tests.simulate import scenes
 from tests.simulate.features.feature import Feature
 from tests.simulate.images import machine_image_of
@@ -123,7 +125,9 @@ def runs_where_it_can(agent: "Agent", step: Step) -> None:
 
 
 def has_no_other(platform: "Platform", before: State, after: State) -> None:
-    """13: One that is off, or is mended, lives on where its root disk is: a successor would begin with another one."""
+    """13: One that is off, or is mended, lives on where its root disk is: a successor would begin with another one,
+    unless it waits for that, which hosts can carry. The older one goes once the newer has it, and not before.
+    """
     for uid, placed in after.incarnations.items():
         new = placed.incarnation
         if uid in before.incarnations or not _is_machine(platform, new.workload_id):
@@ -131,10 +135,45 @@ def has_no_other(platform: "Platform", before: State, after: State) -> None:
         for held in before.incarnations_of(new.workload_id).values():
             old = held.incarnation
             same = (old.slot, old.template) == (new.slot, new.template) and not old.serves
+            waits = new.power is Power.OFF and old.power is Power.OFF and old.rescue is None
+            if waits and platform.control.state.network.backbone is not None:
+                continue
             if same and old.host not in {*after.lost, *after.evicted}:
                 raise broken(
                     13, has_no_other, f"{old.name} is to begin on {new.host}, and is {old.power} on {old.host}"
                 )
+
+
+def goes_with_its_disk(platform: "Platform", before: State, after: State) -> None:
+    """13: Of two of which one takes the root disk of the other, the one that has it stays."""
+    for uid, placed in before.incarnations.items():
+        old = placed.incarnation
+        if uid in after.incarnations or not _is_machine(platform, old.workload_id):
+            continue
+        lives = [p.incarnation for p in before.incarnations_of(old.workload_id).values()]
+        pair = resting([i for i in lives if i.slot == old.slot])
+        other = next((i for i in pair or () if i.uid != uid), None)
+        if other is None or other.uid not in after.incarnations or old.host in {*after.lost, *after.evicted}:
+            continue
+        if _of(platform, old) is not None and ((theirs := _of(platform, other)) is None or theirs.moves):
+            raise broken(13, goes_with_its_disk, f"{old.name} goes from {old.host}, and {other.host} has no disk of it")
+
+
+def _of(platform: "Platform", life: Incarnation) -> ContainerSeen | None:
+    """What is really there of it, and is that host's."""
+    return next((seen for seen in platform.hosts[life.host].containers.values() if seen.uid == life.uid), None)
+
+
+def waits_for_its_disk(agent: "Agent", step: Step) -> None:
+    """13: Who is to take a disk over begins none of its own, and who has given one away does not start it."""
+    if isinstance(step, CreateContainer):
+        mine = _ordered(agent, step.instance.uid)
+        if mine is not None and mine.move is not None and mine.move.rests:
+            raise broken(13, waits_for_its_disk, f"{agent.host.name} makes a disk for {mine.name}, which has one")
+    if isinstance(step, StartContainer):
+        seen = agent.host.containers.get((step.uid, step.container))
+        if seen is not None and seen.moves:
+            raise broken(13, waits_for_its_disk, f"{agent.host.name} starts {step.uid[:10]}, which is another host's")
 
 
 def _ordered(agent: "Agent", uid: str) -> InstanceOrder | None:
@@ -155,6 +194,10 @@ def each_is_as_asked(platform: "Platform") -> None:
                 raise broken(12, each_is_as_asked, f"{life.name} runs on {life.host}, and is to be off")
             if runs and seen.rescue != (life.rescue.id if life.rescue is not None else ""):
                 raise broken(12, each_is_as_asked, f"{life.name} runs the image {seen.rescue!r} on {life.host}")
+
+
+def _carries(platform: "Platform") -> bool:
+    return platform.control.state.network.backbone is not None
 
 
 # what they notice
@@ -182,7 +225,15 @@ MUTATIONS = {
         caught_by=of(13),
         script=((12.0, all_off), (16.0, drains_london), (40.0, scenes.nothing)),
         first=MACHINES_FROM,
-        only=lambda platform: not scenes.one_host_each(platform),
+        only=lambda platform: not scenes.one_host_each(platform) and not _carries(platform),
+    ),
+    "one that is off goes before its disk has come": Mutation(
+        where="anypop.plan.placement._Turn._carries_over",
+        change=always(False),
+        caught_by=of(13),
+        script=((12.0, all_off), (16.0, drains_london), (40.0, scenes.nothing)),
+        first=MACHINES_FROM,
+        only=lambda platform: not scenes.one_host_each(platform) and _carries(platform),
     ),
     "one that is mended begins with its own image": Mutation(
         where="anypop.model.order.InstanceOrder.rescued_by",
@@ -196,8 +247,8 @@ MUTATIONS = {
 
 FEATURE = Feature(
     where_machines_run=((10, powers), (5, drains_london)),
-    at_step=(keeps_its_disk, starts_what_is_to_run, runs_where_it_can),
-    at_control=(has_no_other,),
+    at_step=(keeps_its_disk, starts_what_is_to_run, runs_where_it_can, waits_for_its_disk),
+    at_control=(has_no_other, goes_with_its_disk),
     at_the_end=(each_is_as_asked,),
     mutations=MUTATIONS,
 )

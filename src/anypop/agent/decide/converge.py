@@ -258,15 +258,18 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
         steps.append(SetVpc(instance=instance, lane=lane))
     if (rescue := instance.rescue) is not None and rescue.id not in facts.observed.memory.images:
         return [*steps, PullImage(image=rescue.id, machine=rescue, lane=image_lane(rescue.id))]
-    if there and (ending := lives.stale(instance, facts, now)):
+    goes = moves.rests(instance, facts)
+    if goes is None and there and (ending := lives.stale(instance, facts, now)):
         return [*steps, *ending]
-    if instance.power is Power.OFF:
+    if goes is None and instance.power is Power.OFF:
         return steps
     pulls = [
         pull for c in instance.every_container if c.name not in there and (pull := missing_image(c, instance, facts))
     ]
     if pulls:
         return [*steps, *pulls]
+    if goes is not None:
+        return [*steps, *goes]
     before, may = volumes.may_have_containers(instance, facts)
     steps += before
     if not may:

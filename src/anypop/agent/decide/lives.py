@@ -69,6 +69,7 @@ def _powered_off(instance: InstanceOrder, facts: Facts) -> list[Step]:
         )
         for seen in facts.containers_of(instance.uid).values()
         if seen.state is not ContainerState.CREATED
+        and not seen.moves
         and (
             instance.power is Power.OFF
             or seen.rescue != wanted

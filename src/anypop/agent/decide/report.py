@@ -164,6 +164,8 @@ def _phase(
     troubles = facts.observed.memory.trouble
     if facts.is_blocked(instance):
         return Phase.SCHEDULING, Reason.SCHEDULED, "waits for its predecessor to be taken down"
+    if instance.power is Power.OFF and (resting := moves.told(instance, facts, at)) is not None:
+        return resting[0], Reason.MOVING, resting[1]
     if instance.power is Power.OFF:
         if facts.has_process(instance.uid):
             return Phase.RUNNING, Reason.POWERED_OFF, "its guest is shutting down"
@@ -280,7 +282,7 @@ def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerRep
     verdict = facts.observed.health.get(instance.uid)
     ready = seen.state is ContainerState.RUNNING and bool(verdict and verdict.healthy)
     phase, reason, message = _container_phase(seen, past)
-    if instance.power is Power.OFF and seen.state is not ContainerState.RUNNING:
+    if instance.power is Power.OFF and seen.state is not ContainerState.RUNNING and not seen.moves:
         phase, reason, message = Phase.STOPPED, Reason.POWERED_OFF, ""
     log = facts.observed.logs.get(seen.id, (None, 0))
     return ContainerReport(

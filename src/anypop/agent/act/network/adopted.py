@@ -1,10 +1,10 @@
 """The network of a guest that began its life on another host, and moved here while it ran: nobody can tell it that its
 link has other addresses now.
 
-In: the instance's order, and as whom the guest began. Out: what it sends has this instance's own addresses before it
-leaves the instance's namespace, and what comes for these has the ones that the guest knows: one for one, no state. Its
-anycast addresses are the same everywhere, so nothing is done to them and their flows go on. What an ICMP error quotes
-is not changed: it is understood for anycast addresses alone.
+In: the instance's uid and link, and as whom the guest began. Out: what it sends has this instance's own addresses
+before it leaves the instance's namespace, and what comes for these has the ones that the guest knows: one for one, no
+state. Its anycast addresses are the same everywhere, so nothing is done to them and their flows go on. What an ICMP
+error quotes is not changed: it is understood for anycast addresses alone.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from anypop.agent.act.network.nft import nft
 from anypop.agent.naming import MOVED_TABLE, inside_mac, link_of, namespace_of, router_mac
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
-from anypop.model.order import InstanceOrder, LinkAddress
+from anypop.model.order import InstanceLink, LinkAddress
 
 _IP = {4: "ip", 6: "ip6"}
 _TAP = tap_of(0)  # what has several interfaces does not move
@@ -34,16 +34,16 @@ class Identity:
     system: str
 
 
-def rules(order: InstanceOrder, born: Identity) -> str:
+def rules(uid: str, link: InstanceLink, born: Identity) -> str:
     """The nft script that makes the table anew. Pure."""
-    pairs = list(_pairs(order, born))
+    pairs = list(_pairs(link, born))
     lines = [
         f"table bridge {MOVED_TABLE}",
         f"delete table bridge {MOVED_TABLE}",
         f"table bridge {MOVED_TABLE} {{",
         "\tchain leaving {",
         "\t\ttype filter hook prerouting priority -300; policy accept;",
-        f'\t\tiifname "{_TAP}" {_led("daddr", router_mac(born.uid), router_mac(order.uid))}',
+        f'\t\tiifname "{_TAP}" {_led("daddr", router_mac(born.uid), router_mac(uid))}',
         *(
             f'\t\tiifname "{_TAP}" {_IP[old.version]} saddr {old} {_IP[old.version]} saddr set {new}'
             for old, new in pairs
@@ -51,7 +51,7 @@ def rules(order: InstanceOrder, born: Identity) -> str:
         "\t}",
         "\tchain arriving {",
         "\t\ttype filter hook postrouting priority 300; policy accept;",
-        f'\t\toifname "{_TAP}" {_led("daddr", inside_mac(order.uid), inside_mac(born.uid))}',
+        f'\t\toifname "{_TAP}" {_led("daddr", inside_mac(uid), inside_mac(born.uid))}',
         *(
             f'\t\toifname "{_TAP}" {_IP[old.version]} daddr {new} {_IP[old.version]} daddr set {old}'
             for old, new in pairs
@@ -63,18 +63,18 @@ def rules(order: InstanceOrder, born: Identity) -> str:
     return "\n".join(lines)
 
 
-async def adopt(prefix: str, order: InstanceOrder, born: Identity) -> None:
+async def adopt(prefix: str, uid: str, link: InstanceLink, born: Identity) -> None:
     """In the router's namespace, with the instance's link made. The router answers for the gateways that the guest
     knows as well. Made twice it is made once.
     """
     with Netlink() as net:
-        index = next((link.index for link in rtnl.links(net) if link.name == link_of(order.uid)), None)
+        index = next((one.index for one in rtnl.links(net) if one.name == link_of(uid)), None)
         if index is None:
-            raise WorldError(f"take in the guest of {order.name}", "its link is gone")
+            raise WorldError("lead what goes to a guest that moved", "its link is gone")
         for address in born.addresses:
             rtnl.add_address(net, index, address.gateway, address.gateway.max_prefixlen - 1)
-    name = namespace_of(prefix, order.uid)
-    await nft("lead what goes to a guest that moved", "-f", "-", stdin=rules(order, born), namespace=name)
+    name = namespace_of(prefix, uid)
+    await nft("lead what goes to a guest that moved", "-f", "-", stdin=rules(uid, link, born), namespace=name)
 
 
 async def forget(namespace: str) -> None:
@@ -87,10 +87,10 @@ def _led(field: str, old: bytes, new: bytes) -> str:
     return f"ether {field} {old.hex(':')} ether {field} set {new.hex(':')}"
 
 
-def _pairs(order: InstanceOrder, born: Identity) -> Iterator[tuple[Address, Address]]:
+def _pairs(link: InstanceLink, born: Identity) -> Iterator[tuple[Address, Address]]:
     """Each address that the guest knows, with the one that it has here."""
     for old in born.addresses:
-        new = order.links[0].of(old.private.version)
+        new = link.of(old.private.version)
         if new is not None:
             for theirs, ours in ((old.private, new.private), (old.external, new.external), (old.vpc, new.vpc)):
                 if theirs is not None and ours is not None and theirs != ours:

@@ -10,12 +10,12 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Callable
 
-from anypop.agent.act.instances.machines import migration
+from anypop.agent.act.instances.machines import migration, resting
 from anypop.agent.act.instances.machines.ability import processor
 from anypop.agent.act.instances.machines.arguments import has_root
 from anypop.agent.act.instances.machines.machines import Machines
 from anypop.agent.act.instances.machines.move_words import Opening, Part, Said, Stream, Word
-from anypop.agent.act.instances.machines.place import ARRIVING, MOVE_DISK, MOVE_MEMORY, Place
+from anypop.agent.act.instances.machines.place import ARRIVING, CAME, MOVE_DISK, MOVE_MEMORY, Place
 from anypop.agent.act.instances.machines.pump import pump
 from anypop.agent.act.instances.machines.talk import open_talk
 from anypop.agent.decide.steps import CreateContainer
@@ -66,6 +66,8 @@ class Arrivals:
                         case Word.BEGIN:
                             self._latest[place.uid] = stream
                             await stream.say(await self._begin(step, said))
+                        case Word.TAKE if self._latest.get(place.uid) is stream:
+                            await stream.say(await resting.take(place, stream, said.sizes))
                         case Word.RUN:
                             await stream.say(await self._run(place, ready=said.ready))
                         case Word.FORGET if self._latest.get(place.uid) is stream:
@@ -76,12 +78,14 @@ class Arrivals:
             await asyncio.shield(self._let_go(stream, place))
 
     async def _begin(self, step: CreateContainer, said: Said) -> Said:
-        if said.processor != (mine := processor()):
+        if not said.rests and said.processor != (mine := processor()):
             return Said(word=Word.CANNOT, why=f"the guest has the processor {said.processor}, and here it is {mine}")
         if said.guest is None:
             return Said(word=Word.CANNOT, why="it is not said who comes")
         try:
-            place = await self._machines.make_for_arrival(step, said.guest)
+            place = await self._machines.make_for_arrival(step, said.guest, rests=said.rests)
+            if said.rests:
+                return Said(word=Word.READY)
             spec = place.spec()
             assert spec is not None
             async with open_talk(place) as talk:
@@ -96,8 +100,12 @@ class Arrivals:
         """
         if place.spec() is None:
             return Said(word=Word.ABSENT)
+        if place.pid() is None and place.marked(ARRIVING) is not None:
+            said = resting.own(place)
+            self._came(place.uid)
+            return said
         if place.pid() is None:
-            return Said(word=Word.ABSENT if place.marked(ARRIVING) is not None else Word.RUNS)
+            return Said(word=Word.RUNS)
         async with open_talk(place) as talk:
             if place.marked(ARRIVING) is not None:
                 if not await migration.is_whole(talk):
@@ -118,6 +126,8 @@ class Arrivals:
 
 
 async def _is_whole(place: Place) -> bool:
+    if place.marked(CAME) is not None:
+        return True
     with contextlib.suppress(WorldError):
         async with open_talk(place) as talk:
             return await migration.is_whole(talk)

@@ -17,7 +17,7 @@ from anypop.agent.act.instances.machines import launch, migration
 from anypop.agent.act.instances.machines.ability import processor
 from anypop.agent.act.instances.machines.arguments import has_root
 from anypop.agent.act.instances.machines.move_words import Opening, Part, Said, Stream, Word
-from anypop.agent.act.instances.machines.place import HANDED, LEAVING, Place, Spec
+from anypop.agent.act.instances.machines.place import HANDED, LEAVING, OFF, Place, Spec
 from anypop.agent.act.instances.machines.pump import pump
 from anypop.agent.act.instances.machines.talk import Talk, open_talk
 from anypop.agent.act.network.adopted import Identity
@@ -61,8 +61,8 @@ async def leave(place: Place, journey: Journey, within_s: float) -> None:
     place.mark(LEAVING, journey.to)
     async with contextlib.AsyncExitStack() as opened:
         try:
-            stream = await _opened(opened, journey, Part.TALK)
-            await _asked(stream, Said(word=Word.BEGIN, guest=journey.guest, processor=processor()), what)
+            stream = await open_part(opened, journey, Part.TALK)
+            await ask_ready(stream, Said(word=Word.BEGIN, guest=journey.guest, processor=processor()), what)
             talk = await opened.enter_async_context(open_talk(place))
         except BaseException:
             place.unmark(LEAVING)  # nothing of it has begun here
@@ -80,7 +80,7 @@ async def leave(place: Place, journey: Journey, within_s: float) -> None:
                 raise WorldError(what, f"it was not whole there within {within_s:g} s") from error
             raise
         place.unmark(LEAVING)
-        await _hand_over(place, stream, what, ready=journey.ready())
+        await hand_over(place, stream, what, ready=journey.ready())
 
 
 async def settle(place: Place, journey: Journey) -> None:
@@ -88,17 +88,17 @@ async def settle(place: Place, journey: Journey) -> None:
     it was handed over and the other host does not answer: then nobody can know, and nothing runs here.
     """
     if (to := place.marked(HANDED)) is not None:
-        if place.pid() is not None:
+        if place.pid() is not None or place.is_off():
             async with contextlib.AsyncExitStack() as opened:
-                stream = await _opened(opened, journey, Part.TALK)
-                await _hand_over(place, stream, f"hand the machine {place.uid} over to {to}", ready=journey.ready())
+                stream = await open_part(opened, journey, Part.TALK)
+                await hand_over(place, stream, f"hand the machine {place.uid} over to {to}", ready=journey.ready())
     elif place.marked(LEAVING) is not None and place.pid() is not None:
         async with open_talk(place) as talk:
             await migration.undo(talk)
     place.unmark(LEAVING)
 
 
-async def _hand_over(place: Place, stream: Stream, what: str, *, ready: bool) -> None:
+async def hand_over(place: Place, stream: Stream, what: str, *, ready: bool) -> None:
     """It was handed over: say so until it is known what has become of it."""
     try:
         await stream.say(Said(word=Word.RUN, ready=ready))
@@ -107,8 +107,12 @@ async def _hand_over(place: Place, stream: Stream, what: str, *, ready: bool) ->
     said = await stream.hear(Said)
     if said is not None and said.word is Word.RUNS:
         await launch.end(place)
+        place.unmark(OFF)  # of one that was off: nothing more has to be asked
         return
     if said is not None and said.word is Word.ABSENT:
+        if place.pid() is None:
+            place.unmark(HANDED)
+            raise WorldError(what, "its disk was lost there before it was known to have come, and is here")
         async with open_talk(place) as talk:
             place.unmark(HANDED)  # first: who is killed between them lets it go on when it settles
             await migration.undo(talk)
@@ -122,9 +126,9 @@ async def _send(opened: contextlib.AsyncExitStack, talk: Talk, spec: Spec, journ
         opened.callback(far.close)
         ours = Stream(*await asyncio.open_connection(sock=far))
         opened.push_async_callback(ours.end)
-        memory = await _opened(opened, journey, Part.MEMORY)
+        memory = await open_part(opened, journey, Part.MEMORY)
         await opened.enter_async_context(_pumping(ours, memory))
-        async with _disk(spec, lambda: _opened(opened, journey, Part.DISK)) as name:
+        async with _disk(spec, lambda: open_part(opened, journey, Part.DISK)) as name:
             await migration.send(talk, has_root=has_root(spec.image), memory=near.fileno(), disk_at=name)
 
 
@@ -166,7 +170,8 @@ async def _pumping(one: Stream, other: Stream) -> AsyncIterator[None]:
             await task
 
 
-async def _opened(opened: contextlib.AsyncExitStack, journey: Journey, part: Part) -> Stream:
+async def open_part(opened: contextlib.AsyncExitStack, journey: Journey, part: Part) -> Stream:
+    """One connection to the other host, which has begun with its opening. Raises `WorldError`."""
     stream = await journey.reach()
     opened.push_async_callback(stream.end)
     try:
@@ -176,7 +181,8 @@ async def _opened(opened: contextlib.AsyncExitStack, journey: Journey, part: Par
     return stream
 
 
-async def _asked(stream: Stream, word: Said, what: str) -> None:
+async def ask_ready(stream: Stream, word: Said, what: str) -> None:
+    """Say a word that the other host answers by READY. Raises `WorldError` where it does not."""
     try:
         await stream.say(word)
     except OSError as error:

@@ -10,12 +10,13 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, assert_never
 from uuid import uuid4
 
 from anypop.agent.act.instances.labels import asked_in, confinement_in, labels_for, past_in, template_in
-from anypop.agent.act.instances.machines import capture, launch, leaving, monitor
+from anypop.agent.act.instances.machines import capture, launch, leaving, monitor, resting
 from anypop.agent.act.instances.machines.ability import Ability, can, processor
 from anypop.agent.act.instances.machines.arguments import (
     TRANSLATED_MB,
@@ -169,11 +170,12 @@ class Machines:
             to=step.move.host, uid=step.move.uid, guest=born,
             reach=lambda: ways(step.move.host, str(step.address), step.port), ready=lambda: self._by_word(step.uid),
         )  # fmt: skip
+        leave = resting.leave if step.move.rests else partial(leaving.leave, within_s=leaving.WITHIN_S)
         try:
             await leaving.settle(place, journey)
             if place.marked(HANDED) is None:
                 await capture.forget(place)
-                await leaving.leave(place, journey, leaving.WITHIN_S)
+                await leave(place, journey)
         finally:
             self.look_again()
 
@@ -181,15 +183,17 @@ class Machines:
         word = self.word_of(uid)
         return word is not None and word.stands()
 
-    async def make_for_arrival(self, step: CreateContainer, guest: Identity) -> Place:
-        """QEMU for a guest that comes from another host; it waits for it. Whatever was left of an earlier try goes."""
+    async def make_for_arrival(self, step: CreateContainer, guest: Identity, *, rests: bool = False) -> Place:
+        """QEMU for a guest that comes from another host; it waits for it. Whatever was left of an earlier try goes.
+        `rests`: it is off, so no QEMU.
+        """
         place = self.place_of(step.instance.uid)
         if place.spec() is not None and place.marked(ARRIVING) is None:
             raise WorldError(f"take in the virtual machine {step.instance.name}", "it is here already")
         await self._remove(place.uid, grace=False)
         await self._create(step, guest=guest)
-        await adopted.adopt(self._prefix, step.instance, guest)
-        await self._run(place, f"take in the virtual machine {step.instance.name}", arriving=True)
+        if not rests:
+            await self._run(place, f"take in the virtual machine {step.instance.name}", arriving=True)
         return place
 
     async def give_up_arrival(self, uid: str) -> None:
@@ -217,7 +221,7 @@ class Machines:
             memory_bytes=container.most_memory_bytes,
             volumes=tuple((m.claim, volume_id(instance.workload_id, instance.name, m.claim)) for m in container.mounts),
             further_macs=tuple(inside_mac(as_whom, n).hex(":") for n in range(1, len(instance.links))),
-            born=guest,
+            born=guest, link=instance.links[0] if guest is not None else None,
         )  # fmt: skip
         try:
             await asyncio.to_thread(furnish, place, spec, parts, instance, container, pop=self._pop)
@@ -246,6 +250,8 @@ class Machines:
             place.unmark(OFF)
             return
         ability = self._can()
+        if spec.born is not None and spec.link is not None:  # its network may be another one than when it came
+            await adopted.adopt(self._prefix, spec.uid, spec.link, spec.born)
         other = await self._rescued(what, place, spec, mended)
         groups = limited_groups.make(spec.id, _limits(spec, ability.accelerator))
         with contextlib.ExitStack() as opened:
@@ -445,7 +451,9 @@ def _seen(place: Place, spec: Spec) -> ContainerSeen:
     pid, state = place.pid(), ContainerState.CREATED
     moves = place.marked(ARRIVING) is not None or place.marked(HANDED) is not None
     if moves:  # its guest is not here, or not ours
-        state = ContainerState.EXITED if pid is None and place.marked(HANDED) is not None else ContainerState.CREATED
+        # of one that was off the mark of that is the last to go: see `resting`
+        over = pid is None and place.marked(HANDED) is not None and not place.is_off()
+        state = ContainerState.EXITED if over else ContainerState.CREATED
         pid = None
     elif pid is not None:
         state = ContainerState.RUNNING

@@ -7,7 +7,7 @@ known before the first line (by its certificate), and not from here.
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
@@ -50,6 +50,7 @@ class Given:
 
 class Word(StrEnum):
     BEGIN = "begin"  # get ready for it
+    TAKE = "take"  # files of one that is off follow, so many bytes each, one after the other
     FORGET = "forget"  # it goes on here, nothing of it is wanted there
     RUN = "run"  # it is yours: the only word after which it may run there
     READY = "ready"
@@ -61,7 +62,8 @@ class Word(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """`guest`: who comes; `processor`: what its instructions are made for; `ready`: that it has told that all of it has
-    started, and answers no echo; `why`: what is in the way, in words.
+    started, and answers no echo; `why`: what is in the way, in words. `rests`: it is off, and comes as files; `sizes`:
+    theirs, by their names.
     """
 
     word: Word
@@ -69,6 +71,8 @@ class Said:
     processor: str = ""
     ready: bool = False
     why: str = ""
+    rests: bool = False
+    sizes: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from anypop.host import own_socket, process
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid
 from anypop.model.machine import MachineImage
+from anypop.model.order import InstanceLink
 
 SPEC, ROOT, SEED, FIRMWARE = "spec.json", "root.qcow2", "seed.iso", "firmware.fd"
 QMP, CONSOLE, GUEST_AGENT = "qmp.sock", "console.sock", "guest-agent.sock"
@@ -30,6 +31,8 @@ MOST_SAID, KEPT_SAID = 1 << 20, 64 << 10  # of QEMU's own words: 2 KiB of their 
 FROZEN, CAPTURING = "frozen", "capturing"
 ARRIVING, LEAVING, HANDED = "arriving", "leaving", "handed"
 """Marks of a move: not all of it is here yet; it is being sent to the host that is named; it is that host's now."""
+CAME = "came"
+"""Of one that is off, beside ARRIVING: all of it is here, and it is not known whether it is ours."""
 OFF, RESCUE = "off", "rescue.json"
 """It was powered off, and goes on with its disks; it was started with this image in place of its own."""
 OTHER = "rescue-"
@@ -42,7 +45,7 @@ DISK, KERNEL, INITRD = "image-disk", "image-kernel", "image-initrd"
 class Spec:
     """One machine, for as long as it lives. `id`: a UUID of this life; `user`: whom QEMU runs as on the host; `mac`: of
     the guest's network card; `further_macs`: those of its further interfaces; `volumes`: the ids of its further
-    disks, each with the name that the guest sees.
+    disks, each with the name that the guest sees. `born`: as whom it began on another host; `link`: what it has here.
     """
 
     id: str
@@ -59,6 +62,7 @@ class Spec:
     volumes: tuple[tuple[str, str], ...] = ()
     further_macs: tuple[str, ...] = ()
     born: Identity | None = None
+    link: InstanceLink | None = None
 
     @property
     def system(self) -> str:
