@@ -68,10 +68,13 @@ def test_every_invariant_holds_where_virtual_machines_run(machines: Found) -> No
 
 def test_every_reason_is_given(lives: Found, carrying: Found, machines: Found) -> None:
     """Stale orders come seldom: lives in which wires double nearly all are looked at for them. So do drains of a host
-    that has a volume, or a guest that is off.
+    that has a volume, or a guest that is mended.
     """
     doubled = [live(seed, script=MUTATIONS["any order is obeyed"].script).reasons for seed in range(6)]
-    drains = {VOLUMES_FROM: "a plan knows of no volumes", MACHINES_FROM: "one that is off goes with its host's drain"}
+    drains = {
+        VOLUMES_FROM: "a plan knows of no volumes",
+        MACHINES_FROM: "one that is mended goes with its host's drain",
+    }
     drained = [live(seed, script=MUTATIONS[name].script).reasons for seed, name in drains.items()]
     found = lives.reasons.union(carrying.reasons, machines.reasons, *doubled, *drained)
     assert {*Reason} - found == {*NOT_SIMULATED}

@@ -219,13 +219,13 @@ MUTATIONS = {
         first=MACHINES_FROM,
         only=scenes.one_host_each,
     ),
-    "one that is off goes with its host's drain": Mutation(
+    "one that is mended goes with its host's drain": Mutation(
         where="anypop.plan.placement._Turn._has_its_disk_alone",
         change=always(False),
         caught_by=of(13),
-        script=((12.0, all_off), (16.0, drains_london), (40.0, scenes.nothing)),
+        script=((12.0, all_mended), (16.0, drains_london), (40.0, scenes.nothing)),
         first=MACHINES_FROM,
-        only=lambda platform: not scenes.one_host_each(platform) and not _carries(platform),
+        only=lambda platform: not scenes.one_host_each(platform),
     ),
     "one that is off goes before its disk has come": Mutation(
         where="anypop.plan.placement._Turn._carries_over",
