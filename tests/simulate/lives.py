@@ -15,13 +15,14 @@ from anypop.control.dials import in_force
 from anypop.control.state import State
 from anypop.judge.announced import announced
 from anypop.model.announce import Address, Mode, Prefix
-from anypop.model.machine import Acceleration, Power
+from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase
 from anypop.model.table import differing
+from anypop.plan.rollout import OUT_OF_SERVICE
 from tests.simulate import faults, invariants, people
 from tests.simulate.agent import Agent
 from tests.simulate.control import Control
@@ -126,7 +127,7 @@ class Platform:
         return behaviour_of(image).serves
 
     def may_stay_open(self, rollout: Rollout) -> bool:
-        """A rollout that has nothing to go back to, or that waits for what will never be there."""
+        """A rollout that has nothing to go back to, or that waits for what will never be there, and says so."""
         if rollout.kind is RolloutKind.SCOPES:
             return False
         declared = self.control.state.workloads[rollout.workload_id]
@@ -134,9 +135,7 @@ class Platform:
         waits = self.control.state.plan is not None and any(
             n.reason in (Reason.NO_ROOM, Reason.POP_FULL, Reason.WAITS_FOR_ROOM) for n in self.control.state.plan.notes
         )
-        # where each is stopped first, those that their users have powered off are missing among those that serve
-        lives = self.control.state.incarnations_of(rollout.workload_id).values()
-        waits |= bool(declared.workload.volumes) and any(p.incarnation.power is Power.OFF for p in lives)
+        waits |= OUT_OF_SERVICE in rollout.message
         return (not rollout.previous and not (self.serves_in_the_end(image) and "ipv4" not in image)) or waits
 
     def is_the_only_one_that_serves(self, going: Incarnation) -> bool:

@@ -109,6 +109,11 @@ class SimulatedProbes(Probes):
             comes_back_slower_than_it_fell(falls, count, slow, self._clock())
             self._fell_by_failures.discard(place)
 
+    def _begin(self, key: Key, target: Target) -> None:
+        """A new process has failed nothing: one that was restarted by an order has not died either."""
+        self._fell_by_failures -= {p for p in self._fell_by_failures if p[0] == key}
+        super()._begin(key, target)
+
     def died(self, key: Key) -> None:
         for place in (p for p in self._health if p[0] == key):
             if self._health[place].healthy is not False:

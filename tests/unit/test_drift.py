@@ -2,8 +2,6 @@
 
 import asyncio
 
-import httpx
-
 from anypop.agent.control_client import ControlClient
 from anypop.agent.decide.drift import Drift
 from anypop.model.names import CityCode, HostName
@@ -49,8 +47,17 @@ def test_more_lines_than_a_report_has_are_delivered_with_those_it_has() -> None:
 
 def test_a_report_that_control_refuses_is_not_delivered() -> None:
     """The next one is, which has what was in it."""
-    answers = [httpx.Response(503), httpx.Response(204)]
+    answers = [(503, b""), (204, b"")]
     taken: list[Report] = []
+
+    class Answers:
+        """In place of the connection to control."""
+
+        async def post(self, *_: object) -> tuple[int, bytes]:
+            return answers.pop(0)
+
+        def close(self) -> None:
+            pass
 
     async def run() -> None:
         done = asyncio.Event()
@@ -60,7 +67,7 @@ def test_a_report_that_control_refuses_is_not_delivered() -> None:
             done.set()
 
         client = ControlClient(host=HOST, control="http://control.test", ca=None, token_file=None)
-        client._http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answers.pop(0)))
+        client._reports = Answers()  # type: ignore[assignment]
         reports = [report("one"), report("one", "two")]
         delivering = asyncio.create_task(client.deliver(lambda: reports[2 - len(answers)], delivered))
         client.changed()

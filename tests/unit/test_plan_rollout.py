@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anypop.model.machine import Power
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
@@ -421,6 +422,31 @@ def test_a_bad_change_is_taken_back_to_what_was_ill_before_it() -> None:
     assert at.phase is RolloutPhase.RUNNING
     at = step(at, *ill, one(AMS, NEW, life=1, healthy=False, containers=(container(restarts=1),)), now=102)
     assert (at.phase, at.reason) == (RolloutPhase.REVERTED, Reason.RESTARTS)
+
+
+def off(seen: Seen) -> Seen:
+    return replace(seen, incarnation=replace(seen.incarnation, power=Power.OFF))
+
+
+def test_an_update_says_whom_it_waits_for_until_his_owner_has_him_in_service() -> None:
+    """A new one that is off proves nothing, and nobody goes for it; of a workload with volumes one that is off is
+    missing among those that serve while another is stopped.
+    """
+    new, old = one(AMS, NEW, life=1), one(AMS)
+    waits = step(rollout(), off(new), old)
+    assert (waits.phase, waits.reason, waits.message) == (
+        RolloutPhase.RUNNING, Reason.ROLLING_OUT, "waits for web-all-ams-0: powered off, or in rescue",
+    )  # fmt: skip
+    assert step(waits, off(new), old, now=10_000) == waits, "no deadline ends it"
+    assert "waits" not in step(waits, new, old).message
+    serves = replace(one(AMS), has_volume=True)
+    other, rests = (replace(one(LHR, healthy=up), has_volume=True) for up in (True, False))
+    assert step(rollout(waves=((AMS,),)), serves, off(rests)).message == (
+        "waits until enough others serve, so that one may be stopped: web-all-lhr-0: powered off, or in rescue"
+    )
+    goes = step(rollout(waves=((AMS,),)), serves, other)
+    assert goes.may_stop_first == frozenset([serves.incarnation.uid])
+    assert goes.message.endswith("; others serve meanwhile")
 
 
 # vantages

@@ -17,6 +17,7 @@ from anypop.model.report import InstanceReport, Phase
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase
 from anypop.plan import evidence, scope_waves
 
+OUT_OF_SERVICE = "powered off, or in rescue"
 _MADE_BADLY = frozenset({Reason.PULL_FAILED, Reason.CREATE_FAILED})
 
 
@@ -108,7 +109,7 @@ def _onward(
     if any(s.trusted for s in pending) or (last and silent):
         waits = f"waits for {', '.join(silent)}: no report" if silent and not any(s.trusted for s in pending) else ""
         first = _may_stop_first(pending, template, seen) if not going else frozenset()
-        price = waits or _price(seen)
+        price = waits or _out_of_service(pending, template, seen, first, going) or _price(seen)
         return replace(rollout, well_since=None, reason=Reason.ROLLING_OUT, message=price, may_stop_first=first)
     well_since = rollout.well_since if rollout.well_since is not None else now
     rollout = replace(rollout, well_since=well_since, reason=Reason.BAKING, message="", may_stop_first=frozenset())
@@ -258,6 +259,25 @@ def _pending(rollout: Rollout, template: str, seen: Sequence[Seen], going: Colle
         or one.incarnation.template != template
         or not (one.incarnation.uid in proven or one.is_off)
     ]
+
+
+def _out_of_service(
+    pending: Sequence[Seen],
+    template: str,
+    seen: Sequence[Seen],
+    first: Collection[str],
+    going: Collection[InstanceName],
+) -> str:
+    """Whom it waits for until their owners have them in service again, in words; empty: for nobody so. No deadline
+    ends that, since their health says nothing of the change.
+    """
+    off = sorted({s.incarnation.name for s in seen if s.is_off})
+    changed = [s for s in pending if s.incarnation.template == template]
+    if names := sorted({s.incarnation.name for s in changed if s.is_off}):
+        return f"waits for {', '.join(names)}: {OUT_OF_SERVICE}"
+    if off and not (first or going or changed) and any(s.has_volume for s in seen):
+        return f"waits until enough others serve, so that one may be stopped: {', '.join(off)}: {OUT_OF_SERVICE}"
+    return ""
 
 
 def _price(seen: Sequence[Seen]) -> str:

@@ -13,6 +13,7 @@ from anypop.agent.decide.steps import SetNextHops, SetSpeaker, Step
 from anypop.control.state import State
 from anypop.judge.verdict import FRESH_S
 from anypop.model.announce import Address, Mode, Prefix
+from anypop.model.machine import Power
 from anypop.model.names import HostName
 from anypop.model.reasons import Reason
 from anypop.model.report import PrefixReport
@@ -181,10 +182,12 @@ def _served_elsewhere(platform: "Platform", host: "Host", seconds: float) -> lis
 
 
 def has_steady(platform: "Platform", host: "Host", address: Address, seconds: float) -> bool:
-    """Whether an instance there has answered an address for so long, without any doubt."""
+    """Whether an instance there has answered an address for so long, without any doubt, and is to be in service."""
     now = platform.world.now
     return host.probes_lie is None and any(
         address in i.anycast
+        and i.power is not Power.OFF
+        and i.rescue is None
         and now - host.well_since.get(i.uid, now) > seconds
         and address.version in host.ready.get(i.uid, ())
         and host.answers(i.uid, address.version)
