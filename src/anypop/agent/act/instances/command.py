@@ -8,11 +8,13 @@ streams (1 output, 2 errors) and how long. Neither command nor output is ever lo
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import termios
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ API_PATH = "/v4.0.0/libpod"
 _HEAD = struct.Struct(">BxxxL")
 _HEADERS_S = 30.0
 _GRACE_S = 2.0  # hang up to kill
+# A command has its terminal within milliseconds, and on a busy host within seconds: nobody waits for that.
+_AT_ONCE_S = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5)
+_LATER_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
 Ask = Callable[..., Awaitable[httpx.Response]]
@@ -65,7 +70,7 @@ class Command:
         self._reader, self._writer = streams
         self._terminal = terminal
         self._size = (0, 0)
-        self._again: asyncio.Task[None] | None = None
+        self._again: asyncio.Task[bool] | None = None
 
     @classmethod
     async def begin(cls, socket: Path, ask: Ask, container: str, wanted: CommandRequest) -> "Command":
@@ -81,28 +86,20 @@ class Command:
         command = cls(ask, session, streams, terminal=wanted.terminal)
         if wanted.terminal:
             command._size = wanted.rows, wanted.columns
-            await command._settle()
-            command._again = asyncio.create_task(command._settle_again())
+            if not await command._settle(_AT_ONCE_S):
+                command._again = asyncio.create_task(command._settle(_LATER_S))
         return command
 
-    async def _settle(self) -> None:
-        """The terminal's size once more, when the command runs: on a busy host Podman loses the one that it was begun
-        with. One that has ended meanwhile needs none.
-        """
-        for pause in (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0):
+    async def _settle(self, pauses: Iterable[float]) -> bool:
+        """The terminal's size, as soon as there is a terminal; whether it has it. One that has ended needs none."""
+        for pause in pauses:
             await asyncio.sleep(pause)
             with contextlib.suppress(WorldError):
-                await self._fit()
-                return
-
-    async def _settle_again(self) -> None:
-        """And a few times later: what Podman takes before its monitor has the terminal is lost as well, and nobody is
-        told. A size that stays the same is no news to the command.
-        """
-        for pause in (0.3, 1.0, 3.0):
-            await asyncio.sleep(pause)
-            with contextlib.suppress(WorldError):
-                await self._fit()
+                told = await self._look()
+                pid = int(told.get("Pid") or 0)
+                if pid and (not told.get("Running") or _is_fitted(pid, *self._size)):
+                    return True
+        return False
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """Output and errors as they come, then the exit code."""
@@ -133,11 +130,7 @@ class Command:
                 with contextlib.suppress(ValueError, LookupError, TypeError, WorldError):
                     size = json.loads(frame[1:])
                     self._size = int(size["rows"]), int(size["columns"])
-                    await self._fit()
-
-    async def _fit(self) -> None:
-        path, (rows, columns) = f"/exec/{self._session}/resize", self._size
-        await self._ask("fit a terminal", "POST", path, params={"h": rows, "w": columns}, good=(200, 201))
+                    await self._settle(_AT_ONCE_S)
 
     async def close(self) -> None:
         """End it where it still runs: hang up, as a terminal does, then kill."""
@@ -185,6 +178,23 @@ async def end_session(ask: Ask, session: str) -> None:
             signal.pidfd_send_signal(process, signal.SIGKILL)
         finally:
             os.close(process)
+
+
+def _is_fitted(pid: int, rows: int, columns: int) -> bool:
+    """Tell the terminal of a process its size; False: it has none so far. The terminal itself is told, since Podman
+    takes a size before its monitor has the terminal, and loses it without a word.
+    """
+    size = struct.pack("HHHH", *(min(max(n, 0), 0xFFFF) for n in (rows, columns)), 0, 0)
+    for number in range(3):
+        with contextlib.suppress(OSError):
+            handle = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if os.isatty(handle):
+                    fcntl.ioctl(handle, termios.TIOCSWINSZ, size)
+                    return True
+            finally:
+                os.close(handle)
+    return False
 
 
 async def _ended(process: int, within_s: float) -> bool:
