@@ -37,6 +37,7 @@ BEGINS_S = 4.0
 LONGEST_REST_S = 400.0
 SLICE_S = 5.0
 QUIET_SLICES = 2
+_WITHOUT_END = (Reason.NO_ROOM, Reason.POP_FULL, Reason.WAITS_FOR_ROOM, Reason.VOLUME_LOST)
 
 Act = Callable[["Platform", Random], None]
 Script = Sequence[tuple[float, Act]]
@@ -133,7 +134,7 @@ class Platform:
         declared = self.control.state.workloads[rollout.workload_id]
         image = declared.workload.containers[0].image
         waits = self.control.state.plan is not None and any(
-            n.reason in (Reason.NO_ROOM, Reason.POP_FULL, Reason.WAITS_FOR_ROOM) for n in self.control.state.plan.notes
+            n.reason in _WITHOUT_END for n in self.control.state.plan.notes
         )
         waits |= OUT_OF_SERVICE in rollout.message
         return (not rollout.previous and not (self.serves_in_the_end(image) and "ipv4" not in image)) or waits

@@ -123,7 +123,7 @@ def is_kept_until_it_is_let_go(platform: "Platform", before: State, after: State
     """13, 14: Control lets a volume go when somebody asked for that, or deletes its workload."""
     for key, volume in before.volumes.items():
         now = after.volumes.get(key)
-        declared = before.workloads.get(volume.workload_id)
+        declared = after.workloads.get(volume.workload_id)
         deleting = declared is None or declared.workload.deleting
         asked = deleting or volume.doomed_at is not None or volume.id in platform.let_go
         if (now is None or now.doomed_at is not None) and not asked:
