@@ -7,18 +7,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anypop.control.declare import power
-from anypop.control.drain_facts import standing_of
+from anypop.control.drain_facts import found_of, standing_of
 from anypop.control.past import in_the_past
 from anypop.control.refusals import NotFound, Precondition
+from anypop.control.rolling import with_declaration
 from anypop.control.rollouts import abort, roll_back
 from anypop.model.announce import GRACEFUL_SHUTDOWN, Mode, Scope, ScopeRule
+from anypop.model.backbone import BackboneRules
 from anypop.model.drain import DrainStage
 from anypop.model.errors import Invalid
 from anypop.model.machine import Power
 from anypop.model.reasons import Reason
+from anypop.model.subnets import Interface
+from anypop.model.workload import Workload
 from anypop.plan.check import Unsafe
 from tests.drained_worlds import HOSTS, WEB, Platform, a_network
 from tests.examples import examples
+from tests.unit.test_machine import a_machine, an_image
 from tests.worlds import AMS, LHR
 
 AMS_HOST, LHR_1, LHR_2 = HOSTS
@@ -273,6 +278,29 @@ def test_a_machine_that_is_off_stays_with_its_disk_and_holds_up_no_other() -> No
     platform.change(power(uid, Power.ON))
     platform.until_settled(lambda: platform.of(LHR_1).stage is DrainStage.DRAINED)
     assert not platform.state.incarnations_on(LHR_1)
+
+
+def test_a_drain_names_the_machines_that_do_not_move() -> None:
+    """Those with several interfaces, and all of them where hosts do not reach each other; never a container."""
+    platform = a_platform(replicas=4)
+    platform.drain(LHR_1)
+    here = sorted(p.incarnation.name for p in platform.state.incarnations_on(LHR_1).values())
+    containers = platform.state.workloads[WEB].workload
+    machines = replace(containers, containers=(a_machine(an_image()),))
+
+    def told(wanted: Workload, backbone: BackboneRules | None = BackboneRules()) -> str:  # noqa: B008 it is frozen
+        declared = platform.state.workloads[WEB]
+        changed = replace(declared, newest=replace(declared.newest, workload=wanted))
+        state = replace(
+            with_declaration(platform.state, changed), network=replace(platform.state.network, backbone=backbone)
+        )
+        (line,) = found_of(state, platform.of(LHR_1), platform.now).left
+        return line.partition("; ")[2]
+
+    assert told(containers) == told(machines) == told(containers, None) == ""
+    further = (Interface(network="inside", families=(4,)),)
+    for one, backbone in ((replace(machines, further=further), BackboneRules()), (machines, None)):
+        assert told(one, backbone) == f"with a new root disk begin elsewhere: {', '.join(here)}"
 
 
 def test_a_host_without_room_elsewhere_keeps_its_instances() -> None:

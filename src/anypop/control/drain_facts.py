@@ -25,9 +25,9 @@ from anypop.model.scopes import scope_says
 from anypop.model.table import grouped
 from anypop.plan.drain import Found, Standing, Way, concerns, emptied_by
 from anypop.plan.edge_scopes import beyond_edge
-from anypop.plan.moves import resting
+from anypop.plan.moves import is_carried, resting
 
-_NAMED = 4  # of those that stay with their disks, in what a drain waits for
+_NAMED = 4  # of those that are told by name in what a drain waits for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,10 +244,25 @@ def _left(state: State, drain: Drain) -> Sequence[str]:
     if all(host.name in away for host in pop.hosts):
         return ()
     count = len(state.incarnations_on(drain.host)) + len(state.tombstones_on(drain.host))
-    kept = sorted(i.name for p in state.incarnations_on(drain.host).values() if not (i := p.incarnation).serves)
-    named = ", ".join(kept[:_NAMED]) + (f" and {len(kept) - _NAMED} more" if kept[_NAMED:] else "")
-    stays = f"; those that are off or mended are where their disks are: {named}" if kept else ""
-    return (f"{count} instances are on it still{stays}",) if count else ()
+    here = [p.incarnation for p in state.incarnations_on(drain.host).values()]
+    stays = _named("those that are off or mended are where their disks are", (i for i in here if not i.serves))
+    anew = _named("with a new root disk begin elsewhere", (i for i in here if i.serves and _begins_anew(state, i)))
+    return (f"{count} instances are on it still{stays}{anew}",) if count else ()
+
+
+def _named(words: str, lives: Iterable[Incarnation]) -> str:
+    names = sorted(i.name for i in lives)
+    more = f" and {len(names) - _NAMED} more" if names[_NAMED:] else ""
+    return f"; {words}: {', '.join(names[:_NAMED])}{more}" if names else ""
+
+
+def _begins_anew(state: State, life: Incarnation) -> bool:
+    """Whether it is a virtual machine that does not move while it runs, and has no volume that keeps it here."""
+    declared = state.workloads.get(life.workload_id)
+    made_from = declared.workload if declared is not None else None
+    if made_from is None or not made_from.is_machine or made_from.volumes:
+        return False
+    return state.network.backbone is None or not is_carried(made_from)
 
 
 def slot_of(state: State, drain: Drain) -> list[Incarnation]:
