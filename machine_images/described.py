@@ -7,19 +7,18 @@ In: a folder with `kernel`, `initrd` and `disk.qcow2` or `disk.raw`, as far as i
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from anypop.model.machine import Board, DiskFormat, Firmware, ImagePart, PartName, machine_image
 
-_FILES = {"kernel": "kernel", "initrd": "initrd", "disk": "disk.qcow2"}
+_FILES: dict[PartName, str] = {"disk": "disk.qcow2", "kernel": "kernel", "initrd": "initrd"}
 
 
 def describe(
     folder: Path, *, reference: str, disk_bytes: int, firmware: Firmware, board: Board, cmdline: str = ""
 ) -> str:
     """Writes it, and gives its id."""
-    there = [name for name in get_args(PartName) if (folder / _FILES[name]).exists()]
-    parts = [_part(name, folder / _FILES[name]) for name in there]
+    parts = [_part(name, folder / file) for name, file in _FILES.items() if (folder / file).exists()]
     image = machine_image(
         reference,
         parts=parts,
