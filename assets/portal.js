@@ -78,8 +78,22 @@
     if (event.target.name === "city") showCities();
   });
 
+  // A look that was on its way when a plan was asked for would take its place: it says nothing that the plan does not.
+  let planned = "";
+  document.addEventListener("htmx:config:request", (event) => {
+    const { request, sourceElement } = event.detail.ctx;
+    if (!sourceElement.closest("#create")) return;
+    const said = new URLSearchParams(request.body);
+    said.delete("as");
+    if (sourceElement.id === "plan-button") planned = said.toString();
+    else if (said.toString() === planned) event.preventDefault();
+    else planned = "";
+  });
+  document.addEventListener("htmx:error", () => { planned = ""; });
+
   // a plan is of what the form said then
   document.addEventListener("input", (event) => {
+    if (event.target.name === "as") return;
     const plan = event.target.closest("[data-planned]")?.querySelector("#plan");
     if (plan?.childElementCount) {
       plan.replaceChildren();
