@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from anypop.control.roles import Role
 from anypop.model.machine import Acceleration
@@ -257,7 +257,12 @@ def test_a_virtual_machine_is_made_by_clicks_has_its_console_and_gets_a_city_mor
     page.get_by_text("Show as").click()
     page.get_by_text("CLI", exact=True).click()
     expect(page.locator("#as")).to_contain_text("--vm-image default/debian:12")
-    page.route("**/plan", lambda route: (page.wait_for_timeout(600), route.continue_()))  # longer than a look waits
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(600)  # longer than a look at the price waits
+        route.continue_()
+
+    page.route("**/plan", late)
     page.get_by_role("button", name="Plan", exact=True).click()
     page.get_by_role("button", name="Create vm").click()
     page.wait_for_url("**/vm?done=created")
