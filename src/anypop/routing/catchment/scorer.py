@@ -104,7 +104,7 @@ class Scorer:
         self._tables: dict[tuple[CityCode, ...], Table] = {}
         self._now: dict[tuple[CityCode, ...], tuple[Int64, float, float]] = {}
         self._prepared = engine.prepare(before.outcome.seeds)
-        self._worlds: list[tuple[World, Outcome]] = []
+        self._worlds: list[tuple[World, Outcome, Bool]] = []
         self._closest: dict[tuple[str, int], int] = {}
 
     def try_all(self, proposals: Sequence[Proposal]) -> list[Tried]:
@@ -151,26 +151,34 @@ class Scorer:
         if not self._worlds:
             seeds = seeds_of(self.internet, announced)
             ran = self._side_by_side(lambda _, world: (world, world.run(seeds)), drawn(self.engines[0], seeds))
+            every = np.arange(len(self.weight))
             # where the announcements of now never rest, nothing can be compared with them
-            self._worlds = [(world, now) for world, now in ran if now is not None]
+            self._worlds = [(world, now, world.doubted(now, every)) for world, now in ran if now is not None]
         asked = [(self.at(r.changes), self._seeds(r.changes)) for r in repairs]
+        tables = {at.pops: at for at, _ in asked}
 
-        def work(_: Engine, world: tuple[World, Outcome]) -> list[tuple[float, Effect]]:
-            return [self._in_world(*world, at, seeds) for at, seeds in asked]
+        def work(_: Engine, found: tuple[World, Outcome, Bool]) -> list[tuple[float, Effect]]:
+            world, now, doubted = found
+            landings = {pops: at.landing(now) for pops, at in tables.items()}
+            return [self._in_world(world, doubted, landings[at.pops], at, seeds) for at, seeds in asked]
 
         rows = self._side_by_side(work, self._worlds)
         return [self._with_gain(one, [row[place] for row in rows]) for place, one in enumerate(repairs)]
 
     def _side_by_side(self, work: Callable[[Engine, T], R], some: Sequence[T]) -> list[R]:
-        """`work` of all, in their order, each thread with its own engine."""
-        number = len(self.engines)
+        """`work` of all, in their order. Each thread with its own engine takes the next one that nobody has: some take
+        a hundred times as long as others.
+        """
+        todo, found = iter(range(len(some))), dict[int, R]()
 
-        def part(worker: int) -> list[R]:
-            return [work(self.engines[worker], one) for one in some[worker::number]]
+        def part(worker: int) -> None:
+            for place in todo:  # one thread at a time is given the next one
+                found[place] = work(self.engines[worker], some[place])
 
-        with ThreadPoolExecutor(number) as pool:
-            parts = list(pool.map(part, range(number)))
-        return [parts[place % number][place // number] for place in range(len(some))]
+        with ThreadPoolExecutor(len(self.engines)) as pool:
+            for done in [pool.submit(part, worker) for worker in range(len(self.engines))]:
+                done.result()
+        return [found[place] for place in range(len(some))]
 
     def _tried(self, engine: Engine, proposal: Proposal) -> Tried | None:
         at = self.at(proposal.changes)
@@ -196,9 +204,10 @@ class Scorer:
     def _effect(self, at: Table, before: Int64, after: Int64) -> Effect:
         moved = np.flatnonzero(before != after)
         was, now = before[moved], after[moved]
-        was_far, is_far = at.far[moved, was], at.far[moved, now]
+        was_km, is_km = np.nan_to_num(at.extra[moved, was]), np.nan_to_num(at.extra[moved, now])
+        was_far, is_far = was_km > self.far_km, is_km > self.far_km
         lost = now == len(at.pops)
-        further = at.extra[moved, now] > np.nan_to_num(at.extra[moved, was]) + self.far_km / 2
+        further = is_km > was_km + self.far_km / 2
         return Effect(
             moved=moved, mended=was_far & ~is_far & ~lost, harmed=lost | (is_far & ~was_far) | (is_far & further)
         )
@@ -212,16 +221,20 @@ class Scorer:
         weight = self.weight[sites][known]
         return float((weight * extra[known]).sum()), float(weight.sum())
 
-    def _in_world(self, world: World, before: Outcome, at: Table, seeds: Sequence[Seed]) -> tuple[float, Effect]:
-        """What a change gains there, of what is believed there."""
+    def _in_world(
+        self, world: World, doubted: Bool, before: Int64, at: Table, seeds: Sequence[Seed]
+    ) -> tuple[float, Effect]:
+        """What a change gains there, of what is believed there. `doubted`, `before`: of each site, what is announced
+        now.
+        """
         after = world.run(seeds)
         if after is None:
             return 0.0, _NOTHING
-        effect = self._effect(at, at.landing(before), at.landing(after))
+        effect = self._effect(at, before, at.landing(after))
         moved = effect.moved
         believed = self.weight[moved] * self.belief[moved] * ~world.doubted(after, moved)
         # what was measured of the present is not doubted by lot as well
-        believed = np.where(self.known[moved] | ~world.doubted(before, moved), believed, 0.0)
+        believed = np.where(self.known[moved] | ~doubted[moved], believed, 0.0)
         return float((believed * (effect.mended.astype(float) - effect.harmed)).sum()), effect
 
     def _with_gain(self, repair: Repair, worlds: Sequence[tuple[float, Effect]]) -> Repair:
