@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from anypop.agent.decide.elements import Leaving
+from anypop.host.folder_sync import sync_folder
 from anypop.model import upgrade
 from anypop.model.codec import from_data, to_json
 from anypop.model.errors import Invalid, WorldError
@@ -99,11 +100,7 @@ class Ledger:
                 out.flush()
                 os.fsync(out.fileno())
             temporary.rename(self._file)
-            folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self._file.parent)
         except OSError as error:
             raise WorldError(f"write the order to {self._file}", error.strerror or str(error)) from error
         self.page = page

@@ -127,7 +127,7 @@ class Command:
                 with contextlib.suppress(OSError):
                     self._writer.write_eof()
             case b"\x04":
-                with contextlib.suppress(ValueError, LookupError, TypeError, WorldError):
+                with contextlib.suppress(ValueError, LookupError, TypeError):
                     size = json.loads(frame[1:])
                     self._size = int(size["rows"]), int(size["columns"])
                     await self._settle(_AT_ONCE_S)

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from anypop.host.folder_sync import sync_folder
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.machine import ImagePart, MachineImage
@@ -233,8 +234,4 @@ def _settle(unfinished: Path, file: Path) -> None:
     with unfinished.open("rb") as whole:
         os.fsync(whole.fileno())
     unfinished.rename(file)
-    handle = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(file.parent)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from anypop.host import process
+from anypop.host.folder_sync import sync_folder
 from anypop.model.errors import WorldError
 
 _DATA, _RECORD, _SNAPSHOTS = "data.img", "volume.json", "snapshots"
@@ -94,7 +95,7 @@ class VolumeFiles:
             _reserve(fresh / _DATA, size_bytes)
             _write(fresh / _RECORD, json.dumps(asdict(Record(size_bytes=size_bytes))))
             fresh.rename(self.own)
-            _flush(self.folder)
+            sync_folder(self.folder)
 
     def grow(self, size_bytes: int, *, alone: bool = False) -> None:
         """The file and the file system in it to this size, while nobody has it mounted; it never becomes smaller.
@@ -202,7 +203,7 @@ def _copy(source: Path, target: Path) -> None:
             _copy_pieces(read.fileno(), written.fileno(), size)
         os.fsync(written.fileno())
     half.rename(target)
-    _flush(target.parent)
+    sync_folder(target.parent)
 
 
 def _copy_pieces(read: int, written: int, size: int) -> None:
@@ -227,12 +228,4 @@ def _write(file: Path, text: str) -> None:
         out.flush()
         os.fsync(out.fileno())
     half.rename(file)
-    _flush(file.parent)
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(file.parent)

@@ -16,6 +16,7 @@ from pathlib import Path
 from anypop.agent.act.network.adopted import Identity
 from anypop.agent.naming import LABEL
 from anypop.host import own_socket, process
+from anypop.host.folder_sync import sync_folder
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid
 from anypop.model.machine import MachineImage
@@ -131,11 +132,7 @@ class Place:
             out.flush()
             os.fsync(out.fileno())
         half.rename(self.file(name))
-        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(self.folder)
 
     def pid(self) -> int | None:
         """QEMU's, where the very process that was recorded still runs."""

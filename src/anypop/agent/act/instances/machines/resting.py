@@ -18,6 +18,7 @@ from typing import BinaryIO
 from anypop.agent.act.instances.machines.leaving import Journey, ask_ready, hand_over, open_part
 from anypop.agent.act.instances.machines.move_words import Part, Said, Stream, Word
 from anypop.agent.act.instances.machines.place import ARRIVING, CAME, FIRMWARE, HANDED, LEAVING, OFF, ROOT, Place, Spec
+from anypop.host.folder_sync import sync_folder
 from anypop.model.errors import WorldError
 
 MOST_PER_S = 128 << 20
@@ -113,7 +114,7 @@ async def take(place: Place, stream: Stream, sizes: Mapping[str, int]) -> Said:
             await _take(stream, half, size, what)
             os.chown(half, spec.user, spec.user)
             half.rename(place.own / name)
-        await asyncio.to_thread(_on_disk, place.own)
+        await asyncio.to_thread(sync_folder, place.own)
     except OSError as error:
         return Said(word=Word.CANNOT, why=error.strerror or str(error))
     place.mark(CAME)
@@ -149,14 +150,6 @@ def _most(spec: Spec) -> int:
     blocks: nobody else's room is taken.
     """
     return spec.image.disk_bytes + (spec.image.disk_bytes >> 8) + (4 << 20)
-
-
-def _on_disk(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.asynccontextmanager
