@@ -15,7 +15,7 @@ from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.images import EMPTY, ImageBook
 from anypop.agent.decide.observed import Observed
-from anypop.agent.decide.report import report_of
+from anypop.agent.decide.retold import Retold
 from anypop.agent.decide.returning import settles_since
 from anypop.agent.decide.steps import (
     GUARD,
@@ -73,6 +73,7 @@ class Agent:
         self._pass_at: float | None = None
         self._report: Report | None = None
         self._told_at = 0.0
+        self._retold = Retold()
         self.line = ControlLine(self)
         neighbours = self.host.neighbours
         self.sessions, self.exported = neighbours.sessions(), neighbours.exported()
@@ -335,7 +336,7 @@ class Agent:
         seen = self.facts or Observed(containers=tuple(host.containers.values()))
         generation = self.facts.order.generation if self.facts else host.page.order.generation if host.page else 0
         found = trimmed(
-            report_of(
+            self._retold.report(
                 seen,
                 pop=host.pop,
                 host=host.name,

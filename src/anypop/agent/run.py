@@ -39,7 +39,8 @@ from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
-from anypop.agent.decide.report import decides, report_of
+from anypop.agent.decide.report import decides
+from anypop.agent.decide.retold import Retold
 from anypop.agent.decide.steps import (
     CreateContainer,
     RemoveContainer,
@@ -184,6 +185,7 @@ class Agent:
         self._state = state
         self._facts: Facts | None = None
         self._report: Report | None = None
+        self._retold = Retold()
 
     async def run(self) -> None:
         """Restore the last order, look at the world, then obey until cancelled."""
@@ -563,7 +565,7 @@ class Agent:
             self._moving.error if self._moving is not None else "",
             speaker.error if speaker else "",
         )
-        report = report_of(
+        report = self._retold.report(
             seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
             drift=self._drift.lines, errors=(*(e for e in errors if e), *self._executor.told()),
             capacity=self._observer.capacity, used_millis=self._observer.used_millis, began=self._began,
