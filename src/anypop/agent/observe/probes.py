@@ -21,6 +21,7 @@ from anypop.agent.guests.word import Word
 from anypop.agent.observe.ask import ask
 from anypop.agent.observe.by_word import BY_WORD, HANGS, ByWord
 from anypop.agent.observe.kept_socket import KeptSocket
+from anypop.agent.observe.rounds import Rounds
 from anypop.host import process
 from anypop.judge.health import Event, Health, Stage, Thresholds, after
 from anypop.model.announce import Address
@@ -113,6 +114,11 @@ def _addresses(target: Target) -> dict[int, Address]:
     return found
 
 
+def _address(target: Target, version: int) -> Address:
+    """What is asked in a family; 0: in none."""
+    return _addresses(target).get(version, target.address)
+
+
 def _families(target: Target) -> tuple[int, ...]:
     questions = _questions(target.container)
     return (0,) if not questions or questions[0].kind is ProbeKind.EXEC else tuple(_addresses(target))
@@ -143,7 +149,7 @@ class Probes:
         self.started: set[tuple[Key, int]] = set()
         self._health: dict[Place, Health] = {}
         self._said: dict[Place, str] = {}
-        self._by_word = ByWord()
+        self._by_word, self._rounds = ByWord(), Rounds(clock)
         self.word_of: Callable[[str], Word | None] = lambda _: None
         """What is known by word of the guest of an instance."""
         self._ever: set[Place] = set()
@@ -317,32 +323,44 @@ class Probes:
         return max(0.0, self._begun[key] + probe.initial_delay_s - self._clock())
 
     async def _keep_asking(self, place: Place, target: Target, questions: Sequence[Probe]) -> None:
-        address = _addresses(target).get(place[1], target.address)
-        asked = [(q, KeptSocket(address, q.port, target.link)) for q in questions]
+        address = _address(target, place[1])
+        connects = all(question.kind is ProbeKind.TCP for question in questions)
+        kept = [KeptSocket(address, question.port, target.link) for question in questions] if connects else []
         try:
             with process.StoppedOrNot(target.pid) as looked_at:
-                await self._ask_on(place, target, asked, address, looked_at)
+                await self._ask_on(place, target, questions, kept, looked_at)
         finally:
-            for _, kept in asked:
-                kept.close()
+            for one in kept:
+                one.close()
 
     async def _ask_on(
-        self, place: Place, target: Target, questions: Sequence[tuple[Probe, KeptSocket]], address: Address,
+        self, place: Place, target: Target, questions: Sequence[Probe], kept: Sequence[KeptSocket],
         looked_at: process.StoppedOrNot,
     ) -> None:  # fmt: skip
-        probe, _ = questions[0]
+        """`kept`: a socket for each question, where all of them are for connections."""
+        probe, key, address = questions[0], place[0], _address(target, place[1])
         thresholds = Thresholds(rise=max(1, probe.success_threshold), fall=max(1, probe.failure_threshold))
         if self._health[place].stage is Stage.PENDING:
-            await asyncio.sleep(self._rest_of_delay_s(place[0], probe))
+            await asyncio.sleep(self._rest_of_delay_s(key, probe))
         begun, declared, clock = self._clock(), target.container.readiness is not None, asyncio.get_running_loop().time
         refused_at: float | None = None
+
+        def is_stopped() -> bool:
+            # the kernel takes connections for a process that is stopped, until its queue is full
+            return not declared and self._is_stopped(key, looked_at)
+
+        def still_well() -> bool:
+            health = self._health[place]
+            return bool(kept) and health.stage is Stage.HEALTHY and health.last is Event.SUCCESS
+
+        def answers() -> bool:
+            return still_well() and not is_stopped() and all(self._connects(key, address, one) for one in kept)
+
         while True:
             asked_at = clock()
-            # the kernel takes connections for a process that is stopped, until its queue is full
-            trouble = STOPPED if not declared and self._is_stopped(place[0], looked_at) else None
-            well = self._health[place].last is Event.SUCCESS
-            for question, kept in questions:
-                trouble = trouble or await self._ask(place[0], target, question, address, kept if well else None)
+            trouble = STOPPED if is_stopped() else None
+            for question in questions:
+                trouble = trouble or await self._ask(key, target, question, address)
             self._said[place] = trouble or ""
             if not declared and probe.kind is ProbeKind.PING:
                 trouble = await self._trouble_by_word(place, target, trouble)
@@ -352,11 +370,14 @@ class Probes:
                 refused_at = now
             refuses = refused_at is not None and now - refused_at < REFUSING_FOR_S
             own = not declared and target.container.machine is None
-            pause_s = _pause(probe, self._health[place], now - begun, own=own, refuses=refuses)
+            pause_s, slot = _pause(probe, self._health[place], now - begun, own=own, refuses=refuses), self._slots[key]
+            if still_well():  # until a doubt it is asked together with others
+                await self._rounds.until_no(answers, pause_s, slot)
+                continue
             if declared:
-                pause_s = until_beat(now, pause_s, self._slots[place[0]])
+                pause_s = until_beat(now, pause_s, slot)
             else:  # a question that nobody answers puts off the next one no further
-                pause_s = max(QUICK_S, until_beat(now - took_s, pause_s, self._slots[place[0]]) - took_s)
+                pause_s = max(QUICK_S, until_beat(now - took_s, pause_s, slot) - took_s)
             await asyncio.sleep(pause_s)
 
     async def _trouble_by_word(self, place: Place, target: Target, echo: str | None) -> str | None:
@@ -381,22 +402,23 @@ class Probes:
             self._stopped[key] = now, found
         return found
 
-    async def _ask(
-        self, key: Key, target: Target, probe: Probe, address: Address, kept: KeptSocket | None = None
-    ) -> str | None:
-        """One question at one address, over the instance's own link; by the socket that is kept for it where it may
-        answer as it did before.
-        """
+    def _connects(self, key: Key, address: Address, kept: KeptSocket) -> bool:
+        """Whether it answers by the socket that is kept for it, as it did the last time: it has its way then."""
+        asked_at = time.perf_counter()
+        if not kept.connects():
+            return False
+        self.took_s.setdefault(key, {})[address] = time.perf_counter() - asked_at
+        return True
+
+    async def _ask(self, key: Key, target: Target, probe: Probe, address: Address) -> str | None:
+        """One question at one address, over the instance's own link."""
         via = dict(target.announced).get(address)
         over = self._ways if probe.kind is not ProbeKind.EXEC and via is not None and target.link else None
         try:
             if over is not None and via is not None:
                 over.open(target.link, address, via)
             asked_at = time.perf_counter()
-            if kept is not None and probe.kind is ProbeKind.TCP and kept.connects():
-                trouble = None
-            else:
-                trouble = await ask(probe, address, self._runs(key), target.link)
+            trouble = await ask(probe, address, self._runs(key), target.link)
             if trouble is None:
                 self.took_s.setdefault(key, {})[address] = time.perf_counter() - asked_at
         except (WorldError, OSError) as error:
