@@ -6,6 +6,7 @@ In: what the command line says. Out: an agent that runs until this process is ki
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import time
@@ -111,4 +112,5 @@ async def _live(
     )  # fmt: skip
     # an operator's wish for a full look now
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)
+    gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
     await agent.run()

@@ -22,7 +22,7 @@ def known_of(page: Page | None, observer: Observer, speaker: SpeakerSeen | None)
     return Known(
         order=page.order if page is not None else None,
         instances=tuple(instances.values()),
-        containers=tuple(observer.containers or ()),
+        containers=observer.containers or (),
         took_us=took,
         sessions=speaker.sessions if speaker is not None else (),
         bfd=dict(speaker.bfd) if speaker is not None else {},

@@ -97,10 +97,14 @@ class Instances:
         self._labels, self._groups = labels, Groups()
         self.used: dict[str, tuple[int, int]] = {}
         self._last: dict[str, dict[tuple[str, int], Figures]] = {}
+        self._there: list[InstanceOrder] = []
         self._of: dict[str, tuple[InstanceOrder, Series]] = {}
         self._series: Series = ()
         self._before: dict[str, tuple[frozenset[tuple[str, int]], int, int]] = {}
         self._changed = False
+        self._containers: Sequence[ContainerSeen] | None = None
+        self._running: dict[str, list[tuple[str, int]]] = {}
+        self._restarts: dict[str, int] = {}
 
     def restore(self, lives: Mapping[str, Any], last: Mapping[SeriesKey, int]) -> None:
         """What `news` of an agent before this one said, and the last row that it kept."""
@@ -128,10 +132,12 @@ class Instances:
         }
 
     def read(self, known: Known, links: Mapping[str, Passed]) -> tuple[Series, list[int | None]]:
-        running = _running(known.containers)
+        if known.containers is not self._containers:  # else nobody has looked at them since
+            self._containers = known.containers
+            self._running, self._restarts = _running(known.containers), _restarts(known.containers)
+        running, restarts = self._running, self._restarts
         figures = self._groups.read([place for places in running.values() for place in places])
-        restarts = _restarts(known.containers)
-        there, values = [], list[int | None]()
+        there, values = list[InstanceOrder](), list[int | None]()
         for order in known.instances:
             own = [links[name] for n in range(len(order.links)) if (name := link_of(order.uid, n)) in links]
             places = running.get(order.uid, ())
@@ -151,6 +157,11 @@ class Instances:
     def _processor(self, uid: str, now: Mapping[tuple[str, int], Figures]) -> list[int | None]:
         """Processor time, waiting, memory; sums over containers, those that are gone too."""
         before = self._last.get(uid, {})
+        if len(now) == 1 and before.keys() == now.keys() and uid not in self.used and uid not in self._before:
+            (figures,) = now.values()  # the same container as a second ago, its first one: nothing is to be added up
+            if figures.cpu_us is not None:
+                self._last[uid] = dict(now)
+                return list(figures)
         self._changed |= before.keys() != now.keys()
         if uid in self._before:
             self._make_up(uid, now)
@@ -185,7 +196,10 @@ class Instances:
         )
         self._changed = True
 
-    def _series_of(self, there: Sequence[InstanceOrder]) -> Series:
+    def _series_of(self, there: list[InstanceOrder]) -> Series:
+        if there == self._there:
+            return self._series
+        self._there = there
         self._of = {
             o.uid: known if (known := self._of.get(o.uid)) is not None and known[0] is o else (
                 o, self._labels.of_instance(INSTANCE, o)
@@ -220,6 +234,8 @@ def _passed(own: Sequence[Passed]) -> list[int | None]:
     """As the instance sees it, of all its links."""
     if not own:
         return [None] * 4
+    if len(own) == 1:
+        return [own[0].sent, own[0].received, own[0].sent_packets, own[0].received_packets]
     return [
         sum(p.sent for p in own),
         sum(p.received for p in own),

@@ -76,7 +76,7 @@ class Observer:
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside, ways=ProbeWays(net))
         self._templates = Templates(runtime, wake)
         self._held = Held(clock)
-        self.containers: Sequence[ContainerSeen] | None = None
+        self.containers: tuple[ContainerSeen, ...] | None = None
         self._stale = asyncio.Event()
         self._looked = asyncio.Event()
         self._asked = self._answered = 0
@@ -202,7 +202,7 @@ class Observer:
         try:
             seen = await self._runtime.seen()
             if mine > self._look_kept:  # an older list would take running instances out of traffic
-                self.containers, self._look_kept = seen, mine
+                self.containers, self._look_kept = tuple(seen), mine
             self.runtime_error = ""
         except WorldError as error:
             self.runtime_error = str(error)

@@ -8,6 +8,7 @@ where somebody has set the clock. Neither is a session that was lost.
 
 import re
 import time
+from functools import lru_cache
 
 _HEAD = re.compile(r"^(\S+\s+\S+\s+\S+\s+\S+\s+)(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d+)?", re.MULTILINE)
 SAME_S = 0.5  # BIRD connects a second after a loss at the earliest: what stands again is newer by more
@@ -35,6 +36,7 @@ class SessionTimes:
         return kept
 
 
+@lru_cache(maxsize=1 << 10)  # the same ones are told in each answer
 def seconds(local: str) -> float:
     """Of the epoch, of a time as BIRD tells it, without fractions."""
     return time.mktime(time.strptime(local, "%Y-%m-%d %H:%M:%S"))

@@ -30,6 +30,8 @@ _ATTRIBUTE = struct.Struct("=HH")
 # A call gives one datagram, and the kernel makes none of a dump larger than 32 KiB. From 128 KiB on the C library has
 # the kernel map each buffer anew, which takes longer than most answers.
 _BUFFER = 1 << 16
+_PATIENCE_S = 10
+_PATIENCE = struct.pack("@ll", _PATIENCE_S, 0)  # a `struct timeval`
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -102,7 +104,9 @@ class Netlink:
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)  # lets the kernel filter dumps, by protocol for example
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._socket.settimeout(10)
+        # the kernel's own time limit: Python's asks the kernel twice for each message
+        for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, limit, _PATIENCE)
         self._socket.bind((0, 0))
         self._sequence = 0
 
@@ -233,8 +237,8 @@ class Netlink:
         while True:
             try:
                 data = self._socket.recv(_BUFFER)
-            except TimeoutError as error:
-                raise WorldError("netlink", "the kernel did not answer in 10 s") from error
+            except BlockingIOError as error:
+                raise WorldError("netlink", f"the kernel did not answer in {_PATIENCE_S} s") from error
             at = 0
             while at + 16 <= len(data):
                 length, kind, flags, number, _ = _HEADER.unpack_from(data, at)
