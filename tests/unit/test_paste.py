@@ -14,8 +14,9 @@ from anypop.model.announce import NO_EXPORT
 from anypop.model.errors import Invalid
 from anypop.model.route import Origin, Step
 from anypop.routing.paste import sentences
+from anypop.routing.paste.communities import communities
 from anypop.routing.paste.explained import Explained, explain, through
-from anypop.routing.paste.pasted import Style, age_s, asn, communities
+from anypop.routing.paste.pasted import Style, age_s, asn
 from anypop.routing.paste.read import read
 from tests.cli_calls import Caller
 
@@ -312,10 +313,13 @@ def test_ages_numbers_and_communities_of_all_spellings() -> None:
         None,
         None,
     ]
-    assert communities(["1:2", "large:1:2:3", "4:5:6", "no-export", "70000:1", "x:y", "target:1:2"]) == (
-        ((1, 2), NO_EXPORT),
+    found = communities("1:2 large:1:2:3 4:5:6 no-export 70000:1 x:y target:1:2 65538 12345")
+    assert (found.pairs, found.triples, found.quads) == (
+        ((1, 2), NO_EXPORT, (1, 2)),
         ((1, 2, 3), (4, 5, 6)),
+        ((0, 2, 1, 2),),
     )
+    assert found.doubts == ("not all of its communities are read: '70000:1 x:y 12345'",)
 
 
 def test_the_command_reads_files_and_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from anypop.model.errors import Invalid
+from anypop.model.scopes import community_text
 from anypop.routing.paste import mrt, sentences
 from anypop.routing.paste.explained import explain, upstreams
 from anypop.routing.paste.pasted import Pasted, Style
@@ -96,6 +97,24 @@ def test_reading_mrt_leaves_signals_as_they_are() -> None:
     sys.modules.pop("mrtparse", None)
     mrt.read(BytesIO((HERE / "collector-v4.mrt").read_bytes()))
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+
+
+def test_extended_communities_of_a_table_are_read_in_the_form_of_all_others() -> None:
+    """A route target, and one without a name, as their octets stand in RFC 4360."""
+    attributes = b"\x40\x01\x01\x00" + b"\x40\x02\x06\x02\x01" + (64520).to_bytes(4)
+    attributes += b"\x40\x03\x04\xc0\x00\x02\x01"
+    attributes += b"\xc0\x10\x10" + bytes.fromhex("0002fbf60000004643060000deadbeef")
+    peers = b"\x0a\x63\x00\x01" + b"\x00\x00" + b"\x00\x01" + b"\x02" + b"\x0a\x63\x00\x02" * 2
+    peers += (64502).to_bytes(4)
+    entry = b"\x00\x00" + (1700000000).to_bytes(4) + len(attributes).to_bytes(2) + attributes
+    rib = (0).to_bytes(4) + b"\x18\xc6\x12\x00" + b"\x00\x01" + entry
+    table = b"".join(
+        (1700000000).to_bytes(4) + (13).to_bytes(2) + kind.to_bytes(2) + len(body).to_bytes(4) + body
+        for kind, body in ((1, peers), (2, rib))
+    )
+    (route,) = mrt.read(BytesIO(table)).routes
+    found = [community_text(c) for c in route.candidate.extended_communities]
+    assert found == ["rt:64502:70", "generic:0x43060000:0xdeadbeef"]
 
 
 def test_damaged_mrt_is_refused_or_read_in_part_never_else() -> None:

@@ -2,12 +2,21 @@
 of the routes knows.
 """
 
+import re
+
 import pytest
 
+from anypop.model.extended_communities import text as text_of
+from anypop.routing.paste.explained import explain
+from anypop.routing.paste.read import read
 from tests.recorded.routes import written
 from tests.recorded.routes.judged import Verdict, judged, texts, wrong_without_mark
 from tests.recorded.routes.mutations import damaged, leaves_trace
+from tests.recorded.routes.scenes import EXTENDED, SCENES, prefix
+from tests.recorded.routes.scenes import NAMELESS as NAMELESS_ONE
 
+# Tables have no communities, and GoBGP's not of which kind they are.
+NAMELESS = re.compile(r"table|wide|brief|terse|routeros6|openbgpd-json-v|frr-json-v|gobgp-(?:table|one)")
 TEXTS = texts()
 WRITTEN = written.texts()
 # Forms that do not say which routes are internal: marked so, and right in all else.
@@ -48,6 +57,29 @@ def test_no_damage_makes_an_answer_wrong_without_a_mark(name: str) -> None:
         if leaves_trace(name, mutation):
             found = [v for v in judged(name, broken, maker, without) if wrong_without_mark(v)]
             assert not found, (mutation.__name__, found)
+
+
+@pytest.mark.parametrize("name", [name for name in (*TEXTS, *WRITTEN) if not NAMELESS.search(name)])
+def test_extended_communities_are_read_of_every_form_that_names_them(name: str) -> None:
+    """In the order of the form; the one whose value FRR and OpenBGPD lose is said not to be read, and never made up."""
+    (scene,) = [scene for scene in SCENES if scene.name == "med"]
+    text = WRITTEN[name][1] if name in WRITTEN else TEXTS[name]
+    parts = text.splitlines() if "json-entry" in name else [text]
+    told = [one for part in parts for one in explain(read(part))]
+    (found,) = [one for one in told if str(one.prefix) == str(prefix(scene, int(name[-1])))]
+    routes = {o.route.candidate.med: o.route for o in found.outcomes}
+    assert sorted(map(text_of, routes[10].candidate.extended_communities)) == sorted(EXTENDED)
+    other = tuple(map(text_of, routes[50].candidate.extended_communities))
+    if name.startswith(("frr", "openbgpd")):
+        assert not other and any("communities" in doubt for doubt in routes[50].doubts)
+    else:
+        assert other == (NAMELESS_ONE if name in TEXTS or name.startswith("bird") else ())
+
+
+def test_gobgp_s_table_says_that_it_does_not_tell_of_which_kind_they_are() -> None:
+    """It prints a route target and a route origin alike."""
+    (found,) = [r for r in read(TEXTS["gobgp-one-v4"]).routes if r.candidate.med == 10]
+    assert not found.candidate.extended_communities and any("64502:80" in doubt for doubt in found.doubts)
 
 
 def test_the_judge_sees_an_answer_that_is_wrong_without_a_mark() -> None:

@@ -61,19 +61,31 @@ def read(written: str) -> ExtendedCommunity:
         raise ValueError(f"{written}: write rt:6939:70, ro:6939:70 or generic:0x03060000:0x1")
     name, head, tail = written.split(":")
     if name == "generic":
-        found = _of(int(head, 16) << 32 | int(tail, 16))
+        found = of_bits(int(head, 16) << 32 | int(tail, 16))
         if found[0] == _FOUR_OCTETS and found[1] in _NAMES and found[2] <= _MAX_16:
             raise ValueError(f"{written}: an AS number below 65536 has the type of two octets (RFC 5668)")
-    elif "." in head:
-        address = int(IPv4Address(head))  # AddressValueError is one of value
-        found = _of(_ADDRESS << 56 | SUBTYPES[name] << 48 | address << 16 | _within(written, int(tail), _MAX_16))
     else:
-        administrator = _within(written, int(head), _MAX_32)
-        number, subtype = kind(name, administrator)
-        found = (number, subtype, administrator, _within(written, int(tail), longest(number)))
+        found = of_words(name, head, int(tail))
     if found[0] & _STAYS_INSIDE:
         raise ValueError(f"{written}: its type is not carried from one network to another (RFC 4360)")
     return found
+
+
+def of_words(name: str, head: str, value: int) -> ExtendedCommunity:
+    """`rt` or `ro` of an AS number or an IPv4 address. ValueError in words for what does not fit."""
+    written = f"{name}:{head}:{value}"
+    if "." in head:
+        address = int(IPv4Address(head))  # AddressValueError is one of value
+        return of_bits(_ADDRESS << 56 | SUBTYPES[name] << 48 | address << 16 | _within(written, value, _MAX_16))
+    administrator = _within(written, int(head), _MAX_32)
+    number, subtype = kind(name, administrator)
+    return number, subtype, administrator, _within(written, value, longest(number))
+
+
+def four_octets(name: str, administrator: int, value: int) -> ExtendedCommunity:
+    """`rt` or `ro` of an AS number that a router says it has in four octets, however small it is."""
+    written = f"{name}:{administrator}:{value}"
+    return _FOUR_OCTETS, SUBTYPES[name], _within(written, administrator, _MAX_32), _within(written, value, _MAX_16)
 
 
 def read_bird(printed: str) -> tuple[ExtendedCommunity, ...]:
@@ -82,13 +94,13 @@ def read_bird(printed: str) -> tuple[ExtendedCommunity, ...]:
     for word, head, value in _PRINTED.findall(printed):
         if "." in head:
             known = _ADDRESS << 8 | SUBTYPES[word] if word in SUBTYPES else int(word.split()[1], 16)
-            found.append(_of(known << 48 | int(IPv4Address(head)) << 16 | int(value)))
+            found.append(of_bits(known << 48 | int(IPv4Address(head)) << 16 | int(value)))
         elif word in SUBTYPES:
             found.append((*kind(word, int(head)), int(head), int(value)))
         else:
             known = int(word.split()[1], 16)
             found.append((known >> 8, known & 0xFF, int(head), int(value)))
-    found += [_of(int(head, 16) << 32 | int(tail, 16)) for head, tail in _GENERIC.findall(printed)]
+    found += [of_bits(int(head, 16) << 32 | int(tail, 16)) for head, tail in _GENERIC.findall(printed)]
     return tuple(found)
 
 
@@ -101,7 +113,8 @@ def _bits(number: int, subtype: int, administrator: int, value: int) -> int:
     return number << 56 | subtype << 48 | administrator << (16 if _has_long_administrator(number) else 32) | value
 
 
-def _of(bits: int) -> ExtendedCommunity:
+def of_bits(bits: int) -> ExtendedCommunity:
+    """Its numbers, of the eight octets that a message carries, as one number."""
     number, subtype = bits >> 56, bits >> 48 & 0xFF
     if _has_long_administrator(number):
         return number, subtype, bits >> 16 & _MAX_32, bits & _MAX_16

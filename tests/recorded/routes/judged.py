@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
+from anypop.model import extended_communities as extended
 from anypop.model.errors import Invalid
 from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.explained import Explained, explain
@@ -133,5 +134,8 @@ def _differences(route: PastedRoute, truth: Announced) -> Iterator[str]:
             yield f"field {what} of {candidate.as_path}: {here}, not {there}"
     if candidate.communities and truth.communities and set(candidate.communities) != set(truth.communities):
         yield f"field communities: {candidate.communities}"
+    made = set(extended.read_bird(" ".join(f"({', '.join(word.split(':'))})" for word in truth.extended)))
+    if candidate.extended_communities and set(candidate.extended_communities) != made:
+        yield f"field extended communities: {candidate.extended_communities}"
     if route.cluster_list and len(route.cluster_list) != len(truth.clusters):
         yield f"field cluster list: {route.cluster_list}"

@@ -72,6 +72,9 @@ def _attributes(route: Announced) -> str:
     lines += [f"bgp_local_pref = {route.local_pref};"] if route.local_pref is not None else []
     lines += [f"bgp_community.add(({a},{b}));" for a, b in route.communities]
     lines += [f"bgp_large_community.add(({a},{b},{c}));" for a, b, c in route.large]
+    for written in route.extended:
+        kind, head, tail = written.split(":")
+        lines.append(f"bgp_ext_community.add(({kind}, {head}, {tail}));")
     lines += [f"bgp_originator_id = {route.originator};"] if route.originator else []
     lines += [f"bgp_cluster_list.add({cluster});" for cluster in reversed(route.clusters)]
     return " ".join(lines)

@@ -28,6 +28,7 @@ class Announced:
     clusters: tuple[str, ...] = ()
     communities: tuple[tuple[int, int], ...] = ()
     large: tuple[tuple[int, int, int], ...] = ()
+    extended: tuple[str, ...] = ()
 
     @property
     def internal(self) -> bool:
@@ -53,6 +54,16 @@ class Scene:
         return self.otherwise.get(maker, (self.best, self.reason))
 
 
+# both names with each kind of administrator
+EXTENDED = (
+    "rt:64502:4200000000",
+    "rt:192.0.2.1:70",
+    "rt:4200000001:70",
+    "ro:64502:80",
+    "ro:192.0.2.2:80",
+    "ro:4200000002:80",
+)
+NAMELESS = ("generic:0x80aa0102:0x3040506",)  # FRR and OpenBGPD lose its value
 LONG = (*range(64600, 64624), 4200000001)
 _AGE = dict.fromkeys(OLDEST_WINS, (5, "oldest route"))
 
@@ -91,8 +102,8 @@ SCENES = (
     Scene(
         name="med",
         routes=(
-            Announced(peer=2, path=(64520,), med=50),
-            Announced(peer=6, path=(64520,), med=10, communities=((64502, 123), (65535, 65281))),
+            Announced(peer=2, path=(64520,), med=50, extended=NAMELESS),
+            Announced(peer=6, path=(64520,), med=10, communities=((64502, 123), (65535, 65281)), extended=EXTENDED),
         ),
         best=6,
         reason="MED",

@@ -1,5 +1,7 @@
 """What the written forms have in common: a scene's routes in the words and the order of a text."""
 
+from collections.abc import Callable
+
 from tests.recorded.routes.scenes import SCENES, Announced, Scene
 
 SHORT = {"IGP": "i", "EGP": "e", "INCOMPLETE": "?"}
@@ -43,3 +45,28 @@ WIDE = ("origin", "wide")  # their numbers run together in a table with columns 
 
 def narrow() -> list[Scene]:
     return [scene for scene in SCENES if scene.name not in WIDE]
+
+
+def extended_of(route: Announced, write: Callable[[str, str, str], str], sign: str = " ") -> str:
+    """Its extended communities that have names: each of a name (`rt`, `ro`), an administrator and a value."""
+    named = [word.split(":") for word in route.extended if not word.startswith("generic")]
+    return sign.join(write(name, head, value) for name, head, value in named)
+
+
+def cisco(name: str, head: str, value: str) -> str:
+    return f"{'RT' if name == 'rt' else 'SoO'}:{head}:{value}"
+
+
+def target(name: str, head: str, value: str) -> str:
+    """As Junos and SR OS write it: `L` behind a number of four octets."""
+    long = "L" if head.isdecimal() and int(head) > 65535 else ""
+    return f"{'target' if name == 'rt' else 'origin'}:{head}{long}:{value}"
+
+
+def arista(name: str, head: str, value: str) -> str:
+    kind = "IP" if "." in head else "AS4" if int(head) > 65535 else "AS"
+    return f"Route-{'Target' if name == 'rt' else 'Origin'}-{kind}:{head}:{value}"
+
+
+def huawei(name: str, head: str, value: str) -> str:
+    return f"{'RT' if name == 'rt' else 'SoO'} <{head} : {value}>"

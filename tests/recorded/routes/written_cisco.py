@@ -7,8 +7,11 @@ from tests.recorded.routes.scenes import ROUTER_AS, SCENES, Announced, address, 
 from tests.recorded.routes.words import (
     SHORT,
     WORDS,
+    arista,
     best_of,
+    cisco,
     clock,
+    extended_of,
     kind_of,
     narrow,
     path_of,
@@ -42,6 +45,8 @@ def ios_entry(version: int) -> str:
             lines += [f"      {reflected_by(route)}"] if route.originator else []
             if route.communities:
                 lines.append("      Community: " + " ".join(f"{a}:{b}" for a, b in route.communities))
+            if extended_of(route, cisco):
+                lines.append("      Extended Community: " + extended_of(route, cisco))
             lines.append("      rx pathid: 0, tx pathid: 0")
     return "\n".join(lines) + "\n"
 
@@ -91,6 +96,9 @@ def xr_entry(version: int) -> str:
             )
             lines.append(f"      Received Path ID 0, Local Path ID {1 if n == best else 0}, version 12")
             lines += [f"      {reflected_by(route)}"] if route.originator else []
+            lines += (
+                ["      Extended community: " + extended_of(route, cisco) + " "] if extended_of(route, cisco) else []
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -127,6 +135,8 @@ def nxos_entry(version: int) -> str:
                 if route.originator
                 else []
             )
+            if extended_of(route, cisco):
+                lines += ["      Extcommunity: ", *(f"          {cisco(*w.split(':'))}" for w in route.extended[:6])]
             lines.append("")
         lines += ["  Path-id 1 not advertised to any peer", ""]
     return "\n".join(lines) + "\n"
@@ -160,6 +170,7 @@ def eos_entry(version: int) -> str:
             mark = ", best" if n == best else ""
             lines.append(f"      Received {clock(seconds_of(route))} ago, valid, {kind_of(route)}{mark}")
             lines += [f"      {reflected_by(route, ' ')}"] if route.originator else []
+            lines += ["      Extended Community: " + extended_of(route, arista)] if extended_of(route, cisco) else []
             lines.append("      Rx SAFI: Unicast")
     return "\n".join(lines) + "\n"
 
@@ -201,6 +212,7 @@ def eos_json(version: int) -> str:
                     "origin": {"IGP": "Igp", "EGP": "Egp", "INCOMPLETE": "Incomplete"}[r.origin],
                     "peerEntry": {"peerRouterId": f"10.99.0.{r.peer}", "peerAddr": address(r.peer, version)},
                     "communityList": [f"{a}:{b}" for a, b in r.communities],
+                    "extCommunityList": extended_of(r, arista).split(),
                     **({"originator": r.originator, "clusterList": " ".join(r.clusters)} if r.originator else {}),
                 },
             }

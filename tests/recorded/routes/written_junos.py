@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tests.recorded.routes.scenes import PEERS, ROUTER_AS, SCENES, address, prefix
-from tests.recorded.routes.words import JUNOS, best_of, clock, path_of, preference_of, seconds_of
+from tests.recorded.routes.words import JUNOS, best_of, clock, extended_of, path_of, preference_of, seconds_of, target
 
 
 def junos_brief(version: int) -> str:
@@ -84,6 +84,7 @@ def junos_detail(version: int) -> str:
                 lines.append(f"{pad}Cluster list:  {' '.join(route.clusters)}")
                 lines.append(f"{pad}Originator ID: {route.originator}")
             words = [f"{a}:{b}" for a, b in route.communities] + [f"large:{a}:{b}:{c}" for a, b, c in route.large]
+            words += extended_of(route, target).split()
             lines += [f"{pad}Communities: {' '.join(words)}"] if words else []
             lines += [
                 f"{pad}Accepted",
@@ -117,6 +118,9 @@ def junos_json(version: int) -> str:
                 entry["med"] = data(route.med)
             if route.originator:
                 entry["originator-id"], entry["cluster-list"] = data(route.originator), data(" ".join(route.clusters))
+            if extended_of(route, target):
+                words = [{"data": word} for word in extended_of(route, target).split()]
+                entry["communities"] = [{"extended-community": words}]
             if n == best:
                 entry["current-active"] = [{"data": None}]
             entries.append(entry)

@@ -4,7 +4,18 @@ from itertools import count
 from textwrap import wrap
 
 from tests.recorded.routes.scenes import ROUTER_AS, SCENES, address, prefix
-from tests.recorded.routes.words import SHORT, WORDS, best_of, kind_of, narrow, path_of, preference_of
+from tests.recorded.routes.words import (
+    SHORT,
+    WORDS,
+    best_of,
+    extended_of,
+    huawei,
+    kind_of,
+    narrow,
+    path_of,
+    preference_of,
+    target,
+)
 
 
 def bird3(version: int) -> str:
@@ -29,6 +40,8 @@ def bird3(version: int) -> str:
                 if route.communities
                 else []
             )
+            pieces = ["(" + ", ".join(word.split(":")) + ")" for word in route.extended]
+            lines += ["\tbgp_ext_community: " + " ".join(pieces)] if pieces else []
             if route.originator:
                 lines += [f"\tbgp_originator_id: {route.originator}", f"\tbgp_cluster_list: {' '.join(route.clusters)}"]
             lines.append("\tInternal route handling values: 0L 11G 0S id 1")
@@ -73,7 +86,7 @@ def sros_detail(version: int) -> str:
             here = address(route.peer, version)
             med = "None" if route.med is None else str(route.med)
             preference = "None" if route.local_pref is None else str(route.local_pref)
-            words = " ".join(f"{a}:{b}" for a, b in route.communities)
+            words = " ".join([*(f"{a}:{b}" for a, b in route.communities), *extended_of(route, target).split()])
             lines += ["-" * 79, "Original Attributes", "", f"Network        : {prefix(scene, version)}"]
             lines += [f"Nexthop        : {here}", "Path Id        : None", f"From           : {here}"]
             lines += [f"Res. Nexthop   : {here}", f"Local Pref.    : {preference:<22} Interface Name : to-peer"]
@@ -115,6 +128,8 @@ def vrp_entry(version: int) -> str:
             ]
             if route.communities:
                 lines.append(" Community: " + ", ".join(f"<{a}:{b}>" for a, b in route.communities))
+            if extended_of(route, huawei):
+                lines.append(" Ext-Community: " + extended_of(route, huawei, ", "))
             med = f", MED {route.med}" if route.med is not None else ""
             preference = f", localpref {route.local_pref}" if route.local_pref is not None else ""
             why = ", best, select, pre 255" if n == best else ", pre 255"
@@ -161,6 +176,8 @@ def routeros7(version: int) -> str:
             lines.append(f"       gateway={here} immediate-gw={here}%ether1 distance={200 if route.internal else 20} ")
             lines.append(f'       scope=40 target-scope=30 belongs-to="bgp-IP-{here}" ')
             words = f" .communities={','.join(f'{a}:{b}' for a, b in route.communities)}" if route.communities else ""
+            if extended_of(route, huawei):
+                words += f" .ext-communities={extended_of(route, lambda *w: ':'.join(w), ',')}"
             lines.append(f'       bgp.peer-cache-id=*2800002 .as-path="{path_of(route).replace(" ", ",")}"{words} ')
             preference = f".local-pref={route.local_pref} " if route.local_pref is not None else ""
             med = f".med={route.med} " if route.med is not None else ""

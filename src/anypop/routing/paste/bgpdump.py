@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style
 
 ROW = re.compile(r"^(?P<kind>TABLE_DUMP2?|BGP4MP(?:_ET)?)\|(?P<time>[^|]+)\|(?P<what>[BAW])\|")
 LONG = re.compile(r"^TYPE: (?:TABLE_DUMP(?:_V2)?|BGP4MP)\S*")
@@ -84,7 +85,7 @@ def _route(reading: Reading, number: int, fields: dict[str, str]) -> PastedRoute
     origin = _ORIGINS.get(fields.get("ORIGIN", ""))
     if origin is None:
         reading.wrong(number, f"'{fields.get('ORIGIN', '')[:20]}' is not an origin (IGP, EGP or INCOMPLETE)")
-    pairs, triples = communities(f"{fields.get('COMMUNITY', '')} {fields.get('LARGE_COMMUNITY', '')}".split())
+    carried = communities(f"{fields.get('COMMUNITY', '')} {fields.get('LARGE_COMMUNITY', '')}")
     return PastedRoute(
         candidate=Candidate(
             prefix=ANYWHERE,
@@ -96,8 +97,10 @@ def _route(reading: Reading, number: int, fields: dict[str, str]) -> PastedRoute
             neighbor=fields.get("PEER", ""),
             next_hop=fields.get("NEXT_HOP", ""),
             protocol="BGP",
-            communities=pairs,
-            large_communities=triples,
+            communities=carried.pairs,
+            large_communities=carried.triples,
+            extended_communities=carried.quads,
         ),
         line=number,
+        doubts=carried.doubts,
     )

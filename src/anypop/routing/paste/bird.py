@@ -26,6 +26,7 @@ _OLD_VIA = re.compile(
 _NEW = re.compile(r"^(?P<lead>\s*)bgp_(?P<name>[a-z_]+):(?P<value>.*)$")
 _ONLY_NUMBERS = re.compile(r"^\s*\d{1,10}(?: \d{1,10})*$")
 _RENAMED = {"path": "as_path"}
+_LISTS = ("BGP.community", "BGP.large_community", "BGP.ext_community")
 _EXPECTED = {"BGP.local_pref": "local preference", "BGP.origin": "origin"}  # BIRD has them with every route of BGP
 
 
@@ -98,6 +99,10 @@ def _route(
     if of_bgp:
         doubts += [f"its {what} is not in the text" for name, what in _EXPECTED.items() if name not in stated]
         doubts += _unsure(chunk[0], stated, sessions)
+    for name in _LISTS:
+        line, value = stated.get(name, (start, ""))
+        if value and (reading.is_cut(line) or re.sub(r"\([^()]*\)", "", value).strip()):
+            doubts.append("its communities may be cut")
     for name, what in (("BGP.local_pref", "local preference"), ("BGP.med", "MED")):
         if name in stated:
             reading.number(stated[name][0], stated[name][1].strip(), what)

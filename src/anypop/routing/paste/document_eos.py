@@ -4,7 +4,8 @@ from typing import Any
 
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style
 from anypop.routing.paste.steps import CLUSTERS
 
 _ORIGINS = {"igp": Origin.IGP, "i": Origin.IGP, "egp": Origin.EGP, "e": Origin.EGP}
@@ -48,7 +49,8 @@ def _route(reading: Reading, number: int, path: Any, blocks: Blocks) -> PastedRo
     kinds = ("External", "Internal", "Local", "Confed-External", "Confed-Internal")
     known = entry.get("asPathType") in kinds
     external = entry["asPathType"] in ("External", "Confed-External") if known else len(words) > 1
-    pairs, triples = communities(map(str, (*detail.get("communityList", ()), *detail.get("largeCommunityList", ()))))
+    lists = ("communityList", "largeCommunityList", "extCommunityList")
+    carried = communities(" ".join(str(word) for name in lists for word in detail.get(name) or ()))
     originator = str(detail.get("originator", ""))
     reason = str(path.get("reasonNotBestpath") or "")
     return PastedRoute(
@@ -64,8 +66,9 @@ def _route(reading: Reading, number: int, path: Any, blocks: Blocks) -> PastedRo
             neighbor=str(peer.get("peerAddr", "")),
             next_hop=str(path.get("nextHop", "")),
             protocol="BGP",
-            communities=pairs,
-            large_communities=triples,
+            communities=carried.pairs,
+            large_communities=carried.triples,
+            extended_communities=carried.quads,
             best=bool(kind.get("active")),
         ),
         line=number,
@@ -77,7 +80,7 @@ def _route(reading: Reading, number: int, path: Any, blocks: Blocks) -> PastedRo
         multipath=bool(kind.get("ecmp")),
         originator=originator,
         cluster_list=tuple(str(detail.get("clusterList", "")).replace(",", " ").split()),
-        doubts=() if known or not external else (f"{INTERNAL} is not in the document",),
+        doubts=(*(() if known or not external else (f"{INTERNAL} is not in the document",)), *carried.doubts),
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style
 from anypop.routing.paste.steps import CLUSTERS
 
 _ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP, "incomplete": Origin.INCOMPLETE}
@@ -43,9 +44,8 @@ def _route(reading: Reading, number: int, path: Any, blocks: Blocks, default: in
         chosen, reason = bool(best), str(path.get("selectionReason", ""))
     words = path["aspath"]["string"] if "aspath" in path else path["path"]
     hop = next((h for h in path.get("nexthops", ()) if h.get("used")), (path.get("nexthops") or [{}])[0])
-    pairs, triples = communities(
-        f"{path.get('community', {}).get('string', '')} {path.get('largeCommunity', {}).get('string', '')}".split()
-    )
+    kinds = ("community", "largeCommunity", "extendedCommunity")
+    carried = communities(" ".join(str(path.get(kind, {}).get("string", "")) for kind in kinds))
     external = peer.get("type", path.get("pathFrom")) == "external"
     since = path.get("lastUpdate", {}).get("epoch")
     originator = str(path.get("originatorId", ""))
@@ -62,8 +62,9 @@ def _route(reading: Reading, number: int, path: Any, blocks: Blocks, default: in
             neighbor=str(peer.get("peerId", path.get("peerId", ""))),
             next_hop=str(hop.get("ip", "")),
             protocol="BGP",
-            communities=pairs,
-            large_communities=triples,
+            communities=carried.pairs,
+            large_communities=carried.triples,
+            extended_communities=carried.quads,
             best=chosen,
         ),
         line=number,
@@ -76,4 +77,5 @@ def _route(reading: Reading, number: int, path: Any, blocks: Blocks, default: in
         cluster_list=tuple(map(str, path.get("clusterList", {}).get("list", ()))),
         multipath=bool(path.get("multipath")),
         since=float(since) if since is not None else None,
+        doubts=carried.doubts,
     )

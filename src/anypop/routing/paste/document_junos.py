@@ -10,7 +10,8 @@ from typing import Any
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.beside import beside
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s
 from anypop.routing.paste.steps import CLUSTERS
 
 _ORIGINS = {"I": Origin.IGP, "E": Origin.EGP, "?": Origin.INCOMPLETE}
@@ -69,7 +70,7 @@ def _route(reading: Reading, number: int, entry: Any, blocks: Blocks) -> PastedR
     else:
         internal = bool(source) and not any(beside(source, gate) for gate in gates)
     preference = _text(entry, "local-preference")
-    pairs, triples = communities(_communities(entry))
+    carried = communities(" ".join(_communities(entry)))
     reason = _text(entry, "inactive-reason")
     return PastedRoute(
         candidate=Candidate(
@@ -85,8 +86,9 @@ def _route(reading: Reading, number: int, entry: Any, blocks: Blocks) -> PastedR
             neighbor=source or chosen,
             next_hop=chosen or (gates[0] if gates else ""),
             protocol=_text(entry, "protocol-name"),
-            communities=pairs,
-            large_communities=triples,
+            communities=carried.pairs,
+            large_communities=carried.triples,
+            extended_communities=carried.quads,
             best=_text(entry, "active-tag") in ("*", "+") or "current-active" in entry,
         ),
         line=number,
@@ -99,7 +101,10 @@ def _route(reading: Reading, number: int, entry: Any, blocks: Blocks) -> PastedR
         originator=_text(entry, "originator-id"),
         cluster_list=tuple(_text(entry, "cluster-list").split()),
         multipath=len(gates) > 1,
-        doubts=() if preference or not bgp else ("its local preference is not in the document; 100 is taken",),
+        doubts=(
+            *(() if preference or not bgp else ("its local preference is not in the document; 100 is taken",)),
+            *carried.doubts,
+        ),
     )
 
 
@@ -114,8 +119,9 @@ def _path_words(entry: Any) -> list[str]:
 
 def _communities(entry: Any) -> Iterator[str]:
     for group in _list(entry.get("communities", [])):
-        for one in _list(group.get("community", [])):
-            yield str(one.get("data", ""))
+        for kind in ("community", "large-community", "extended-community"):
+            for one in _list(group.get(kind, [])):
+                yield str(one.get("data", ""))
 
 
 def _age(entry: Any) -> float | None:

@@ -4,7 +4,8 @@ from typing import Any
 
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style
 from anypop.routing.paste.steps import CLUSTERS
 
 _ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP, "incomplete": Origin.INCOMPLETE}
@@ -39,8 +40,8 @@ def _route(reading: Reading, number: int, one: Any, blocks: Blocks) -> PastedRou
     for attribute in one.get("attributes", ()):
         attributes |= attribute
     neighbour = one.get("neighbor", {})
-    words = [str(w).lower().replace("_", "-") for w in (*one.get("communities", ()), *one.get("large_communities", ()))]
-    pairs, triples = communities(words)
+    kinds = ("communities", "large_communities", "extended_communities")
+    carried = communities(" ".join(str(word) for kind in kinds for word in one.get(kind, ())))
     originator = str(attributes.get("originator", ""))
     return PastedRoute(
         candidate=Candidate(
@@ -55,8 +56,9 @@ def _route(reading: Reading, number: int, one: Any, blocks: Blocks) -> PastedRou
             neighbor=str(neighbour.get("remote_addr", "")),
             next_hop=str(one.get("exit_nexthop", "")),
             protocol="BGP",
-            communities=pairs,
-            large_communities=triples,
+            communities=carried.pairs,
+            large_communities=carried.triples,
+            extended_communities=carried.quads,
             best=bool(one.get("best")),
         ),
         line=number,
@@ -67,4 +69,5 @@ def _route(reading: Reading, number: int, one: Any, blocks: Blocks) -> PastedRou
         multipath=bool(one.get("ecmp")),
         originator=originator,
         cluster_list=tuple(map(str, attributes.get("cluster_list", ()))),
+        doubts=carried.doubts,
     )

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, PastedRoute, Reading, address, age_s, communities
+from anypop.routing.paste.communities import listed
+from anypop.routing.paste.pasted import ANYWHERE, PastedRoute, Reading, address, age_s
 
 TITLE = re.compile(r"^.*BGP routing table entry for (?P<what>[^\s,]{1,120})(?P<more>.*)$")
 FROM = re.compile(
@@ -34,11 +35,11 @@ _FURTHER = re.compile(
     r"IGP metric|import-candidate|imported|bestpath-from-AS|otc|atomic-aggregate|aggregated|backup|ECMP)\b[^:]*$"
 )
 _ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP, "incomplete": Origin.INCOMPLETE}
+_LISTS = re.compile(r"(?:Extended |Large )?[Cc]ommunit(?:y|ies):?")
 _METRIC = re.compile(r"\(metric (?P<metric>\d{1,10})\)")
 _RECEIVED = re.compile(r"^\s*Received (?P<age>\S+) ago, ?(?P<words>.*)$")
 _REASON = re.compile(r"^best \((?P<reason>[^()]*)\)$")
 QUAD = re.compile(r"^\d{1,3}(?:\.\d{1,3}){3}$")
-_NARROW = 40  # characters: no terminal is narrower
 _KINDS = {"external", "internal", "sourced", "local", "aggregated", "confed-external", "confed-internal"}
 _UNUSABLE = {
     "inaccessible": "its next hop cannot be reached",
@@ -79,7 +80,7 @@ def entries(reading: Reading, *, received: bool = False) -> tuple[list[Entry], B
     current: Entry | None = None
     before: list[tuple[int, str]] = [(0, "")] * 3
     passed = 0
-    widest = _cut_at(reading)
+    widest = reading.cut_at
     for number, line in reading.numbered():
         if number <= passed or not line.strip():
             continue
@@ -111,12 +112,6 @@ def entries(reading: Reading, *, received: bool = False) -> tuple[list[Entry], B
         elif received and not entry.words and not entry.unusable:
             reading.wrong(entry.line, "this route has no line 'Received ... ago, valid, ...'")
     return found, blocks
-
-
-def _cut_at(reading: Reading) -> int:
-    """Where lines seem to be cut: several of them, a path among them, reach the same width. 0: nowhere."""
-    lengths = sorted(len(line) for line in reading.lines)[-2:]
-    return lengths[-1] - 1 if len(lengths) > 1 and lengths[-1] >= _NARROW and lengths[-1] - lengths[0] < 2 else 0
 
 
 def _named(line: str) -> str:
@@ -180,12 +175,10 @@ def _attribute(reading: Reading, number: int, line: str, entry: Entry, *, receiv
     if received and (match := _RECEIVED.match(line)) is not None:
         entry.candidate = replace(entry.candidate, age_s=age_s(match["age"]))
         _words(entry, [word.strip() for word in match["words"].split(",")])
-    elif name in ("Community", "Large Community", "Communities", "Large Communities"):
-        pairs, triples = communities(value.split())
-        kept = entry.candidate
-        entry.candidate = replace(
-            kept, communities=kept.communities + pairs, large_communities=kept.large_communities + triples
-        )
+    elif _LISTS.fullmatch(name):
+        carried = listed(reading, number, value)
+        entry.candidate = carried.on(entry.candidate)
+        entry.doubts += carried.doubts
     elif name == "Last update":
         entry.updated = value
     elif name in ("Not best", "Not Best", "Not best path reason"):

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, age_s, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, age_s
 
 HEADER = re.compile(r"^\s*(?:ID\s+)?Network\s+(?:Labels\s+)?Next Hop\s+AS_PATH\s+Age\s+Attrs$")
 ROW = re.compile(
@@ -57,8 +58,12 @@ def _route(reading: Reading, number: int, row: re.Match[str], blocks: Blocks) ->
         reading.wrong(number, "its attributes have no origin (i, e or ?)")
     path = reading.path(number, row["path"]) or ()
     internal = "LocalPref" in told or "Originator" in told
-    pairs, triples = communities(
-        re.split(r"[\s,\[\]]+", f"{told.get('Communities', '')} {told.get('LargeCommunity', '')}")
+    carried = communities(re.sub(r"[\[\]]", " ", f"{told.get('Communities', '')} {told.get('LargeCommunity', '')}"))
+    nameless = told.get("Extcomms", "")
+    doubts = [f"{INTERNAL} is not told; it is taken to be, since it has a local preference"] if internal else []
+    # This form prints a route target and a route origin alike.
+    doubts += [f"its extended communities are {nameless}, of which kind is not in the text: '-j' tells"] * bool(
+        nameless
     )
     own = not path and row["hop"] in ("0.0.0.0", "::")
     candidate = Candidate(
@@ -71,8 +76,8 @@ def _route(reading: Reading, number: int, row: re.Match[str], blocks: Blocks) ->
         neighbor="",
         next_hop=row["hop"],
         protocol="BGP",
-        communities=pairs,
-        large_communities=triples,
+        communities=carried.pairs,
+        large_communities=carried.triples,
         best=">" in row["flags"],
     )
     return PastedRoute(
@@ -82,5 +87,5 @@ def _route(reading: Reading, number: int, row: re.Match[str], blocks: Blocks) ->
         cluster_list=tuple(told.get("ClusterList", "").strip("[]").split()),
         unusable="" if "*" in row["flags"] else "it is not valid",
         own=own,
-        doubts=(f"{INTERNAL} is not told; it is taken to be, since it has a local preference",) if internal else (),
+        doubts=(*doubts, *carried.doubts),
     )

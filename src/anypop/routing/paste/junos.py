@@ -13,7 +13,8 @@ from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste import junos_terse
 from anypop.routing.paste.beside import beside
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, age_s, communities
+from anypop.routing.paste.communities import listed
+from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, age_s
 from anypop.routing.paste.steps import CLUSTERS
 
 HEAD = re.compile(
@@ -254,8 +255,9 @@ def _field(reading: Reading, number: int, name: str, value: str, block: _Block) 
         case "Inactive reason":
             block.reason = value
         case "Communities":
-            pairs, triples = communities(value.split())
-            block.candidate = replace(route, communities=pairs, large_communities=triples)
+            carried = listed(reading, number, value)
+            block.candidate = carried.on(route)
+            block.doubts += carried.doubts
         case "Local AS":
             ours, _, peer = value.partition("Peer AS:")
             if peer.strip() and block.internal is None:

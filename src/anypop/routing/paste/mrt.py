@@ -14,9 +14,11 @@ from typing import Any, BinaryIO
 
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid
+from anypop.model.extended_communities import of_bits
 from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style
 
 MOST = 1000  # prefixes without one asked for; a collector's table has a million
 _TABLES = (12, 13)  # TABLE_DUMP, TABLE_DUMP_V2
@@ -129,7 +131,7 @@ def _route(number: int, entry: Any, peer: str, blocks: Blocks) -> PastedRoute:
         # A set counts as one hop (RFC 4271, 9.1.2.2), what is inside a confederation as none (RFC 5065).
         path += members if kind == "AS_SEQUENCE" else members[:1] if kind == "AS_SET" else []
     hops = told.get("MP_REACH_NLRI", {}).get("next_hop", [told.get("NEXT_HOP", "")])
-    pairs, triples = communities(map(str, (*told.get("COMMUNITY", ()), *told.get("LARGE_COMMUNITY", ()))))
+    carried = communities(" ".join(map(str, (*told.get("COMMUNITY", ()), *told.get("LARGE_COMMUNITY", ())))))
     moment = next(iter(entry.get("originated_time", {})), None)
     return PastedRoute(
         candidate=Candidate(
@@ -144,8 +146,9 @@ def _route(number: int, entry: Any, peer: str, blocks: Blocks) -> PastedRoute:
             neighbor=peer,
             next_hop=str(hops[0]),
             protocol="BGP",
-            communities=pairs,
-            large_communities=triples,
+            communities=carried.pairs,
+            large_communities=carried.triples,
+            extended_communities=tuple(map(of_bits, told.get("EXTENDED COMMUNITIES", ()))),
         ),
         line=number,
         block=blocks.here(),

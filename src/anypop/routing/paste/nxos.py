@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.blocks import Blocks
+from anypop.routing.paste.communities import listed
 from anypop.routing.paste.entry import FROM, QUAD, TITLE
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, address, communities
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, address
 
 TYPE = re.compile(r"^\s*Path type: (?P<words>.*)$")
 PATH = re.compile(r"^\s*AS-Path: (?P<path>NONE|[\d{(][\d{}(),. ]*?) ?, path (?P<source>.*)$")
@@ -107,11 +108,10 @@ def _attribute(reading: Reading, number: int, line: str, entry: _Entry) -> None:
             entry.words += ", inaccessible"
     elif what == "origin":
         _origin(reading, number, line, entry)
-    elif name in ("Community", "Large Community", "Large-Community"):
-        pairs, triples = communities(value.split())
-        entry.candidate = replace(
-            kept, communities=kept.communities + pairs, large_communities=kept.large_communities + triples
-        )
+    elif name.rstrip(":") in ("Community", "Large Community", "Large-Community", "Extcommunity"):
+        carried = listed(reading, number, value)
+        entry.candidate = carried.on(kept)
+        entry.doubts += carried.doubts
     elif name == "Originator":
         first, _, rest = value.partition(" ")
         entry.originator = first.strip(",")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s, communities
+from anypop.routing.paste.communities import listed
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s
 from anypop.routing.paste.steps import CLUSTERS, WEIGHT
 
 HEADER = re.compile(r"^\s*flags\s+(?:\S+\s+)?destination\s+gateway\s+lpref\s+med\s+aspath\s+origin$")
@@ -158,15 +159,9 @@ def _attribute(reading: Reading, number: int, line: str, one: _Open) -> None:
         _origin(reading, number, line, one)
     elif name == "Last update":
         one.route = replace(route, candidate=replace(kept, age_s=age_s(value.removesuffix(" ago"))))
-    elif name in ("Communities", "Large Communities"):
-        words = [word.lower().replace("_", "-") for word in value.split()]
-        pairs, triples = communities(words)
-        one.route = replace(
-            route,
-            candidate=replace(
-                kept, communities=kept.communities + pairs, large_communities=kept.large_communities + triples
-            ),
-        )
+    elif name in ("Communities", "Large Communities", "Ext. Communities"):
+        carried = listed(reading, number, value)
+        one.route = replace(route, candidate=carried.on(kept), doubts=(*route.doubts, *carried.doubts))
     elif name == "Originator Id":
         one.route = replace(route, originator=value.strip())
     elif name == "Cluster Id List":

@@ -5,21 +5,22 @@ reader goes on after an error; `Reading` collects them all. Pure.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
+from heapq import nlargest
 from ipaddress import ip_address, ip_network
 
-from anypop.model.announce import Community, LargeCommunity, Prefix
+from anypop.model.announce import Prefix
 from anypop.model.errors import Problem
 from anypop.model.route import Candidate
-from anypop.model.scopes import read_community
 
 ANYWHERE = ip_network("0.0.0.0/0")  # stands for the prefix of a paste that does not say which one it is about
 MAX_ASN = (1 << 32) - 1  # RFC 6793
 _MAX_NUMBER = (1 << 32) - 1  # local preference, MED: four octets (RFC 4271)
+_NARROW = 40  # characters: no terminal is narrower
 _LONGEST_AGE_S = 100 * 365 * 86400.0
 _TIME = re.compile(
     r"(?:(?P<y>\d{1,4})y)?(?:(?P<w>\d{1,4})w)?(?:(?P<d>\d{1,5})d)?\s*(?:(?P<h>\d{1,3}):(?P<m>\d\d)(?::(?P<s>\d\d))?)?"
@@ -148,6 +149,7 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
     now: datetime | None = None
+    _cut_at: int | None = None
 
     @classmethod
     def of(cls, text: str, now: datetime | None = None) -> "Reading":
@@ -156,6 +158,19 @@ class Reading:
         # No table is so wide; and blanks without end must cost no time.
         lines = [_MANY.sub(_BLANKS, line) if len(line) > len(_BLANKS) else line for line in lines]
         return cls(lines=_unquoted(lines), now=now)
+
+    @property
+    def cut_at(self) -> int:
+        """Where lines seem to be cut or wrapped: several of them reach the same width. 0: nowhere."""
+        if self._cut_at is None:
+            lengths = nlargest(2, map(len, self.lines))
+            same = len(lengths) > 1 and lengths[0] >= _NARROW and lengths[0] - lengths[1] < 2
+            self._cut_at = lengths[0] - 1 if same else 0
+        return self._cut_at
+
+    def is_cut(self, line: int) -> bool:
+        """Whether a line, counted from 1, is as long as those that seem to be cut or wrapped."""
+        return 0 < self.cut_at <= len(self.lines[line - 1])
 
     def numbered(self) -> Iterator[tuple[int, str]]:
         return enumerate(self.lines, start=1)
@@ -251,35 +266,3 @@ def age_s(text: str) -> float | None:
         return None
     y, w, d, h, m, s, h2 = (int(part or 0) for part in found.group("y", "w", "d", "h", "m", "s", "h2"))
     return min(_LONGEST_AGE_S, ((y * 365 + w * 7 + d) * 24 + h + h2) * 3600.0 + m * 60 + s)
-
-
-def communities(words: Iterable[str]) -> tuple[tuple[Community, ...], tuple[LargeCommunity, ...]]:
-    """The communities among words: pairs, and triples (also as `large:1:2:3`). Well-known names count; the rest is
-    passed over.
-    """
-    pairs: list[Community] = []
-    triples: list[LargeCommunity] = []
-    for raw in words:
-        word = raw.strip(",;").removeprefix("large:").lower()
-        try:
-            found = _NAMED[word] if word in _NAMED else read_community(word)
-        except ValueError:
-            continue
-        if len(found) == 2:
-            pairs.append(found)
-        elif len(found) == 3:
-            triples.append(found)
-    return tuple(pairs), tuple(triples)
-
-
-_NAMED: dict[str, Community] = {
-    "graceful-shutdown": (65535, 0),
-    "gshut": (65535, 0),
-    "no-export": (65535, 65281),
-    "no-advertise": (65535, 65282),
-    "local-as": (65535, 65283),
-    "no-export-subconfed": (65535, 65283),
-    "no-peer": (65535, 65284),
-    "nopeer": (65535, 65284),
-    "blackhole": (65535, 666),
-}

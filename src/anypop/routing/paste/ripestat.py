@@ -9,7 +9,8 @@ from typing import Any
 
 from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style
 
 _ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP}
 _ZERO = datetime(2000, 1, 1)
@@ -34,9 +35,8 @@ def read(reading: Reading, found: Any) -> Pasted:
 
 
 def _route(reading: Reading, number: int, collector: str, peer: Any, blocks: Blocks) -> PastedRoute:
-    pairs, triples = communities(
-        f"{peer.get('community', '')} {peer.get('largeCommunity', '')}".replace(",", " ").split()
-    )
+    kinds = ("community", "largeCommunity", "extendedCommunity")
+    carried = communities(" ".join(str(peer.get(kind) or "") for kind in kinds))
     return PastedRoute(
         candidate=Candidate(
             prefix=blocks.prefix or ANYWHERE,
@@ -47,12 +47,14 @@ def _route(reading: Reading, number: int, collector: str, peer: Any, blocks: Blo
             neighbor=str(peer.get("peer", "")),
             next_hop=str(peer.get("next_hop", "")),
             protocol=collector,
-            communities=pairs,
-            large_communities=triples,
+            communities=carried.pairs,
+            large_communities=carried.triples,
+            extended_communities=carried.quads,
         ),
         line=number,
         block=blocks.here(),
         since=_moment(str(peer.get("last_updated", ""))),
+        doubts=carried.doubts,
     )
 
 

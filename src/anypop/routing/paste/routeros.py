@@ -9,7 +9,8 @@ import re
 
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, communities
+from anypop.routing.paste.communities import communities
+from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style
 from anypop.routing.paste.steps import CLUSTERS
 
 FIRST = re.compile(
@@ -86,9 +87,8 @@ def _route(reading: Reading, number: int, flags: str, told: dict[str, str], bloc
     words = told.get("bgp.as-path", "")
     path = reading.path(number, re.sub(r"\s+", "", words).replace(",", " ")) or ()
     distance = told.get("distance", "")
-    pairs, triples = communities(
-        re.split(r"[,\s]+", f"{told.get('bgp.communities', '')} {told.get('bgp.large-communities', '')}")
-    )
+    kinds = ("bgp.communities", "bgp.large-communities", "bgp.ext-communities")
+    carried = communities(" ".join(told.get(kind, "") for kind in kinds))
     origin = told.get("bgp.origin", "igp").lower()
     if origin not in _ORIGINS:
         reading.wrong(number, f"'{origin[:20]}' is not an origin (igp, egp or incomplete)")
@@ -108,8 +108,9 @@ def _route(reading: Reading, number: int, flags: str, told: dict[str, str], bloc
             neighbor=_peer(told),
             next_hop=told.get("gateway", "").partition("%")[0],
             protocol="BGP" if bgp else "other",
-            communities=pairs,
-            large_communities=triples,
+            communities=carried.pairs,
+            large_communities=carried.triples,
+            extended_communities=carried.quads,
             best="A" in flags or told.get("contribution") == "active",
         ),
         line=number,
@@ -119,7 +120,7 @@ def _route(reading: Reading, number: int, flags: str, told: dict[str, str], bloc
         block=blocks.here(),
         own=not bgp,
         originator=told.get("bgp.originator-id", ""),
-        doubts=tuple(doubts),
+        doubts=(*doubts, *carried.doubts),
     )
 
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
+from anypop.routing.paste.communities import Carried, listed
 from anypop.routing.paste.entry import QUAD
-from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, communities
+from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style
 from anypop.routing.paste.steps import CLUSTERS
 
 HEADER = re.compile(r"^\s*Flag\s+Network\s+LocalPref\s+MED$")
@@ -27,6 +28,7 @@ _HOP = re.compile(
 )
 _PATH = re.compile(r"^\s*(?P<path>(?:\d[\d{} ]*?|No As-Path))(?:\s{2,}\S+)?$")
 _PAIR = re.compile(r"(?P<name>[A-Z][A-Za-z. -]*?)\s*: (?P<value>.*?)(?=\s{2,}[A-Z][A-Za-z. -]*\s*: |$)")
+_LISTS = ("Community", "Large Community", "Ext Community")
 _ROUTER = re.compile(r"^\s*BGP Router ID:")
 _ORIGINS = {"i": Origin.IGP, "e": Origin.EGP, "?": Origin.INCOMPLETE}
 _WORDS = {"IGP": Origin.IGP, "EGP": Origin.EGP, "Incomplete": Origin.INCOMPLETE}
@@ -113,7 +115,7 @@ def _begun(reading: Reading, number: int, row: re.Match[str], blocks: Blocks) ->
 
 def _detail(reading: Reading) -> Pasted:
     blocks = Blocks(reading)
-    found: list[tuple[int, int, Prefix | None, dict[str, str]]] = []
+    found: list[tuple[int, int, Prefix | None, dict[str, str], dict[str, Carried]]] = []
     last, out, modified = "", False, False
     for number, line in reading.numbered():
         title = DETAIL.match(line)
@@ -125,14 +127,19 @@ def _detail(reading: Reading) -> Pasted:
             if title["prefix"] != last:
                 blocks.begin(number, title["prefix"])
                 last = title["prefix"]
-            found.append((number, blocks.here(), blocks.prefix, {}))
+            found.append((number, blocks.here(), blocks.prefix, {}, {}))
         elif line.strip() in ("Original Attributes", "Modified Attributes"):
             modified = line.strip().startswith("M")
         elif found and ": " in line:
             _named(reading, number, line, found[-1][0], found[-1][3], modified=modified)
+            if (name := line.partition(": ")[0].strip()) in _LISTS:
+                value = found[-1][3].get(name, "")
+                found[-1][4][name] = listed(reading, number, "" if value.startswith("No ") else value)
     return Pasted(
         style=Style.SROS,
-        routes=tuple(_route(reading, *one) for one in found),
+        routes=tuple(
+            _route(reading, line, block, prefix, told, lists=lists) for line, block, prefix, told, lists in found
+        ),
         prefix_known=blocks.known,
         blocks=blocks.done(),
     )
@@ -146,44 +153,50 @@ def _named(reading: Reading, number: int, line: str, start: int, told: dict[str,
         told[name] = value
 
 
-def _route(reading: Reading, line: int, block: int, prefix: Prefix | None, told: dict[str, str]) -> PastedRoute:
+def _route(
+    reading: Reading,
+    line: int,
+    block: int,
+    prefix: Prefix | None,
+    told: dict[str, str],
+    *,
+    lists: dict[str, Carried],
+) -> PastedRoute:
     flags = told.get("Flags", "").split()
     for name in ("Flags", "AS-Path"):
         if name not in told:
             reading.wrong(line, f"this route has no line '{name} : ...'")
     path = told.get("AS-Path", "")
     numbers = reading.path(line, "" if path == "No As-Path" else path) or ()
-    pairs, triples = communities(f"{told.get('Community', '')} {told.get('Large Community', '')}".split())
     source = told.get("Route Source", "")
     originator = told.get("Originator Id", "None")
     clusters = told.get("Cluster", "")
     preference = told.get("Local Pref.", "")
+    candidate = Candidate(
+        prefix=prefix or ANYWHERE,
+        as_path=numbers,
+        local_pref=reading.number(line, "100" if preference in _NONE else preference, "local preference"),
+        origin=next((_WORDS[flag] for flag in (*flags, told.get("Origin", "")) if flag in _WORDS), Origin.INCOMPLETE),
+        med=reading.number(line, "0" if told.get("MED", "None") in _NONE else told["MED"], "MED"),
+        ebgp=source != "Internal" and bool(numbers),
+        igp_metric=int(told["IGP Cost"]) if told.get("IGP Cost", "").isdecimal() else 0,
+        router_id=told["Peer Router Id"] if QUAD.match(told.get("Peer Router Id", "")) else "",
+        neighbor="" if told.get("From", "") in _NONE else told["From"],
+        next_hop=told.get("Nexthop", ""),
+        protocol="BGP",
+        best="Best" in flags,
+    )
+    for carried in lists.values():
+        candidate = carried.on(candidate)
     return PastedRoute(
-        candidate=Candidate(
-            prefix=prefix or ANYWHERE,
-            as_path=numbers,
-            local_pref=reading.number(line, "100" if preference in _NONE else preference, "local preference"),
-            origin=next(
-                (_WORDS[flag] for flag in (*flags, told.get("Origin", "")) if flag in _WORDS), Origin.INCOMPLETE
-            ),
-            med=reading.number(line, "0" if told.get("MED", "None") in _NONE else told["MED"], "MED"),
-            ebgp=source != "Internal" and bool(numbers),
-            igp_metric=int(told["IGP Cost"]) if told.get("IGP Cost", "").isdecimal() else 0,
-            router_id=told["Peer Router Id"] if QUAD.match(told.get("Peer Router Id", "")) else "",
-            neighbor="" if told.get("From", "") in _NONE else told["From"],
-            next_hop=told.get("Nexthop", ""),
-            protocol="BGP",
-            communities=pairs,
-            large_communities=triples,
-            best="Best" in flags,
-        ),
+        candidate=candidate,
         line=line,
         block=block,
         unusable="" if "Valid" in flags else "it is not valid",
         reason=told.get("TieBreakReason", told.get("Tie Break Reason", "")),
         originator="" if originator in _NONE else originator,
         cluster_list=tuple(re.findall(r"\d+\.\d+\.\d+\.\d+", clusters)),
-        doubts=_doubts(told),
+        doubts=(*_doubts(told), *(doubt for carried in lists.values() for doubt in carried.doubts)),
     )
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks, classful
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, communities, is_address
+from anypop.routing.paste.communities import listed
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, is_address
 from anypop.routing.paste.steps import CLUSTERS
 
 TITLE = re.compile(r"^\s*BGP routing table entry information of (?P<prefix>\S+?):?$")
@@ -37,6 +38,7 @@ class _Entry:
     originator: str = ""
     cluster_list: tuple[str, ...] = ()
     heard: bool = False
+    doubts: list[str] = field(default_factory=list)
 
 
 def looks(line: str) -> bool:
@@ -94,11 +96,10 @@ def _attribute(reading: Reading, number: int, line: str, entry: _Entry) -> None:
         entry.candidate = replace(kept, age_s=((d * 24 + h) * 60 + m) * 60.0 + s)
     elif name == "Original nexthop":
         entry.candidate = replace(kept, next_hop=value)
-    elif name.startswith("Community") or name.startswith("Large-Community"):
-        pairs, triples = communities(re.findall(r"[\w:-]+", f"{name.partition(':')[2]} {value}"))
-        entry.candidate = replace(
-            kept, communities=kept.communities + pairs, large_communities=kept.large_communities + triples
-        )
+    elif name.startswith(("Community", "Large-Community", "Ext-Community")):
+        carried = listed(reading, number, f"{name.partition(':')[2]} {value}")
+        entry.candidate = carried.on(kept)
+        entry.doubts += carried.doubts
     elif name == "Originator":
         entry.originator = value.strip(" ,")
     elif name == "Cluster list":
@@ -150,6 +151,7 @@ def _route(entry: _Entry) -> PastedRoute:
         originator=entry.originator,
         cluster_list=entry.cluster_list,
         multipath="select" in entry.words and "best" not in entry.words,
+        doubts=tuple(entry.doubts),
     )
 
 
