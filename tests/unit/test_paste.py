@@ -212,7 +212,7 @@ def test_one_broken_route_does_not_refuse_the_rest(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\n\n", "hello\nworld\n", "\x00" * 100, "inet.0: 5 destinations\n", "BIRD 2.0.12 ready.\nNetwork not found\n"],
+    ["", "\n\n", "hello\nworld\n", "\x00" * 100, "inet.0: 5 destinations\n"],
 )
 def test_a_text_without_routes_says_what_could_be_pasted(text: str) -> None:
     """All four makers are named."""

@@ -20,7 +20,7 @@ from anypop.model.route import Candidate, Origin
 _HEAD = re.compile(
     r"^(?P<prefix>[0-9a-fA-F.:]+/\d+)?\s+(?:(?P<type>[a-z]+) )?\[(?P<protocol>[A-Za-z_][\w-]*)"
     r" (?P<since>[^\]]*?)(?: from (?P<source>[^\]\s]+))?\]"
-    r"(?P<best> \*)?(?: \((?P<preference>\d+)(?P<stale>-|s)?(?:/(?P<metric>\d+|-|\?))?\))?"
+    r"(?P<best> [*!])?(?: \((?P<preference>\d+)(?P<stale>-|s)?(?:/(?P<metric>\d+|-|\?))?\))?"
     r"(?: \[(?P<tail>[^\]]*)\])?\s*$"
 )
 _VIA = re.compile(r"^\s+via (?P<address>\S+) on (?P<interface>\S+)")

@@ -43,7 +43,8 @@ class Blocks:
         self.prefix = _prefix(text)
         if self.prefix is None:
             subject = what[:80]
-            if re.fullmatch(r"[0-9a-fA-F.:]+/\d+", text):
+            # Twice "::" is in no address of IPv6, but in Junos's routes of EVPN.
+            if re.fullmatch(r"[0-9a-fA-F.:]+/\d+", text) and text.count("::") < 2:
                 self._reading.wrong(line, f"'{what[:60]}' is not a prefix")
         name = " ".join(part for part in (self.table if table is None else table, rd) if part)
         self._done.append(Block(line=line, table=name, subject=subject, total=total, best=best, notes=notes))

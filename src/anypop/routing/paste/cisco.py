@@ -8,7 +8,10 @@ import re
 from anypop.routing.paste.entry import entries, route_of
 from anypop.routing.paste.pasted import Pasted, Reading, Style
 
-XR = re.compile(r"^\s*(?:Path #\d+: Received by speaker|Received Path ID \d|Speaker\s+\d+\s+\d+$)|\bgroup-best\b")
+XR = re.compile(
+    r"^\s*(?:Path #\d+: Received by speaker|Received Path ID \d|Speaker\s+\d+\s+\d+$)|\bgroup-best\b"
+    r"|^\s*BGP (?:generic scan interval|main routing table version) |^\s*Processed \d+ prefixes, \d+ paths"
+)
 EOS = re.compile(r"^\s*(?:Paths: \d+ available|Received \S+ ago, |Rx SAFI: )|Router identifier \S+, local AS number")
 
 

@@ -9,7 +9,7 @@ each. Pure.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Origin, Step
@@ -28,8 +28,12 @@ _STATUS = re.compile(
 _MARKED = re.compile(r"[*>hdsrS]")
 _NUMBERS = re.compile(r"^\s+(?P<first>[\d-]+)\s+\S.*[ie?]$")
 _PATHLESS = re.compile(r"^\s+(?:[\d{(][\d{}(),. ]*)?[ie?]$")
+_WEIGHT = re.compile(r" {2}\d{1,5} [\d{(]")
 _REFLECTED = re.compile(r"\s(?:Or-ID|C-LST): .*$")
-_TOTAL = re.compile(r"^\s*Displayed\s+\d+ +(?:routes|out of \d+).* and +(?P<total>\d{1,9}) total paths")
+_TOTAL = re.compile(
+    r"^\s*(?:Displayed\s+\d+ +(?:routes|out of \d+).* and +|Processed \d{1,9} prefixes, )"
+    r"(?P<total>\d{1,9}) (?:total )?paths"
+)
 _ORIGINS = {"i": Origin.IGP, "e": Origin.EGP, "?": Origin.INCOMPLETE}
 _WIDTH = 7  # of LocPrf and Weight, where there is no heading to measure
 _UNUSABLE: Mapping[str, str] = {
@@ -81,12 +85,23 @@ def looks(line: str) -> bool:
     return "Path" in line and HEADER.match(line) is not None
 
 
+def is_row(line: str) -> bool:
+    """Whether a line is the row of a route that names its network, as it may be pasted without its heading."""
+    row = _STATUS.match(line) if line[-1:] in _ORIGINS else None
+    words = row["rest"].split() if row is not None and "*" in row["status"] else []
+    # A weight behind one blank alone may be the MED of a row that has lost its columns.
+    return len(words) > 3 and "/" in words[0] and is_address(_plain(words[1])) and bool(_WEIGHT.search(line))
+
+
 def read(reading: Reading, style: Style) -> Pasted:
     """All routes of the table; what is wrong is in `reading.problems`."""
     blocks = Blocks(reading)
     rows = _rows(reading, blocks)
     shift = _shift(rows)
     routes = [route for row in rows if (route := _route(reading, row, shift, style)) is not None]
+    if not any(map(looks, reading.lines)):
+        doubt = "the heading of its table is not in the text: its numbers are told from their usual places"
+        routes = [replace(route, doubts=(*route.doubts, doubt)) for route in routes]
     unseen = {Step.NEAREST_EXIT.value, CLUSTERS}
     if style is Style.EOS:
         unseen.add(Step.EBGP_OVER_IBGP)

@@ -40,8 +40,9 @@ _NAMED: dict[str, Community] = {
     "no-peer": (65535, 65284),
     "nopeer": (65535, 65284),
 }
-_ONE = rf"(?:large:)?\d{{1,10}}:\d{{1,10}}(?::\d{{1,10}})?|(?:{'|'.join(_NAMED)})|[1-9]\d{{5,9}}"
+_ONE = rf"(?:large:)?\d{{1,10}}:\d{{1,10}}(?::\d{{1,10}})?|{'|'.join(_NAMED)}"
 _GOES_ON = re.compile(rf"(?i)^\s+(?:{_ONE})(?:[\s,]+(?:{_ONE}))*[\s,]*$")
+_NUMBERS_GO_ON = re.compile(r"^\s+[1-9]\d{4,9}(?:\s+[1-9]\d{4,9})*$")
 _LONGEST_LIST = 100  # lines
 
 
@@ -102,18 +103,17 @@ def communities(text: str) -> Carried:
 def listed(reading: Reading, number: int, value: str) -> Carried:
     """A list that begins in a line, with the lines behind that hold nothing but more of it."""
     last = number
-    while last < min(len(reading.lines), number + _LONGEST_LIST) and _is_more(reading.lines[last]):
+    more = _GOES_ON if ":" in value or not value.strip() else _NUMBERS_GO_ON
+    while last < min(len(reading.lines), number + _LONGEST_LIST) and _is_more(reading.lines[last], more):
         last += 1
     found = communities(" ".join((value, *reading.lines[number:last])))
-    return replace(found, cut=bool(value.strip()) and any(reading.is_cut(line) for line in range(number, last + 1)))
+    return replace(found, cut=bool(value.strip()) and reading.is_cut(last))
 
 
-def _is_more(line: str) -> bool:
-    return len(line) < 500 and (_GOES_ON.match(line) is not None or _only_extended(line))
-
-
-def _only_extended(line: str) -> bool:
-    return _EXTENDED.search(line) is not None and not _EXTENDED.sub(" ", line).strip(" ,")
+def _is_more(line: str, more: re.Pattern[str]) -> bool:
+    return len(line) < 500 and (
+        more.match(line) is not None or (bool(line) and not _EXTENDED.sub("", line).strip(" ,"))
+    )
 
 
 def _words(text: str) -> list[str]:

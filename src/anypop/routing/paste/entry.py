@@ -14,7 +14,7 @@ from anypop.routing.paste.blocks import Blocks
 from anypop.routing.paste.communities import listed
 from anypop.routing.paste.pasted import ANYWHERE, PastedRoute, Reading, address, age_s
 
-TITLE = re.compile(r"^.*BGP routing table entry for (?P<what>[^\s,]{1,120})(?P<more>.*)$")
+TITLE = re.compile(r"^.*BGP routing table entry for (?P<what>(?:[a-z]+(?:-[a-z]+)* )?[^\s,]{1,120})(?P<more>.*)$")
 FROM = re.compile(
     r"^\s*(?P<hop>\S+)(?P<more>(?: \([^()]*\))*) from (?P<neighbor>\S+) \((?P<id>\d{1,3}(?:\.\d{1,3}){3})\)"
 )
@@ -25,7 +25,8 @@ _TABLE = re.compile(r"\btable (?P<table>[^\s,()]+)(?: vrf (?P<vrf>[^\s,()]+))?")
 _VRF = re.compile(r"^\s*BGP routing table information for VRF (?P<vrf>[^\s,]+)")
 _GROUPS = re.compile(r"^\s*(?:Advertised to|Path advertised to|Not advertised|Advertised)")
 _PATH = re.compile(
-    r"^\s*(?P<path>Local|[\d({][\d{}(),. ]*?)"
+    r"^\s*(?P<path>Local|(?:\d[\d.]{0,10}|\{[\d,. ]{1,2000}\}|\([\d,. {}]{1,2000}\))"
+    r"(?: +(?:\d[\d.]{0,10}|\{[\d,. ]{1,2000}\}|\([\d,. {}]{1,2000}\)))* *)"
     r"(?P<more>,? \((?:aggregated|received|stale|history|suppressed|Received|Stale|inaccessible|long-lived)[^()]*\).*"
     r"|,.*)?$"
 )
@@ -220,7 +221,7 @@ def _origin(reading: Reading, number: int, line: str, entry: Entry, *, received:
             case _:
                 pass
     entry.candidate = changed
-    if not received or any(word.startswith("received ") for word in words):
+    if not received or "valid" in words or any(word.startswith("received ") for word in words):
         age = next((word.split()[1] for word in words if re.match(r"received \S+ ago$", word)), "")
         entry.candidate = replace(entry.candidate, age_s=age_s(age))
         if not _KINDS & set(words):
@@ -235,7 +236,8 @@ def _words(entry: Entry, words: list[str]) -> None:
     entry.reason = entry.reason or reason or ""
     entry.candidate = replace(
         entry.candidate,
-        ebgp=bool({"external", "confed-external"} & set(words)),
+        # RFC 5065, 5.3: what is heard within the confederation is internal in this comparison.
+        ebgp="external" in words,
         best="best" in words or reason is not None,
     )
     if not {"valid", "sourced", "sourced, local"} & set(words):

@@ -26,7 +26,7 @@ DETAIL = re.compile(
 )
 TABLE = re.compile(r"^\s*(?P<table>[^\s:]\S*): \d+ destinations?, \d+ routes?")
 _COUNTED = re.compile(r"^\s*(?P<what>\S+)(?: [A-Za-z/]{1,20})?\s+\((?P<total>\d{1,9}) entr(?:y|ies)\b.*\)")
-_ALONE = re.compile(r"^\s*(?P<what>[0-9a-fA-F.:]\S*/\d{1,3})$")
+_ALONE = re.compile(r"^\s*(?P<what>[0-9a-fA-F.:]\S*/\d{1,3})(?: +[A-Z][A-Za-z/]{0,19})?$")
 _PATH = re.compile(r"AS path:\s*(?P<path>.*)")
 _REFLECTED = re.compile(r"Originator ID:\s*(?P<id>[\d.]+)|Cluster list:(?P<list>[\d. ]+)")
 _VIA = re.compile(r"^\s*(?:(?P<chosen>>)\s*)?to (?P<address>[0-9a-fA-F.:]+)(?: via .*)?$")
@@ -176,6 +176,8 @@ def _more(reading: Reading, number: int, line: str, block: _Block) -> int:
             block.candidate = replace(block.candidate, next_hop=via["address"])
     elif _MORE.match(line):
         _plain(reading, number, line, block)
+    elif line.strip() == "Unusable":
+        block.hidden = block.hidden or "its next hop cannot be reached"
     elif block.detailed:
         for piece in _PARTS.split(line.strip()):
             named = _FIELD.match(piece)

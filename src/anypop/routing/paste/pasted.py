@@ -16,6 +16,7 @@ from ipaddress import ip_address, ip_network
 from anypop.model.announce import Prefix
 from anypop.model.errors import Problem
 from anypop.model.route import Candidate
+from anypop.routing.paste.plain import lines_of
 
 ANYWHERE = ip_network("0.0.0.0/0")  # stands for the prefix of a paste that does not say which one it is about
 MAX_ASN = (1 << 32) - 1  # RFC 6793
@@ -26,10 +27,6 @@ _TIME = re.compile(
     r"(?:(?P<y>\d{1,4})y)?(?:(?P<w>\d{1,4})w)?(?:(?P<d>\d{1,5})d)?\s*(?:(?P<h>\d{1,3}):(?P<m>\d\d)(?::(?P<s>\d\d))?)?"
     r"(?:(?P<h2>\d\d)h)?"
 )
-
-
-_BLANKS = " " * 256
-_MANY = re.compile(r" {257,}")
 
 
 class Style(StrEnum):
@@ -153,11 +150,7 @@ class Reading:
 
     @classmethod
     def of(cls, text: str, now: datetime | None = None) -> "Reading":
-        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")  # colours and line ends of a terminal
-        lines = [line.expandtabs(8).rstrip() for line in plain.replace("\xa0", " ").split("\n")]
-        # No table is so wide; and blanks without end must cost no time.
-        lines = [_MANY.sub(_BLANKS, line) if len(line) > len(_BLANKS) else line for line in lines]
-        return cls(lines=_unquoted(lines), now=now)
+        return cls(lines=lines_of(text), now=now)
 
     @property
     def cut_at(self) -> int:
@@ -212,17 +205,6 @@ class Reading:
         except ValueError:
             self.wrong(line, f"'{_short(text)}' is not a prefix")
             return None
-
-
-def _unquoted(lines: list[str]) -> list[str]:
-    """Without what mail and chat put before every line, and without blanks that all lines begin with."""
-    filled = [line for line in lines if line]
-    for sign in ("> ", "| "):
-        if len(filled) > 1 and all(line.startswith(sign) or line == sign[0] for line in filled):
-            lines = [line[2:] for line in lines]
-            filled = [line for line in lines if line]
-    margin = min((len(line) - len(line.lstrip(" ")) for line in filled), default=0)
-    return [line[margin:] for line in lines] if margin and len(filled) > 1 else lines
 
 
 def _short(text: str) -> str:

@@ -5,6 +5,7 @@ route does not refuse the others: it is in the `problems` of what goes out, and 
 else, whatever the text is. Pure.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -31,6 +32,13 @@ from anypop.routing.paste.pasted import Pasted, PastedRoute, Reading, Style
 LONGEST = 4_000_000  # characters; a table of a hundred prefixes has some 20,000
 LONGEST_LINE = 4_000  # an AS path of 250 hops, the longest that routers take, has 2,750
 
+_SAYS_NONE = re.compile(
+    r"(?i)network not in table|no such network|network not found|prefix not found|no matching (?:routes|entries)|"
+    r"the network does not exist|^\s*\{\s*\}\s*$"
+)
+_HAS_NONE = (
+    "the router says that it has no route to it: ask it for the prefix as it is announced, or ask another router"
+)
 _NOTHING = (
     "no route of Junos (show route PREFIX), BIRD (show route for PREFIX all), FRR (show bgp ipv4 unicast PREFIX),"
     " IOS (show ip bgp PREFIX) or another router that 'anypop route explain --help' names is in it"
@@ -58,7 +66,7 @@ def read(text: str, *, style: Style | None = None, now: datetime | None = None) 
         raise Invalid.one("line 1", "this JSON has no end: paste the whole document")
     whose = style or detect(reading)
     if whose is None:
-        raise Invalid.one("line 1", _NOTHING)
+        raise Invalid.one("line 1", _HAS_NONE if _SAYS_NONE.search(text) else _NOTHING)
     return _judged(reading, _READERS[whose](reading))
 
 
@@ -137,7 +145,7 @@ def detect(reading: Reading) -> Style | None:
             return style
     if any(entry.looks(line) or columns.looks(line) for line in reading.lines):
         return _of_the_cisco_kind(reading)
-    return None
+    return Style.IOS if any(map(columns.is_row, reading.lines)) else None
 
 
 def _of_the_cisco_kind(reading: Reading) -> Style:
