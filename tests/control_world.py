@@ -13,14 +13,12 @@ from functools import cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from sqlalchemy import event
 
 from anypop.agent.decide.backbone import Carriers
-from anypop.api.app import make_app
-from anypop.api.context import Platform
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
 from anypop.control.network import change_network
@@ -48,8 +46,11 @@ from anypop.model.report import (
 )
 from anypop.model.volume import SnapshotReport, VolumeReport
 from anypop.plan.price import default_price_book
-from tests import databases, documented
+from tests import databases
 from tests.wait import wait_until
+
+if TYPE_CHECKING:
+    from anypop.api.context import Platform
 
 T = TypeVar("T")
 
@@ -174,7 +175,11 @@ def _quick_store(folder: Path) -> Store:
 class World:
     """A control in this process. Use as a context manager; `restart` is a crash and a new start over the same store."""
 
+    platform: "Platform"
+
     def __init__(self, folder: Path, network: Network | None = None, *, now: float = NOW) -> None:
+        from tests import documented  # noqa: PLC0415 - see `_open`
+
         self.folder = folder
         self.network = network or a_network()
         self.clock = Clock(now)
@@ -191,6 +196,10 @@ class World:
         self.headers = self.login(self.credential.client_id, self.credential.secret)
 
     def _open(self) -> None:
+        # Half of what this module would load, and processes that simulate want its network and its bodies alone.
+        from anypop.api.app import make_app  # noqa: PLC0415
+        from anypop.api.context import Platform  # noqa: PLC0415
+
         store = _quick_store(self.folder)
         accounts = Accounts(store, self.clock)
         core = Core(store, store.load(), self.clock)

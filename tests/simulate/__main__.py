@@ -11,7 +11,7 @@ import time
 from anypop.model.reasons import Reason
 from tests.simulate.lives import live, shrunk
 from tests.simulate.quick import be_quick
-from tests.simulate.workers import Found, sweep
+from tests.simulate.workers import Found, processes, sweep
 
 
 def main() -> int:
@@ -38,7 +38,8 @@ def main() -> int:
             f"{done} of {given.seeds} seeds, {failed} failed, {done / passed:.0f} a second", file=sys.stderr, flush=True
         )
 
-    found = sweep(given.first, given.seeds, workers=given.workers, most_failures=given.failures, progress=progress)
+    with processes(given.workers) as pool:
+        found = sweep(given.first, given.seeds, pool=pool, most_failures=given.failures, progress=progress)
     return _told(found, time.monotonic() - began)
 
 

@@ -1,6 +1,8 @@
 """A thousand simulated lives in which every invariant holds, and every invariant broken on purpose and noticed."""
 
 import subprocess
+from collections.abc import Iterator
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from anypop.model.reasons import Reason
 from tests.simulate.lives import live
 from tests.simulate.mutations import MUTATIONS
 from tests.simulate.networks import HOSTS_CARRY_FROM, MACHINES_FROM, VOLUMES_FROM
-from tests.simulate.workers import Found, broken, sweep
+from tests.simulate.workers import Found, broken, processes, sweep
 
 SEEDS = 940
 CARRYING = 80  # lives of platforms with a backbone
@@ -31,18 +33,24 @@ NOT_SIMULATED = {
 
 
 @pytest.fixture(scope="module")
-def lives() -> Found:
-    return sweep(0, SEEDS)
+def pool() -> Iterator[Pool]:
+    with processes() as workers:
+        yield workers
 
 
 @pytest.fixture(scope="module")
-def carrying() -> Found:
-    return sweep(HOSTS_CARRY_FROM, CARRYING)
+def lives(pool: Pool) -> Found:
+    return sweep(0, SEEDS, pool=pool)
 
 
 @pytest.fixture(scope="module")
-def machines() -> Found:
-    return sweep(MACHINES_FROM, MACHINES)
+def carrying(pool: Pool) -> Found:
+    return sweep(HOSTS_CARRY_FROM, CARRYING, pool=pool)
+
+
+@pytest.fixture(scope="module")
+def machines(pool: Pool) -> Found:
+    return sweep(MACHINES_FROM, MACHINES, pool=pool)
 
 
 @pytest.mark.timeout(1800)  # some 40 s on two idle cores, and the last for a processor when all rows run
@@ -82,8 +90,11 @@ def test_every_reason_is_given(lives: Found, carrying: Found, machines: Found) -
 
 @pytest.fixture(scope="module")
 def noticed() -> dict[str, str]:
-    """What was noticed of each mutation; those of which nothing was are left out."""
-    return broken(MUTATIONS)
+    """What was noticed of each mutation; those of which nothing was are left out. In processes of their own, so that
+    nothing that wrong code has worked out is there for the lives above.
+    """
+    with processes() as workers:
+        return broken(MUTATIONS, pool=workers)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)

@@ -38,35 +38,36 @@ def sweep(
     first: int,
     count: int,
     *,
-    workers: int = 0,
+    pool: Pool,
     most_failures: int = 10,
     progress: Progress = lambda done, failed: None,
 ) -> Found:
-    """Live these seeds. `workers` 0: one for each core."""
+    """Live these seeds."""
     found = Found()
     chunks = [(at, min(CHUNK, first + count - at)) for at in range(first, first + count, CHUNK)]
-    with _pool(workers) as pool:
-        for part in pool.imap_unordered(_chunk, chunks):
-            found.seeds += part.seeds
-            found.simulated_s += part.simulated_s
-            found.failures += part.failures
-            found.reasons |= part.reasons
-            progress(found.seeds, len(found.failures))
-            if len(found.failures) >= most_failures:
-                break
+    for part in pool.imap_unordered(_chunk, chunks):
+        found.seeds += part.seeds
+        found.simulated_s += part.simulated_s
+        found.failures += part.failures
+        found.reasons |= part.reasons
+        progress(found.seeds, len(found.failures))
+        if len(found.failures) >= most_failures:
+            break
     found.failures.sort()
     return found
 
 
-def broken(mutations: Iterable[str]) -> dict[str, str]:
+def broken(mutations: Iterable[str], *, pool: Pool) -> dict[str, str]:
     """What was noticed of each of these mutations, in words; nothing where it was not."""
     names = list(mutations)
-    with _pool(0) as pool:
-        return {name: words for name, words in zip(names, pool.imap(_first_notice, names), strict=True) if words}
+    return {name: words for name, words in zip(names, pool.imap(_first_notice, names), strict=True) if words}
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Pool]:
+def processes(workers: int = 0) -> Iterator[Pool]:
+    """Workers for all that is lived in this context, since each takes seconds to load the platform; 0: one for each
+    core.
+    """
     with _same_hashes():
         pool = multiprocessing.get_context("spawn").Pool(workers or os.cpu_count() or 1, initializer=be_quick)
     try:
