@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from anypop.control.costs import month_of
 from anypop.control.usage import Metering
+from anypop.control.usage_months import month_of
 from tests.control_world import FakeAgent, World
 
 BASE = "/workload/v1/stacks/default/workloads"

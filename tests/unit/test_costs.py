@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anypop.control.costs import Costs, Sums, figures, month_of, summed, total
-from anypop.control.usage import Period, used
+from anypop.control.costs import Costs, Sums, figures, summed, total
+from anypop.control.usage import Period
+from anypop.control.usage_months import month_of
 from anypop.plan.price import default_price_book
 from anypop.portal import price_form
+from tests.added_up import used
 
 BOOK = default_price_book()
 TINY = Decimal("1e-20")  # decimals of 28 digits, some dozens of them

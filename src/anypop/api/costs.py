@@ -17,8 +17,9 @@ from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.usage import MonthCosts
 from anypop.api.parameters import whole
-from anypop.control.costs import Costs, Key, Span, figures, month_of, total
+from anypop.control.costs import Costs, Key, Span, figures, total
 from anypop.control.usage import HOUR_S
+from anypop.control.usage_months import month_of
 from anypop.model.errors import Invalid
 
 router = APIRouter(prefix="/anypop/v1", tags=["prices"])

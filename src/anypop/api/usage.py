@@ -18,10 +18,11 @@ from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.usage import Usage
 from anypop.control.accounts import Stack
-from anypop.control.costs import month_of, used_until
+from anypop.control.costs import used_until
 from anypop.control.kept_sums import KeptSums
 from anypop.control.refusals import NotFound
 from anypop.control.usage import HOUR_S, Used
+from anypop.control.usage_months import month_of
 from anypop.model.errors import Invalid, Problem
 
 router = APIRouter(prefix="/anypop/v1", tags=["prices"])

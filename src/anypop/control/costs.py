@@ -9,7 +9,6 @@ divided, and `EXACT` rounds none.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
 from typing import NamedTuple, get_args
 
@@ -96,14 +95,6 @@ class Costs:
     unpriced_s: Decimal
 
 
-def month_of(text: str, now: float) -> tuple[float, float]:
-    """Begin and end of a month (UTC), of `2026-11`; of the present one for an empty text. Raises `ValueError`."""
-    at = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC) if text else datetime.fromtimestamp(now, UTC)
-    begin = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
-    return begin.timestamp(), end.timestamp()
-
-
 def summed(periods: Iterable[Period], books: Books, *, ends: float, goes_on: bool, pop_of: PopOf) -> list[WorkloadSums]:
     """By workload. `ends`: of the month; `goes_on`: it is not over, and what runs has no end yet."""
     found: dict[str, WorkloadSums] = {}
@@ -156,7 +147,7 @@ class _Part(NamedTuple):
 
 
 def _parts(one: Period, books: Books, *, goes_on: bool) -> Iterator[_Part]:
-    for n, (book, begun, ended) in enumerate(in_force(one, books), start=1):
+    for n, (book, begun, ended) in enumerate(in_force(one.begun_at, one.ended_at, books), start=1):
         runs = goes_on and one.runs and n == len(books)
         if ended > begun or runs:
             yield _Part(book, min(begun, ended), ended, runs)

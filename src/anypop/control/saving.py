@@ -22,6 +22,7 @@ from anypop.model.order_text import OrderWriter
 from anypop.model.table import differing
 
 _ABSENT = object()
+USAGE_KEPT = "usage_months"  # the setting that says until when months of usage are kept
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 
 
@@ -98,6 +99,9 @@ def save_meters(link: Connection, before: State, after: State, at: float) -> Non
     """What ended is written as that and stays; what began, or goes on with other amounts, is a new row."""
     table = schema.usage
     changed = sorted(differing(before.meters, after.meters))
+    if not changed:
+        return
+    _forget_months_since(link, min([at, *(after.meters[key].begun_at for key in changed if key in after.meters)]))
     ended = [{"w": w, "i": item, "n": name} for w, item, name in changed if (w, item, name) in before.meters]
     if ended:
         of_it = (table.c.workload_id == bindparam("w"), table.c.item == bindparam("i"), table.c.name == bindparam("n"))
@@ -105,6 +109,14 @@ def save_meters(link: Connection, before: State, after: State, at: float) -> Non
     begun = [rows.of_meter(after.meters[key]) for key in changed if key in after.meters]
     if begun:
         send(link, insertion(table, tuple(begun[0]), link.dialect), begun)
+
+
+def _forget_months_since(link: Connection, at: float) -> None:
+    """What is written now is of a time that is kept: the clock was set back."""
+    settings = schema.settings
+    kept = link.execute(select(settings.c.value).where(settings.c.key == USAGE_KEPT)).scalar_one_or_none()
+    if kept is not None and float(kept) > at:
+        put_setting(link, USAGE_KEPT, None)
 
 
 class _Change:

@@ -309,8 +309,25 @@ usage = Table(
     Column("memory_bytes", BigInteger, nullable=False),
     columns.moment("begun_at"),
     Column("ended_at", Float),
-    Index("ix_usage_stack_id", "stack_id"),
+    Index("ix_usage_begun_at", "stack_id", "begun_at"),
+    Index("ix_usage_ended_at", "stack_id", "ended_at"),
     Index("ix_usage_workload_id", "workload_id"),
+)
+
+# Of each month that is over, made from `usage`: how many of a kind were there when it began, and for how long they ran.
+usage_months = Table(
+    "usage_months",
+    metadata,
+    Column("stack_id", String(36), primary_key=True),
+    Column("begun_at", Float, primary_key=True),
+    Column("workload_id", String(36), primary_key=True),
+    columns.slug(),
+    Column("item", String(16), primary_key=True),
+    Column("cpu_millis", BigInteger, primary_key=True, autoincrement=False),
+    Column("memory_bytes", BigInteger, primary_key=True, autoincrement=False),
+    Column("storage_class", String(255), primary_key=True),
+    Column("there", Integer, nullable=False),
+    Column("micros", BigInteger, nullable=False),
 )
 
 price_books = Table(

@@ -51,7 +51,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0028"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0029"  # the newest module under migrations/versions; a test compares
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset(
     {"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at", "looks", "looked_at"}

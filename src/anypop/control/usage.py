@@ -4,18 +4,21 @@ In: whose, and from when to when. Out: for each workload seconds and costs by cu
 meter that still runs counts up to now. What ran while another price book was in force is priced by that one.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, lru_cache
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, select
 
 from anypop.control import schema
 from anypop.control.audit import Noted
 from anypop.control.meters import Item
 from anypop.control.saving import put_setting
 from anypop.control.store import Store
+from anypop.control.usage_months import SETTLED_S, Kind, Whose, due, keep, used_between
+from anypop.model.errors import WorldError
 from anypop.plan.price import PriceBook, default_book_text, item_hourly, read_price_book
 
 HOUR_S = 3600
@@ -55,39 +58,15 @@ class Used:
     unpriced_s: Decimal = Decimal(0)
 
 
-def used(periods: Iterable[Period], books: Sequence[tuple[float, PriceBook]]) -> list[Used]:
-    """By workload. `books`: since when each was in force, the oldest first; before the first, that one too."""
-    found: dict[str, Used] = {}
-    for one in periods:
-        sums = found.setdefault(one.workload_id, Used(workload_id=one.workload_id, stack_id=one.stack_id))
-        sums.slug = one.slug
-        sums.running += one.runs and one.item == "instance"
-        for seconds, book in parts(one, books):
-            sums.seconds[one.item] = sums.seconds.get(one.item, Decimal(0)) + seconds
-            if one.item == "volume":
-                sums.gib_seconds += seconds * one.memory_bytes / 2**30
-            hourly = item_hourly(book, one.item, one.cpu_millis, one.memory_bytes, one.name)
-            if hourly is None:
-                sums.unpriced_s += seconds
-            else:
-                sums.costs[book.currency] = sums.costs.get(book.currency, Decimal(0)) + seconds * hourly / HOUR_S
-    return sorted(found.values(), key=lambda u: (u.stack_id, u.slug, u.workload_id))
-
-
-def parts(one: Period, books: Sequence[tuple[float, PriceBook]]) -> Iterator[tuple[Decimal, PriceBook]]:
-    """The period, divided where another book came into force."""
-    for book, begun, ended in in_force(one, books):
-        if ended > begun:
-            yield moment(ended) - moment(begun), book
-
-
-def in_force(one: Period, books: Sequence[tuple[float, PriceBook]]) -> Iterator[tuple[PriceBook, float, float]]:
-    """Each book, in its order, with the begin and the end of what the period has of its time: nothing, where the end is
-    not the later one.
+def in_force(
+    since: float, until: float, books: Sequence[tuple[float, PriceBook]]
+) -> Iterator[tuple[PriceBook, float, float]]:
+    """Each book, in its order, with the begin and the end of what the span has of its time: nothing, where the end is
+    not the later one. `books`: since when each was in force, the oldest first; before the first, that one too.
     """
-    for n, (since, book) in enumerate(books):
-        begun = one.begun_at if n == 0 else max(one.begun_at, since)
-        yield book, begun, min(one.ended_at, books[n + 1][0]) if n + 1 < len(books) else one.ended_at
+    for n, (at, book) in enumerate(books):
+        begun = since if n == 0 else max(since, at)
+        yield book, begun, min(until, books[n + 1][0]) if n + 1 < len(books) else until
 
 
 @lru_cache(maxsize=1024)  # what runs has one end: now
@@ -105,6 +84,27 @@ def cut(row: RowMapping, *, since: float, until: float) -> Period:
     )  # fmt: skip
 
 
+def _add(found: dict[str, Used], kind: Kind, seconds: Decimal, book: PriceBook) -> None:
+    sums = found.setdefault(
+        kind.workload_id, Used(workload_id=kind.workload_id, stack_id=kind.stack_id, slug=kind.slug)
+    )
+    sums.seconds[kind.item] = sums.seconds.get(kind.item, Decimal(0)) + seconds
+    if kind.item == "volume":
+        sums.gib_seconds += seconds * kind.memory_bytes / 2**30
+    hourly = item_hourly(book, kind.item, kind.cpu_millis, kind.memory_bytes, kind.storage_class)
+    if hourly is None:
+        sums.unpriced_s += seconds
+    else:
+        sums.costs[book.currency] = sums.costs.get(book.currency, Decimal(0)) + seconds * hourly / HOUR_S
+
+
+def _running(link: Connection, whose: Whose, until: float) -> dict[str, int]:
+    """Of each workload how many instances that began before are there now."""
+    now = (_TABLE.c.item == "instance", _TABLE.c.ended_at.is_(None), _TABLE.c.begun_at < until)
+    which = select(_TABLE.c.workload_id, func.count()).where(*whose.of(_TABLE), *now)
+    return {row[0]: row[1] for row in link.execute(which.group_by(_TABLE.c.workload_id))}
+
+
 class Metering:
     """The store's side. Blocking. Raises `WorldError`."""
 
@@ -114,19 +114,35 @@ class Metering:
     def used(
         self, *, stacks: Collection[str], since: float, until: float, workload: str = "", fallback: PriceBook
     ) -> list[Used]:
-        """`workload`: its id or slug, also of one that is gone; default: all. `fallback`: the book where none was ever
-        written down.
+        """By workload. `workload`: its id or slug, also of one that is gone; default: all. `until`: past. `fallback`:
+        the book where none was ever written down.
         """
-        return used(*self.periods(stacks=stacks, since=since, until=until, workload=workload, fallback=fallback))
+        self._keep_months(until - SETTLED_S)
+        whose, books = Whose(list(stacks), workload), self.books(fallback)
+        found: dict[str, Used] = {}
+        with self._store.reading() as link:
+            for book, begun, ended in in_force(since, until, books):
+                for kind, micros in used_between(link, whose, begun, ended).items():
+                    _add(found, kind, Decimal(micros).scaleb(-6), book)
+            running = _running(link, whose, until)
+        for one in found.values():
+            one.running = running.get(one.workload_id, 0)
+        return sorted(found.values(), key=lambda u: (u.stack_id, u.slug, u.workload_id))
+
+    def _keep_months(self, until: float) -> None:
+        """Each in a transaction of its own: steps of control write meanwhile."""
+        with self._store.reading() as link:
+            more = due(link, until) is not None
+        with suppress(WorldError):  # where nothing can be written, more is read
+            while more:
+                with self._store.writing() as link:
+                    more = keep(link, until)
 
     def periods(
-        self, *, stacks: Collection[str], since: float, until: float, workload: str = "", fallback: PriceBook
+        self, *, stacks: Collection[str], since: float, until: float, fallback: PriceBook
     ) -> tuple[Iterator[Period], list[tuple[float, PriceBook]]]:
         """What ran in that time, cut to it; and the price books with the times since which each was in force."""
-        which: list[ColumnElement[bool]] = [_TABLE.c.stack_id.in_(stacks), _TABLE.c.begun_at < until]
-        if workload:
-            which.append((_TABLE.c.workload_id == workload) | (_TABLE.c.slug == workload))
-        rows = self._rows(which, since)
+        rows = self._rows([*Whose(list(stacks)).of(_TABLE), _TABLE.c.begun_at < until], since)
         return (cut(row, since=since, until=until) for row in rows), self.books(fallback)
 
     def rows(self, *, stack: str, since: float, workloads: Collection[str] | None = None) -> Sequence[RowMapping]:
