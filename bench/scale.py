@@ -31,6 +31,7 @@ from anypop.model import codec
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network, Pop, Upstream
 from anypop.model.order import Order
+from anypop.model.order_since import VERSION
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
 from bench.harness import Row, row
@@ -307,6 +308,7 @@ def a_report(order: Order, at: float) -> Report:
         host=order.host,
         at=at,
         generation=order.generation,
+        understands=VERSION,
         instances=tuple(
             InstanceReport(
                 name=i.name,

@@ -30,6 +30,7 @@ from anypop.model.machine import Acceleration
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
+from anypop.model.order_since import VERSION
 from anypop.model.reasons import Reason
 from anypop.model.report import (
     Arrived,
@@ -326,7 +327,7 @@ class FakeAgent:
     backbone it carries what another host said it serves when it last reported, unless one of the two is `cut` off the
     others. `packets`: what has arrived for each prefix (None: not counted). `cpu`: what instances use by name, told of
     those that are to be measured; `flows`: their connections, by name too. `machines`: with
-    what it runs virtual machines.
+    what it runs virtual machines; `understands`: how much of an order it knows.
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -355,6 +356,7 @@ class FakeAgent:
         self.cpu: dict[str, int] = {}
         self.flows: dict[str, int] = {}
         self.machines: Acceleration | None = None
+        self.understands = VERSION
 
     @property
     def headers(self) -> dict[str, str]:
@@ -383,7 +385,9 @@ class FakeAgent:
     def seen(self) -> Report:
         order = self.order
         if order is None:
-            return Report(pop=self.pop, host=self.host, at=self.world.clock(), generation=0)
+            return Report(
+                pop=self.pop, host=self.host, at=self.world.clock(), generation=0, understands=self.understands
+            )
         return Report(
             pop=self.pop,
             host=self.host,
@@ -400,6 +404,7 @@ class FakeAgent:
             capacity=self.capacity,
             used_millis=self.used_millis,
             machines=self.machines,
+            understands=self.understands,
             measured=tuple(
                 (i.uid, self.cpu[i.name])
                 for i in order.instances

@@ -20,6 +20,7 @@ from anypop.model.drain import Drain
 from anypop.model.names import HostName, StackId, WorkloadId
 from anypop.model.network import Capacity, Network, Pop
 from anypop.model.order import Order
+from anypop.model.order_since import VERSION
 from anypop.model.reasons import Reason
 from anypop.model.report import Arrived, Exported, InstanceReport, Phase, PrefixReport, Report, SessionReport
 from anypop.model.rollout import Strategy
@@ -184,6 +185,7 @@ class Platform:
             host=name,
             at=self.now,
             generation=order.generation,
+            understands=VERSION,
             instances=tuple(
                 InstanceReport(
                     name=i.name,

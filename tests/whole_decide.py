@@ -17,6 +17,7 @@ from anypop.control.state import Issued, Placed, State, Tombstone
 from anypop.judge.memory import History
 from anypop.judge.verdict import is_fresh, judge
 from anypop.model.names import HostName, WorkloadId
+from anypop.model.order_since import as_understood
 from anypop.model.plan import Plan, Verdict
 from anypop.model.policy import HostRules
 from anypop.plan.check import check
@@ -85,6 +86,7 @@ def decide_whole(
         last = orders.get(host)
         generation, floor = last.order.generation if last is not None else 0, floors.get(host, 0)
         wanted = order_for(planned, host, generation, verdict)
+        wanted = as_understood(wanted, last.order if last is not None else None, draft.understands(host))
         if last is None or wanted != last.order or floor > generation:
             wanted = replace(wanted, generation=max(generation, floor) + 1)
             orders[host] = Issued(order=wanted, at=now)
@@ -107,9 +109,9 @@ def _ruled(draft: State, planned: Plan) -> Mapping[HostName, HostRules]:
 def _capacities(state: State) -> dict[HostName, object]:
     told = {host: received.report.capacity for host, received in state.reports.items()}
     return {
-        host: (capacity, state.runs_machines(host))
+        host: (capacity, state.runs_machines(host), state.understands(host))
         for host, capacity in told.items()
-        if capacity is not None or state.runs_machines(host)
+        if capacity is not None or state.runs_machines(host) or state.understands(host)
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Host, Network, Pop, Upstream
+from anypop.model.order_since import VERSION
 from anypop.model.plan import HostPlan, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport, Phase, PrefixReport, Report, SessionReport
@@ -121,6 +122,7 @@ def report(
         host=where,
         at=at,
         generation=generation,
+        understands=VERSION,
         instances=tuple(
             InstanceReport(
                 name=i.name,

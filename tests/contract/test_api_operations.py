@@ -15,6 +15,7 @@ from anypop.model import codec
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
+from anypop.model.order_since import VERSION
 from tests.control_world import World, a_body, a_network
 
 RULES = "/anypop/v1/stacks/default/workloads/fun/announcements"
@@ -162,6 +163,39 @@ def test_rules_change_orders_and_answer_with_the_difference(world: World) -> Non
     assert len(world.get(RULES)["rules"]) == 2
     assert len(world.send("DELETE", RULES)["changes"]) == 2
     assert world.get(RULES)["rules"] == []
+
+
+def test_an_older_agent_announces_nothing_further_than_it_was_asked_to(world: World) -> None:
+    """It never heard of extended communities: a new scope with one is refused, one that stands is held back there, and
+    the rows, the host and the events say why.
+    """
+    world.create()
+    world.settle()
+    rules = {"rules": [{"pop": "LHR", "upstream": "as1299", "scope": {"extended_communities": ["rt:1299:70"]}}]}
+    world.send("PUT", RULES, rules)
+    agents = {agent.pop: agent for agent in world.agents()}
+    world.settle(list(agents.values()))
+    assert all(r["announced"] for r in world.get(RULES)["results"])
+    older = agents[CityCode("LHR")]
+    older.understands = 0
+    older.report()
+    world.settle(list(agents.values()))
+    rows = {(r["pop"], r["upstream"]): r for r in world.get(RULES)["results"]}
+    held = rows["LHR", "as1299"]
+    assert (held["announced"], held["reason"]) == (False, "older-agent")
+    assert "LHR: its agent is of an older version and does not know extended communities" in held["says"]
+    assert rows["LHR", "as3257"]["announced"], "what it knows goes on"
+    host = next(h for h in world.get("/anypop/v1/hosts")["results"] if h["host"] == "LHR")
+    assert host["reason"] == "older-agent"
+    told = [e for e in world.get("/anypop/v1/events?limit=1000")["results"] if e["kind"] == "error"]
+    assert [e["subject"] for e in told] == ["LHR"] and "extended communities" in told[0]["message"]
+    other = {"rules": [{"pop": "LHR", "upstream": "as3257", "scope": {"extended_communities": ["rt:3257:1"]}}]}
+    refused = world.call("PATCH", RULES, json=other)
+    assert refused.status_code == 400 and "does not know extended communities" in refused.json()["message"]
+    older.understands = VERSION
+    older.report()
+    world.settle(list(agents.values()))
+    assert all(r["announced"] for r in world.get(RULES)["results"])
 
 
 def test_the_same_rules_again_change_nothing(world: World) -> None:

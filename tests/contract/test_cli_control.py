@@ -24,6 +24,7 @@ from anypop.model.announce import Mode
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Host, Network, Pop, Upstream
 from anypop.model.order import Order
+from anypop.model.order_since import VERSION
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
 from tests.cli_calls import Caller, Ran
@@ -128,6 +129,7 @@ def obeyed(order: Order, now: float) -> Report:
         host=order.host,
         at=now,
         generation=order.generation,
+        understands=VERSION,
         instances=instances,
         sessions=tuple(
             SessionReport(upstream=u.name, family=f, state="established") for u in order.upstreams for f in (4, 6)

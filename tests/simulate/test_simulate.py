@@ -28,6 +28,8 @@ NOT_SIMULATED = {
     Reason.DARK: "said by faces alone, of an announcement that others of its prefix keep out",
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",
+    Reason.OLDER_AGENT: "all agents are of one version here",
+    Reason.OTHER: "what a newer version says, and there is none here",
     Reason.POP_FULL: "a host has 254 places here, and lives are short",
 }
 

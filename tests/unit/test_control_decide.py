@@ -27,6 +27,7 @@ from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Capacity, Host, Network, Pop, UpstreamKind
 from anypop.model.order import Order
+from anypop.model.order_since import VERSION
 from anypop.model.reasons import Reason
 from anypop.model.report import (
     Arrived,
@@ -48,6 +49,7 @@ from tests.worlds import AMS, JFK, KEY, LAX, LHR, host
 
 CITIES = (AMS, LHR, JFK, LAX)
 MOVES = 40
+EXTENDED = ((0, 2, 6939, 70),)
 
 
 def a_network(variant: int) -> Network:
@@ -206,6 +208,7 @@ def _report(state: State, order: Order, a: int, b: int, now: float) -> Report:
         capacity=Capacity(cpu_millis=3000 + 1000 * (a % 2), memory_bytes=64 << 30, disk_bytes=64 << 30)
         if order.host == "LHR"
         else None,
+        understands=0 if b & 384 == 384 else VERSION,
     )
 
 
@@ -215,14 +218,20 @@ def ruled(number: int, a: int, b: int) -> Alter:
         workload_id=WorkloadId(f"id-{number}"),
         pop=CITIES[a % 4],
         upstream="telia",
-        scope=Scope(mode=modes[b % 2], prepend=b % 3),
+        scope=Scope(mode=modes[b % 2], prepend=b % 3, extended_communities=EXTENDED if b & 8 else ()),
     )
     return set_rules(rule.workload_id, [rule] if b & 4 else [])
 
 
 def scoped(number: int, a: int, b: int) -> Alter:
     change = ScopeChange(
-        pop=CITIES[a % 4], upstream="telia", scope=Scope(mode=Mode.WITHHOLD if b & 1 else Mode.ANNOUNCE, prepend=b % 3)
+        pop=CITIES[a % 4],
+        upstream="telia",
+        scope=Scope(
+            mode=Mode.WITHHOLD if b & 1 else Mode.ANNOUNCE,
+            prepend=b % 3,
+            extended_communities=EXTENDED if b & 8 else (),
+        ),
     )
     return change_scopes(
         WorkloadId(f"id-{number}"),
@@ -337,6 +346,7 @@ steps = st.lists(
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from([0, 8, 24]), steps)
+@example(0, [(0, 0, 15, 0, 0.5), *[(3, 0, 0, 0, 0.5)] * 3, (10, 0, 1, 12, 0.5), (7, 1, 0, 0, 0.5), (7, 1, 1, 384, 0.5)])
 @example(0, [(0, 0, 15, 0, 0.5), *[(3, 0, 0, 0, 0.5)] * 2, *[(7, 0, 1, 3, 0.5)] * 3, (7, 0, 1, 3 | 256, 0.5)])
 def test_what_is_decided_step_by_step_is_what_is_decided_as_a_whole(
     first: int, history: list[tuple[int, int, int, int, float]]

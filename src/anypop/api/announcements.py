@@ -29,6 +29,7 @@ from anypop.model.errors import Invalid, Problem
 from anypop.model.limits import LONGEST_NOTE
 from anypop.model.names import CityCode
 from anypop.model.network import Network, Upstream
+from anypop.model.order_since import does_not_know, unknown_in
 from anypop.model.plan import HostPlan
 from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_data
@@ -178,6 +179,8 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                 failed = failing(state, host, told.prefix) if not out and reason in _FOR_HEALTH else ()
                 carried = is_carried(state, told.prefix)
                 why = f": {because(failed, declared, carried=carried)}" if failed else ""
+                if reason is Reason.OLDER_AGENT:
+                    why = f": {host}: {does_not_know(unknown_in(told, state.understands(host)))}"
                 mute = out and is_silent(state, host, declared.id, told.prefix)
                 is_dark = out and (mute or part.pop in in_the_dark)
                 reason = Reason.FAMILY_SILENT if mute else Reason.DARK if is_dark else reason

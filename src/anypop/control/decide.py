@@ -30,6 +30,7 @@ from anypop.judge.rejudge import listened, rejudge
 from anypop.judge.verdict import Received
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.order_since import as_understood
 from anypop.model.table import differing, with_entries, without_keys
 from anypop.plan.orders import Counting, cut
 from anypop.plan.planned import Planned, Touched
@@ -139,7 +140,7 @@ def decide(
     draft = met(draft, news)
     estranged = {h for h in {*before.strangers, *draft.strangers} if before.strangers.get(h) != draft.strangers.get(h)}
     proven = _proven_otherwise(before.history, memory, differing(judged.newcomers, verdict.newcomers))
-    waited = {h for h in news if is_left_with(draft, h)}
+    waited = {h for h in news if is_left_with(draft, h) or before.understands(h) != draft.understands(h)}
     concerned = (
         changed.hosts
         | ruled_hosts
@@ -307,6 +308,7 @@ def _ordered(
             wanted = replace(wanted, measured=measured, measure_s=planned.network.scale_look_s)
         if strangers := draft.strangers.get(host):
             wanted = replace(wanted, removed=(*wanted.removed, *strangers))
+        wanted = as_understood(wanted, last.order if last is not None else None, draft.understands(host))
         if last is not None and wanted == last.order and floor <= generation:
             continue
         wanted = replace(wanted, generation=max(generation, floor) + 1)

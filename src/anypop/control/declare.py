@@ -19,7 +19,7 @@ from anypop.control.allocations import check_assignments, check_claimable
 from anypop.control.core import Alter, Look
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
 from anypop.control.restarts import restarts_beside
-from anypop.control.rolling import begun, refuse_beside_waves, with_revision, with_rules
+from anypop.control.rolling import begun, refuse_beside_waves, refuse_unknown_to_agents, with_revision, with_rules
 from anypop.control.state import Declaration, Revision, State
 from anypop.control.subnets import resolved
 from anypop.model.announce import Scope, ScopeRule
@@ -266,7 +266,7 @@ def power(uid: str, state: Power, rescue: MachineImage | None = None) -> Alter:
 def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule], *, beside: bool = False) -> Alter:
     """Put these rules in place of the workload's rules: of all of them, or (`beside`) of those for the same PoP and
     upstream. One that says the default is none, unless somebody noted why. The step raises `Precondition` where scopes
-    are being changed in waves.
+    are being changed in waves, or where a host's agent is too old for them.
     """
 
     def alter(state: State, now: float) -> State:
@@ -279,6 +279,7 @@ def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule], *, beside: 
         if found == had:
             return state
         refuse_beside_waves(state, workload_id)
+        refuse_unknown_to_agents(state, [rule for key, rule in found.items() if had.get(key) != rule])
         return with_rules(state, workload_id, found)
 
     return alter

@@ -131,6 +131,9 @@ class StateGround:
     def processor(self, host: HostName) -> str:
         return self._state.processor(host)
 
+    def understands(self, host: HostName) -> int:
+        return self._state.understands(host)
+
 
 def touched_between(before: State, after: State) -> Touched:
     """What may be planned otherwise in `after`."""
@@ -183,6 +186,7 @@ def touched_between(before: State, after: State) -> Touched:
     for host in differing(before.reports, after.reports):
         same = before.runs_machines(host) == after.runs_machines(host)
         same = same and before.processor(host) == after.processor(host)
+        same = same and before.understands(host) == after.understands(host)
         if not same or _told_capacity(before, host) != _told_capacity(after, host):
             hosts.add(host)
     return Touched(

@@ -16,6 +16,7 @@ from anypop.judge.verdict import Received
 from anypop.model.announce import Prefix, Scope
 from anypop.model.events import Event, EventKind, Field
 from anypop.model.names import HostName
+from anypop.model.order_since import does_not_know, unknown_in
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
 from anypop.model.report_limits import TOLD_LENGTH, TOLD_LINES
@@ -223,6 +224,8 @@ def _judged(before: State, after: State) -> Iterator[Event]:
         if judged is not None and judged.trusted != verdict.trusted:
             kind = EventKind.POP_TRUSTED if verdict.trusted else EventKind.POP_UNKNOWN
             yield Event(kind=kind, subject=host, message=verdict.reason.says, fields={"reason": verdict.reason.value})
+        if verdict.reason is Reason.OLDER_AGENT and (judged is None or judged.reason is not verdict.reason):
+            yield Event(kind=EventKind.ERROR, subject=host, message=_unknown(after, host), fields={"host": host})
         for grant in verdict.grants:
             if judged is None or grant not in judged.grants:
                 kind = EventKind.WITHDRAWAL_GRANTED if grant.allowed else EventKind.WITHDRAWAL_REFUSED
@@ -289,6 +292,12 @@ def _darkened(before: State, after: State) -> Iterator[Event]:
                 fields={"pop": pop, "reason": Reason.DARK.value},
                 stack_id=declared.stack_id,
             )
+
+
+def _unknown(state: State, host: HostName) -> str:
+    part = state.plan.hosts[host] if state.plan is not None else None
+    asked = (part.announcements, part.instances) if part is not None else ()
+    return f"{does_not_know(unknown_in(asked, state.understands(host)))}; what asks for it is held back there"
 
 
 def _lost(before: State, after: State) -> Iterator[Event]:

@@ -17,10 +17,11 @@ from anypop.control.state import Declaration, Placed, Revision, RevisionKey, Rul
 from anypop.judge.verdict import is_fresh
 from anypop.model.announce import Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
+from anypop.model.order_since import does_not_know, unknown_in
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport
-from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
+from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, ScopeChange, Strategy
 from anypop.model.table import with_entries, without_keys
 from anypop.model.workload import Workload
 from anypop.plan.drain import supports
@@ -209,6 +210,20 @@ def refuse_beside_waves(state: State, workload_id: WorkloadId) -> None:
             f"scopes of this workload are being changed in waves (rollout {running.id[:8]}, {running.phase.value}): "
             "wait for its end, or abort it, which takes its changes back"
         )
+
+
+def refuse_unknown_to_agents(state: State, asked: Iterable[ScopeRule | ScopeChange]) -> None:
+    """Nobody asks for what a host could not obey: it would be held back there, and the prefix withdrawn. Raises
+    `Precondition`. A host that has never reported is no reason: what it knows is seen when it does.
+    """
+    for one in asked:
+        if (site := state.pop(one.pop)) is None:
+            continue
+        for host in site.hosts:
+            if host.name not in state.reports or site.way(host, one.upstream) is None:
+                continue
+            if unknown := unknown_in(one.scope, state.understands(host.name)):
+                raise Precondition(f"{host.name}: {does_not_know(unknown)}. Nothing was changed")
 
 
 def with_scopes(draft: State, rollout: Rollout) -> State:

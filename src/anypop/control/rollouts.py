@@ -16,6 +16,7 @@ from anypop.control.rolling import (
     patient,
     redeclared,
     refuse_beside_waves,
+    refuse_unknown_to_agents,
     taken_back,
     with_declaration,
     with_ready,
@@ -171,6 +172,7 @@ def change_scopes(
         if declared.delete_requested_at is not None:
             raise Precondition(f"workload {declared.workload.slug} is being deleted")
         refuse_beside_waves(state, workload_id)
+        refuse_unknown_to_agents(state, [change for wave in waves for change in wave.changes])
         rollout = Rollout(
             id=identity,
             workload_id=workload_id,

@@ -306,6 +306,7 @@ class State:
             eases=self.eases,
             machines=frozenset(filter(self.runs_machines, self.reports)),
             processors={host: self.processor(host) for host in self.reports},
+            understands={host: self.understands(host) for host in self.reports},
             serial=self.serial,
         )
 
@@ -318,6 +319,11 @@ class State:
         """What it has told that guests there are given of its processor; empty: nothing."""
         received = self.reports.get(host)
         return received.report.processor if received is not None else ""
+
+    def understands(self, host: HostName) -> int:
+        """How much of an order its agent knows, as it has told last; 0: it has told nothing."""
+        received = self.reports.get(host)
+        return received.report.understands if received is not None else 0
 
     def __post_init__(self) -> None:
         for name, groups, entries in zip(_GROUPS, _GROUPS.values(), _TABLES(self), strict=True):

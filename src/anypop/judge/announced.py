@@ -6,6 +6,7 @@ nobody knows. Pure.
 """
 
 from anypop.model.announce import Announcement, Mode, Scope
+from anypop.model.order_since import unknown_in
 from anypop.model.plan import HostVerdict
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
@@ -27,6 +28,8 @@ def announced(
         return (False, Reason.WITHHELD) if scope.mode is Mode.WITHHOLD else (True, Reason.ANNOUNCED)
     if told.scope.mode is Mode.WITHHOLD:
         return False, Reason.WITHHELD
+    if unknown_in(told, report.understands):
+        return False, Reason.OLDER_AGENT
     family = told.prefix.version
     sessions = [s for s in report.sessions if s.upstream == told.upstream and s.family == family]
     if any(s.rests for s in sessions):

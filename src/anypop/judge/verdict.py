@@ -14,6 +14,7 @@ from anypop.judge.memory import History, Leave, Where, still_out, turned
 from anypop.model.announce import Address, Mode, Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Grant
+from anypop.model.order_since import unknown_in
 from anypop.model.plan import HostPlan, HostVerdict, Plan, PrefixVerdict, Verdict
 from anypop.model.reasons import Reason
 from anypop.model.report import PrefixReport, Report
@@ -467,6 +468,8 @@ def why(part: HostPlan, received: Received | None, trusted: bool) -> Reason:
     wanted = {i.uid for i in part.instances if i.may_serve}
     if wanted and not any(i.healthy for i in report.instances if i.uid in wanted):
         return Reason.NO_HEALTHY_INSTANCE
+    if unknown_in((part.announcements, part.instances), report.understands):
+        return Reason.OLDER_AGENT
     return Reason.RUNNING
 
 

@@ -98,6 +98,7 @@ class World:
     their load. `pins`: where slots live for the sake of addresses that they claim; `reserved`: places of hosts that are
     kept for such addresses.
     `machines`: hosts that can run virtual machines; `processors`: what guests there are given of it, as far as told.
+    `understands`: how much of an order their agents know (`order_since`), as far as told.
     `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
     taken for the one that went.
     """
@@ -129,6 +130,7 @@ class World:
     reserved: frozenset[PlaceKey] = frozenset()
     machines: frozenset[HostName] = frozenset()
     processors: Mapping[HostName, str] = field(default_factory=dict)
+    understands: Mapping[HostName, int] = field(default_factory=dict)
     serial: int = 0
 
 

@@ -4,7 +4,10 @@ Plan notes, agent reports, CLI `why`, logs and metrics all carry these values, s
 everywhere. The value is the stable spelling for machines; `says` is the sentence for people.
 """
 
+import re
 from enum import StrEnum
+
+_SPELT = re.compile("[a-z]+(-[a-z]+){0,9}")
 
 
 class Reason(StrEnum):
@@ -18,6 +21,7 @@ class Reason(StrEnum):
     NO_ROOM = "no-room"
     OVER_QUOTA = "over-quota"
     NO_MACHINES = "no-machines"
+    OLDER_AGENT = "older-agent"
     # removals
     WORKLOAD_DELETED = "workload-deleted"
     TARGET_REMOVED = "target-removed"
@@ -123,6 +127,14 @@ class Reason(StrEnum):
     NO_REPORT = "no-report"
     REPORT_STALE = "report-stale"
     DRIFTED = "drifted"
+    OTHER = "other"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Reason | None":
+        """One that a newer version gives: nothing follows from its name alone, so an order, a report or an answer is
+        not refused for it.
+        """
+        return cls.OTHER if isinstance(value, str) and _SPELT.fullmatch(value) else None
 
     @property
     def says(self) -> str:
@@ -139,6 +151,7 @@ _SAYS: dict[Reason, str] = {
     Reason.NO_ROOM: "no host of the PoP has room for it",
     Reason.OVER_QUOTA: "the quota is used up",
     Reason.NO_MACHINES: "no host in reach can run virtual machines",
+    Reason.OLDER_AGENT: "its host's agent is of an older version, which does not know all of it: that is held back",
     Reason.WORKLOAD_DELETED: "its workload was deleted",
     Reason.TARGET_REMOVED: "its target was taken away",
     Reason.CITY_REMOVED: "its city was taken out of the target",
@@ -233,4 +246,5 @@ _SAYS: dict[Reason, str] = {
     Reason.NO_REPORT: "this PoP has never reported",
     Reason.REPORT_STALE: "the last report is too old to trust",
     Reason.DRIFTED: "differs from its order",
+    Reason.OTHER: "for a reason that this version does not know",
 }

@@ -222,7 +222,8 @@ class Report:
     that were to go and are not there. `measured`: of the incarnations that the order wants measured, by uid, their use
     of processor in thousandths of a core; `flows`: of the same, about how many connections they have open. `machines`:
     with what the host would run virtual machines; None: not told. `processor`: what their guests are given of its
-    processor, the same words wherever one can go on; empty: not told.
+    processor, the same words wherever one can go on; empty: not told. `understands`: how much of an order its agent
+    knows, see `order_since`; 0: an agent from before that was told.
     """
 
     pop: CityCode
@@ -248,3 +249,4 @@ class Report:
     flows: tuple[tuple[str, int], ...] = ()
     machines: Acceleration | None = None
     processor: str = ""
+    understands: int = 0

@@ -112,6 +112,7 @@ _SURELY_NOT_OUT = frozenset(
         Reason.NO_HEALTHY_INSTANCE,
         Reason.FAMILY_SILENT,
         Reason.GRANTED,
+        Reason.OLDER_AGENT,
     }
 )
 

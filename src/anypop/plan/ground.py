@@ -78,6 +78,9 @@ class Ground(Protocol):
     def processor(self, host: HostName) -> str:
         """What guests there are given of its processor, as it has told; empty: it has not."""
 
+    def understands(self, host: HostName) -> int:
+        """How much of an order its agent knows, as it has told; 0: it has not."""
+
     def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
         """How many instances a target has in a city."""
 
@@ -196,3 +199,6 @@ class WorldGround:
 
     def processor(self, host: HostName) -> str:
         return self.world.processors.get(host, "")
+
+    def understands(self, host: HostName) -> int:
+        return self.world.understands.get(host, 0)

@@ -26,8 +26,6 @@ from anypop.plan.moves import alike, is_carried, may_go_alone, resting
 from anypop.plan.rollout import changes_at
 from anypop.plan.rooms import LinksAsked, Room, Rooms, best, needs_of, shortage
 
-_CANNOT = "QEMU is not there, or its agent has not told yet (`anypop host describe`)"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
@@ -343,9 +341,12 @@ class _Turn:
                 return self._waits(city, name, Reason.NO_ROOM, why)
             rooms = offering
         if made_from.is_machine and rooms:
-            rooms = [r for r in rooms if self.step.rooms.runs(r.host, made_from)]
+            refusals = {r.host: self.step.rooms.refusal(r.host, made_from) for r in rooms}
+            rooms = [r for r in rooms if refusals[r.host] is None]
             if not rooms:
-                return self._waits(city, name, Reason.NO_MACHINES, f"{city}: {_CANNOT}")
+                told = [refused for refused in refusals.values() if refused is not None]
+                # a host that runs machines and only lacks a version is nearer to the mark
+                return self._waits(city, name, *min(told, key=lambda refused: refused[0] is Reason.NO_MACHINES))
         asked = self.asked if made_from is self.workload else LinksAsked.of(made_from)
         pin = self.step.pins.get(name, pinned.UNPINNED)
         volumes_at = there[0].host if there else None
@@ -404,9 +405,9 @@ class _Turn:
         room = self.step.rooms.of(current.host)
         if room is None or self.rollout is None or current.host in self.ground.lost:
             return  # its host is gone for now: it changes when that returns, or elsewhere
-        if not self.step.rooms.runs(current.host, self.workload):
+        if (refused := self.step.rooms.refusal(current.host, self.workload)) is not None:
             self.step.waits.add(current.pop)
-            self.step.note(current.name, Reason.NO_MACHINES, f"{current.host}: {_CANNOT}")
+            self.step.note(current.name, *refused)
             return
         lacking = room.lacking(self.needs)
         may_stop_first = current.uid in self.rollout.may_stop_first
@@ -481,7 +482,7 @@ class _Turn:
         else:
             others = [r for r in self.step.rooms.in_city(current.pop) if r.host != current.host]
             others = [r for r in others if r.host not in lost and r.host not in emptied]
-            others = [r for r in others if self.step.rooms.runs(r.host, made_from)]
+            others = [r for r in others if self.step.rooms.refusal(r.host, made_from) is None]
             pin, sites = self.step.pins.get(current.name, pinned.UNPINNED), self.step.rooms.sites
             others = [r for r in others if may_have_all(sites, pin, r.host)]
             same = [r for r in others if made_from.is_machine and alike(self.ground, current.host, r.host)]

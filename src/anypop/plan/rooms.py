@@ -13,7 +13,9 @@ from anypop.model.allocation import AddressClass
 from anypop.model.machine import OVERHEAD_BYTES
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
+from anypop.model.order_since import does_not_know, unknown_in
 from anypop.model.plan import Incarnation
+from anypop.model.reasons import Reason
 from anypop.model.subnets import LINKS
 from anypop.model.volume import Claim, class_named
 from anypop.model.workload import Workload
@@ -21,6 +23,8 @@ from anypop.plan.addresses import Numbering
 from anypop.plan.ground import Ground
 from anypop.plan.life import taken
 from anypop.plan.sites import Sites
+
+_CANNOT = "QEMU is not there, or its agent has not told yet (`anypop host describe`)"
 
 NOTHING = Capacity(cpu_millis=0, memory_bytes=0, disk_bytes=0)
 ROOT_DISK_BYTES = 1 << 30  # an instance's writable layer and logs: what it may be expected to take of its host's disk
@@ -210,9 +214,14 @@ class Rooms:
         room.links.taken.update(links)
         return room
 
-    def runs(self, host: HostName, workload: Workload) -> bool:
-        """Whether a host can run what an instance is made of."""
-        return not workload.is_machine or self._ground.runs_machines(host)
+    def refusal(self, host: HostName, workload: Workload) -> tuple[Reason, str] | None:
+        """Why a host cannot run what an instance is made of, in words; None: it can."""
+        if not workload.is_machine:
+            return None
+        if not self._ground.runs_machines(host):
+            return Reason.NO_MACHINES, f"{host}: {_CANNOT}"
+        unknown = unknown_in(workload.containers, self._ground.understands(host))
+        return (Reason.OLDER_AGENT, f"{host}: {does_not_know(unknown)}") if unknown else None
 
     def offers(self, host: HostName, workload: Workload) -> bool:
         """Whether a host has the storage classes of all volumes of a workload."""

@@ -48,6 +48,7 @@ from anypop.model.machine import Power
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
+from anypop.model.order_since import VERSION
 from anypop.model.reasons import Reason
 from anypop.model.report import (
     Arrived,
@@ -89,7 +90,7 @@ def report_of(
         orphans = tuple(sorted({str(c.instance) for c in seen.containers}))
         return Report(
             pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans,
-            capacity=capacity, used_millis=used_millis, began=began,
+            capacity=capacity, used_millis=used_millis, began=began, understands=VERSION,
         )  # fmt: skip
     facts, trouble, asked = seen, seen.observed.memory.trouble, seen.observed.memory.asked
     lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in _OWN_LANES if lane in trouble)
@@ -102,7 +103,7 @@ def report_of(
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
         orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity, used_millis=used_millis,
         began=began, carried=_carried(facts), tunnels=facts.observed.tunnels,
-        volumes=volumes.told(facts), volumes_gone=volumes.gone(facts),
+        volumes=volumes.told(facts), volumes_gone=volumes.gone(facts), understands=VERSION,
     )  # fmt: skip
 
 
