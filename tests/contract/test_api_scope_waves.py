@@ -355,3 +355,21 @@ def test_what_an_edge_router_is_told_for_another_upstream_is_no_difference(tmp_p
         assert lab.rollout(identity)["message"] == "LHR has not obeyed its newest order yet"
         found = lab.until_over(identity)
         assert (found["phase"], len(found["results"])) == ("done", 4), found
+
+
+def test_a_wave_is_through_beside_what_others_in_the_prefix_ask_for(world: World) -> None:
+    """Hosts are to tell everybody's rules together; a change was taken back for what it had never been about."""
+    lab = Lab(world, vantages=False)
+    world.create("other", cities=("AMS", "LHR", "JFK", "LAX"), replicas=1)
+    world.settle(lab.agents)
+    theirs = {"pop": "JFK", "upstream": "as209", "scope": {"prepend": 2, "communities": ["209:1"]}}
+    world.send("PUT", RULES.replace("/fun/", "/other/"), {"rules": [theirs]})
+    world.settle(lab.agents)
+    (held, *_) = (r for r in world.get(RULES)["results"] if (r["pop"], r["upstream"]) == ("JFK", "as209"))
+    assert held["effective"]["prepend"] == 2, "they share the prefix"
+    own = {"pop": "JFK", "upstream": "as209", "scope": {"communities": ["209:7100"]}}
+    body = {"waves": [{"rules": [own], "expected": {}}], "strategy": {"bake_s": 1, "deadline_s": 5}}
+    found = lab.until_over(str(world.send("POST", ROLLOUTS, body)["rollout"]["id"]))
+    assert found["phase"] == "done", found["results"]
+    (held, *_) = (r for r in world.get(RULES)["results"] if (r["pop"], r["upstream"]) == ("JFK", "as209"))
+    assert (held["effective"]["prepend"], held["effective"]["communities"]) == (2, ["209:1", "209:7100"])

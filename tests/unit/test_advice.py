@@ -222,13 +222,13 @@ def test_a_tenant_is_told_which_repairs_are_not_his_to_make() -> None:
     strict, generous = (replace(a_network(), tenant_communities=listed) for listed in ((), ("209:*",)))
     operator = proposals.Place(network=strict)
     tenant = replace(operator, tenant=True)
-    assert [bool(proposals.blocked(one, operator)) for one in (scoped, withheld, bought)] == [False, False, True]
-    assert "is not in the operator's list" in proposals.blocked(scoped, tenant)
-    assert proposals.blocked(scoped, replace(tenant, network=generous)) == ""
-    assert proposals.blocked(withheld, tenant) == ""
+    assert [bool(proposals.blocked(one, now(), operator)) for one in (scoped, withheld, bought)] == [False, False, True]
+    assert "is not in the operator's list" in proposals.blocked(scoped, now(), tenant)
+    assert proposals.blocked(scoped, now(), replace(tenant, network=generous)) == ""
+    assert proposals.blocked(withheld, now(), tenant) == ""
     shared = replace(tenant, kept="another account has an address in it")
-    assert proposals.blocked(withheld, shared) == "another account has an address in it"
-    assert proposals.blocked(bought, shared).startswith("takes a contract")
+    assert proposals.blocked(withheld, now(), shared) == "another account has an address in it"
+    assert proposals.blocked(bought, now(), shared).startswith("takes a contract")
 
 
 def test_the_doctor_believes_the_model_as_far_as_what_was_measured_lets_it() -> None:

@@ -13,9 +13,11 @@ import pytest
 from anypop.advice import plans, proposals
 from anypop.agent.act.bgp.proposed import bird_conf
 from anypop.cli import rollouts
+from anypop.cli.catchment import vantages
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
 from anypop.model.network import network_from
+from anypop.model.scopes import scope_data
 from anypop.routing.catchment.repairs import Change, Repair
 from tests.cli_calls import Caller
 from tests.fake_control import VANTAGES, FakeControl, probed
@@ -160,6 +162,24 @@ def test_an_outcome_that_differs_takes_everything_back(shell: Callable[[World], 
     assert [set(wave) for wave in found["waves"]] == [{"pop", "seconds", "seen", "differs"}] * 2
     plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": [], "extended_communities": []}
     assert {key: scope for key, scope in world.rules.items() if scope != plain} == before
+
+
+def test_a_scope_that_somebody_changes_meanwhile_stays(
+    shell: Callable[[World], Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the change another one's rule for the same session was overwritten without a word."""
+    world = World()
+    call = shell(world)
+    ask = vantages.viewpoints
+
+    def late(*arguments: Any) -> Any:
+        world.rules["JFK", "209"] = scope_data(Scope(prepend=2))
+        return ask(*arguments)
+
+    monkeypatch.setattr(vantages, "viewpoints", late)
+    ran = call("doctor", "--apply", "1", "--patience", "1")
+    assert ran.code == 1 and "somebody has changed what is announced" in ran.err and "JFK to as209" in ran.err
+    assert not world.waves.rollouts and set(world.rules) == {("JFK", "209")}
 
 
 def test_a_contract_cannot_be_applied_and_a_number_must_exist(shell: Callable[[World], Caller]) -> None:

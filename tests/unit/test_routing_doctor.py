@@ -117,7 +117,7 @@ def test_a_peer_at_home_may_become_a_transit() -> None:
     ("at_home", "kind", "needs"),
     [
         (replace(OWN, scope=Scope(mode=Mode.WITHHOLD)), "announce", ""),
-        (replace(OWN, silent="the BGP session is down"), "bring back", "the session is down: bring it back by hand"),
+        (replace(OWN, silent="the BGP session is down"), "bring back", "what keeps it silent has to be mended there"),
     ],
 )
 def test_what_is_not_heard_at_home_is_announced_again(at_home: Session, kind: str, needs: str) -> None:

@@ -13,6 +13,7 @@ from anypop.cli import scopes
 from anypop.cli.failure import Failure
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Invalid, Problem
+from anypop.model.names import CityCode
 from anypop.model.scopes import (
     community_text,
     read_community,
@@ -22,7 +23,7 @@ from anypop.model.scopes import (
     scope_says,
     with_communities,
 )
-from anypop.model.sessions import of_rows, ruled
+from anypop.model.sessions import Session, of_rows, ruled
 from anypop.routing import intents
 from anypop.routing.actions import KeepInRegion, LocalPreference, Neighbours, NoExportTo, Region, Relation, Where
 from anypop.routing.dictionary import as_data, for_asn, known_asns, of_data
@@ -113,16 +114,73 @@ def test_what_is_surely_not_out_is_heard_by_nobody() -> None:
     """A session that is down, a PoP where nothing serves; not one of which nobody knows, nor one that is out in one
     family.
     """
-    rows = [row("AMS", "announced"), row("LHR", "session-down"), row("JFK", "no-report"), row("LAX", "session-down")]
-    rows.append(row("LAX", "announced", prefix="2001:db8::/48"))
+    rows = [row("AMS", "announced"), row("LHR", "session-down"), row("JFK", "no-report"), row("LAX", "announced")]
+    rows.append(row("LAX", "session-down", prefix="192.0.3.0/24"))
     found = {str(session.pop): session for session in of_rows(a_network(), rows).sessions}
     assert found["LHR"].silent == "says session-down" and not found["LHR"].hears
     assert [pop for pop, session in found.items() if session.hears] == ["AMS", "JFK", "LAX"]
     doubts = known_of(a_network(), "web", rows).doubts
     assert doubts == (
         "JFK may not be announcing: says no-report; it counts as if it were",
-        "192.0.2.0/24 is not out from LAX to as1299: says session-down; it counts as if it were",
+        "192.0.3.0/24 is not out from LAX to as1299: says session-down; it counts as if it were",
     )
+
+
+def test_ipv4_is_predicted_and_who_hears_ipv6_alone_draws_none_of_it() -> None:
+    """An upstream without IPv4, or one whose IPv4 session is down, counted as if it drew everybody."""
+    rows = [row("AMS", "announced"), row("LHR", "session-down")]
+    rows += [row(pop, "announced", prefix="2001:db8::/48") for pop in ("AMS", "LHR", "JFK")]
+    found = {str(session.pop): session for session in of_rows(a_network(), rows).sessions}
+    assert found.keys() == {"AMS", "LHR"} and [pop for pop in found if found[pop].hears] == ["AMS"]
+    assert known_of(a_network(), "web", rows).doubts == (
+        "JFK tells as1299 2001:db8::/48 alone: IPv4 is predicted, and hears nothing there",
+    )
+    six = [one for one in rows if ":" in one["prefix"]]
+    assert len(of_rows(a_network(), six).sessions) == 3, "of what is announced in IPv6 alone, that is predicted"
+
+
+A, B, C = (1299, 1), (1299, 2), (65535, 0)
+
+
+@pytest.mark.parametrize(
+    ("own", "effective", "wanted", "rule"),
+    [
+        # a drain has lowered it: what the doctor asks for goes beside the own rule, and the drain's marks stay its own
+        (Scope(communities=(A,)), Scope(prepend=3, communities=(A, C)), Scope(prepend=3, communities=(A, C, B)),
+         Scope(communities=(A, B))),
+        (Scope(), Scope(prepend=3, communities=(C,)), Scope(mode=Mode.WITHHOLD, prepend=3, communities=(C,)),
+         Scope(mode=Mode.WITHHOLD)),
+        (Scope(), Scope(prepend=1), Scope(prepend=4), Scope(prepend=4)),
+        # what others ask for cannot be taken back by an own rule
+        (Scope(), Scope(prepend=3, communities=(C,)), Scope(), None),
+        (Scope(prepend=1), Scope(prepend=3), Scope(prepend=2), None),
+        (Scope(), Scope(mode=Mode.WITHHOLD), Scope(), None),
+        # what is all one's own can
+        (None, Scope(mode=Mode.WITHHOLD, prepend=2), Scope(), Scope()),
+        (Scope(prepend=3), Scope(prepend=3, communities=(C,)), Scope(prepend=1, communities=(C,)), Scope(prepend=1)),
+    ],
+)  # fmt: skip
+def test_a_repair_changes_the_own_rule_alone(
+    own: Scope | None, effective: Scope, wanted: Scope, rule: Scope | None
+) -> None:
+    """What was in effect, a drain's or a neighbour's in the prefix, became a rule of the workload's for ever."""
+    session = Session(pop=CityCode("LHR"), upstream="as1299", asn=1299, scope=effective, own=own)
+    assert session.rule_for(wanted) == rule
+    if rule is not None:
+        after = session.ruled_by(rule)
+        assert {*after.scope.every_community} == {*wanted.every_community}
+        assert (after.scope.mode, after.scope.prepend) == (wanted.mode, wanted.prepend)
+
+
+def test_a_prediction_of_another_own_rule_keeps_what_others_ask_for() -> None:
+    """A preview of `announce reset` beside a neighbour's prepends showed everything plain."""
+    told = {"prefix": "192.0.2.0/24", "pop": "LHR", "upstream": "as1299", "asn": 1299}
+    told |= {
+        "scope": scope_data(Scope(communities=(A,))),
+        "effective": scope_data(Scope(prepend=2, communities=(A, B))),
+    }
+    (session,) = of_rows(a_network(), [told]).with_scopes({("LHR", "as1299"): Scope()}).sessions
+    assert (session.scope, session.own) == (Scope(prepend=2, communities=(B,)), Scope())
 
 
 def test_before_anything_is_out_it_is_what_will_be() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anypop.model.network import Network
-from anypop.model.sessions import Announcements, from_network, of_rows
+from anypop.model.sessions import Announcements, from_network, of_predicted_family, of_rows, predicted_family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +48,16 @@ def _doubts(rows: Sequence[Mapping[str, Any]], announcements: Announcements) -> 
     """
     if not any(row.get("announced", True) for row in rows):
         return
+    sessions = {session.key for session in announcements.sessions}
     hears = {session.key for session in announcements.sessions if session.hears}
-    out = {(str(row["pop"]), str(row["upstream"])) for row in rows if row.get("announced", True)}
+    family, own = predicted_family(rows), of_predicted_family(rows)
+    out = {(str(row["pop"]), str(row["upstream"])) for row in own if row.get("announced", True)}
     for row in rows:
         pop, upstream, says = str(row["pop"]), str(row["upstream"]), row.get("says") or row.get("reason", "")
-        if (pop, upstream) not in hears:
+        if (pop, upstream) not in sessions:
+            yield f"{pop} tells {upstream} {row['prefix']} alone: IPv{family} is predicted, and hears nothing there"
+            continue
+        if row not in own or (pop, upstream) not in hears:
             continue
         if row.get("dark"):
             yield f"what lands in {pop} is not answered there: {says}"

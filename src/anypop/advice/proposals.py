@@ -85,10 +85,13 @@ def useful(repairs: Sequence[Repair], most: int) -> list[Repair]:
     return [r for r in repairs if r.cured and r.score > 0 and r.gain is not None and r.gain.expected > 0][:most]
 
 
-def blocked(repair: Repair, place: Place) -> str:
+def blocked(repair: Repair, before: Announcements, place: Place) -> str:
     """Why it cannot be applied from here, in words; empty: it can."""
     if repair.needs:
         return repair.needs
+    for change in repair.changes:
+        if rule_of(change, before) is None:
+            return f"another workload of the prefix, or a drain, asks for more at {change.pop} to {change.upstream}"
     if place.kept:
         return place.kept
     if place.tenant and place.network is not None:
@@ -97,6 +100,20 @@ def blocked(repair: Repair, place: Place) -> str:
                 if why := refusal(community, change.asn, place.network.tenant_communities):
                     return why
     return ""
+
+
+def rule_of(change: Change, before: Announcements) -> Scope | None:
+    """The workload's own rule that makes a change: what others ask for on that session is theirs to ask. None: none
+    does.
+    """
+    index = before.find(change.pop, change.upstream)
+    return before.sessions[index].rule_for(change.scope) if index is not None else change.scope
+
+
+def rules_of(repair: Repair, before: Announcements) -> dict[tuple[str, str], Scope]:
+    """The rules of a repair that can be applied from here."""
+    found = {(change.pop, change.upstream): rule_of(change, before) for change in repair.changes}
+    return {key: rule for key, rule in found.items() if rule is not None}
 
 
 def chosen(found: Diagnosis, number: str, most: int) -> Repair | None:
@@ -212,10 +229,16 @@ def repair_data(repair: Repair, before: Announcements, place: Place) -> dict[str
         "kind": repair.kind,
         "title": repair.title,
         "changes": [
-            {"pop": c.pop, "upstream": c.upstream, "asn": c.asn, "scope": scope_data(c.scope), "added": c.added}
+            {
+                "pop": c.pop,
+                "upstream": c.upstream,
+                "asn": c.asn,
+                "scope": scope_data(rule_of(c, before) or c.scope),
+                "added": c.added,
+            }
             for c in repair.changes
         ],
-        "blocked": blocked(repair, place) or None,
+        "blocked": blocked(repair, before, place) or None,
         "gain": None if repair.gain is None else round(repair.gain.expected, 6),
         "gain_low": None if repair.gain is None else round(repair.gain.low, 6),
         "gain_high": None if repair.gain is None else round(repair.gain.high, 6),

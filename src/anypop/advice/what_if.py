@@ -42,7 +42,8 @@ def _applied(now: Announcements, text: str) -> Announcements:
         raise ValueError(f"write {_HOW}")
     if verb == "add":
         return _added(now, pops, upstream)
-    chosen = {now.sessions[index].key: now.sessions[index].scope for index in _meant(now, pops, upstream)}
+    meant = [now.sessions[index] for index in _meant(now, pops, upstream)]
+    chosen = {session.key: session.own or session.scope for session in meant}
     return now.with_scopes({key: _scope(old, verb, rest) for key, old in chosen.items()})
 
 

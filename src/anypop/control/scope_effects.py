@@ -6,12 +6,18 @@ Only what a host reports of its newest order counts, and only an order that says
 enough is `plan.scope_waves`' to say. Pure.
 """
 
+from dataclasses import replace
+
 from anypop.control.state import State
 from anypop.judge.verdict import is_fresh
-from anypop.model.announce import Mode, Prefix, Scope
+from anypop.model.announce import Mode, Prefix, Scope, ScopeRule
+from anypop.model.drain import DrainKind
+from anypop.model.names import WorkloadId
 from anypop.model.network import Host, Pop, Upstream
 from anypop.model.rollout import Rollout, ScopeChange
-from anypop.model.scopes import scope_says
+from anypop.model.scopes import scope_says, with_communities
+from anypop.plan.announcements import merged
+from anypop.plan.easing import eased, standing_over
 from anypop.plan.edge_scopes import beyond_edge
 
 
@@ -27,12 +33,49 @@ def not_in_effect(draft: State, rollout: Rollout, now: float) -> list[str]:
             continue
         for host in site.hosts:
             if (way := site.way(host, change.upstream)) is not None:
-                found.append(_of_host(draft, host, way, change, site=site, prefixes=prefixes, now=now))
+                found.append(
+                    _of_host(
+                        draft, host, way, change, workload=rollout.workload_id, site=site, prefixes=prefixes, now=now
+                    )
+                )
     return list(dict.fromkeys(words for words in found if words))
 
 
+def _wanted(draft: State, workload: WorkloadId, change: ScopeChange, prefix: Prefix, *, site: Pop, host: Host) -> Scope:
+    """What a change comes to on a session of a host, with what others ask for there: workloads that share the prefix,
+    and drains. What the change is about has to come out as it was asked for; where it leaves something as it was, that
+    may well be more by somebody else's rule.
+    """
+    rules: list[ScopeRule] = []
+    for tenant in draft.plan.tenants(prefix) if draft.plan is not None else ():
+        declared, rule = draft.workloads.get(tenant), draft.rules.get((tenant, change.pop, change.upstream))
+        if tenant == workload or rule is None or declared is None or declared.workload.deleting:
+            continue
+        stands = draft.plan is not None and draft.plan.homes_of(tenant).pops
+        if stands and (prefix.version == 4 or declared.workload.dual_stack):
+            rules.append(rule)
+    asked, before, others = change.scope, change.before or Scope(), merged(rules)
+    wanted = replace(
+        with_communities(asked, others.every_community),
+        mode=others.mode if asked.mode is before.mode is Mode.ANNOUNCE else asked.mode,
+        prepend=max(asked.prepend, others.prepend) if asked.prepend == before.prepend else asked.prepend,
+    )
+    upstream = next(u for u in site.upstreams if u.name == change.upstream)
+    level, over = standing_over(draft.active_drains(), site.city, host.name, upstream.name, prefix)
+    shared = upstream in site.edge and all(drain.kind is DrainKind.UPSTREAM for drain in over)
+    return eased(wanted, level, upstream, over, shared=shared)
+
+
 def _of_host(
-    draft: State, host: Host, way: Upstream, change: ScopeChange, *, site: Pop, prefixes: set[Prefix], now: float
+    draft: State,
+    host: Host,
+    way: Upstream,
+    change: ScopeChange,
+    *,
+    workload: WorkloadId,
+    site: Pop,
+    prefixes: set[Prefix],
+    now: float,
 ) -> str:
     """What one host does otherwise than asked on its session `way`, by which the upstream hears of it; empty:
     nothing.
@@ -46,17 +89,18 @@ def _of_host(
         for a in issued.order.announcements
         if a.prefix in prefixes and a.upstream == way.name and (beyond is None or beyond.has_session(a.prefix.version))
     }
-    other = next((scope for scope in ordered.values() if not _is_asked(scope, change.scope, beyond is not None)), None)
-    if other is not None:  # the order is older than the wave, or another workload of the prefix asks for more
-        return f"{host.name} is to tell {change.upstream} '{scope_says(other)}', not '{scope_says(change.scope)}'"
+    for prefix, scope in ordered.items():
+        wanted = _wanted(draft, workload, change, prefix, site=site, host=host)
+        if not _is_asked(scope, wanted, beyond is not None):  # the order is older than the wave
+            return f"{host.name} is to tell {change.upstream} '{scope_says(scope)}', not '{scope_says(wanted)}'"
     if received.report.generation < issued.order.generation:
         return f"{host.name} has not obeyed its newest order yet"
     told = {p.prefix for p in received.report.prefixes if p.prefix in prefixes and way.name in p.upstreams}
-    match change.scope.mode:
-        case Mode.WITHHOLD if told and beyond is None:  # an edge router withholds it in the host's stead
-            return f"{change.pop} still announces to {change.upstream}"
-        case Mode.ANNOUNCE if ordered.keys() - told:
-            return f"{change.pop} does not announce to {change.upstream} yet"
+    out = {prefix for prefix, scope in ordered.items() if scope.mode is Mode.ANNOUNCE}
+    if told - out and beyond is None:  # an edge router withholds it in the host's stead
+        return f"{change.pop} still announces to {change.upstream}"
+    if out - told:
+        return f"{change.pop} does not announce to {change.upstream} yet"
     return ""
 
 

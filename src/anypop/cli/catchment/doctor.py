@@ -16,14 +16,12 @@ from anypop.cli.call import Call, command
 from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.commands import Plan, Workload
 from anypop.cli.catchment.graph_options import Footprint, GraphFile, History, Observed, Overrides, Weights
-from anypop.cli.failure import usage
+from anypop.cli.failure import Failure, usage
 from anypop.cli.options import Yes
-from anypop.model.announce import Scope
 
 if TYPE_CHECKING:
     from anypop.advice.graph import Graph
     from anypop.advice.known import Known
-    from anypop.advice.waves import Key
     from anypop.routing.catchment.repairs import Repair
 
 
@@ -125,16 +123,17 @@ def _made(
     yes: bool,
 ) -> None:
     """Show, ask, have control do it, and end badly when it was taken back."""
-    from anypop.advice.answers import difference_data  # noqa: PLC0415 - see above
+    from anypop.advice import proposals  # noqa: PLC0415 - see above
+    from anypop.advice.answers import difference_data  # noqa: PLC0415
     from anypop.advice.preview import compared  # noqa: PLC0415
     from anypop.advice.waves import waves_of  # noqa: PLC0415
-    from anypop.cli.catchment import vantages  # noqa: PLC0415
+    from anypop.cli.catchment import inputs, vantages  # noqa: PLC0415
 
     if not known.workload:
         raise usage("no workload announces anything that could be changed", advice="Create one with --anycast.")
     if shown["blocked"]:
         raise usage(f"'{repair.title}' cannot be applied: {shown['blocked']}", advice="Choose another repair.")
-    scopes: dict[Key, Scope] = {(change.pop, change.upstream): change.scope for change in repair.changes}
+    scopes = proposals.rules_of(repair, known.announcements)
     change = compared(graph, known.announcements, known.announcements.with_scopes(scopes))
     call.screen.preview([(repair.title, "bold")], *(f"  {line}" for line in shown["commands"]))
     call.screen.preview(*(f"  {pop} bird.conf {line}" for pop, lines in shown["bird_conf"].items() for line in lines))
@@ -147,6 +146,13 @@ def _made(
         call.screen.note(doubt.says)
     strategy = {"deadline_s": patience_s, "bake_s": min(HOLD_S, patience_s / 4)}
     note = f"doctor: {repair.title}"
+    since = inputs.from_control(call, known.workload).announcements
+    if other := [key for key in scopes if since.session(*key) != known.announcements.session(*key)]:
+        raise Failure(
+            "somebody has changed what is announced since the doctor looked",
+            problems=[f"{pop} to {upstream}" for pop, upstream in other],
+            advice="Nothing was changed. Run 'anypop doctor' again.",
+        )
     asked = [waves.wave(one.scopes, note=note, expected=one.expected) for one in plan.waves]
     begun = waves.begin(call, known.workload, asked, strategy)
     rollout = waves.to_the_end(call, known.workload, begun, **strategy, well="as predicted")

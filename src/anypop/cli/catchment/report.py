@@ -11,6 +11,7 @@ from anypop.advice.proposals import Place, bird_lines, blocked, commands, useful
 from anypop.cli.catchment.tables import km, percent
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
+from anypop.model.sessions import Announcements
 from anypop.routing.catchment.doctor import Diagnosis
 from anypop.routing.catchment.repairs import Gain, Repair
 from anypop.routing.catchment.strays import Cause
@@ -32,7 +33,7 @@ def report(found: Diagnosis, place: Place, *, most: int, graph: str, far_km: flo
         shown += ["", *_cause(number, cause), *_repairs(number, useful(repairs, most), found, place)]
     if places := useful(found.new_pops, most):
         shown += ["", [("a new PoP, the best place first (counted as if it were somebody's nearest already)", "bold")]]
-        shown.append(_table("new", places, place))
+        shown.append(_table("new", places, prediction.announcements, place))
     if any(useful(repairs, most) for repairs in found.repairs) and place.workload:
         shown += [
             "",
@@ -56,7 +57,7 @@ def _repairs(number: int, repairs: Sequence[Repair], found: Diagnosis, place: Pl
     if not repairs:
         yield "   no repair mends more than it harms"
         return
-    yield _table(str(number), repairs, place)
+    yield _table(str(number), repairs, found.prediction.announcements, place)
     before = found.prediction.announcements
     for rank, repair in enumerate(repairs, 1):
         for line in commands(repair, before, place.workload):
@@ -65,7 +66,7 @@ def _repairs(number: int, repairs: Sequence[Repair], found: Diagnosis, place: Pl
             yield from _configuration(bird_lines(repair, before, place))
 
 
-def _table(number: str, repairs: Sequence[Repair], place: Place) -> Table:
+def _table(number: str, repairs: Sequence[Repair], before: Announcements, place: Place) -> Table:
     columns = [
         Column(head="  "),
         Column(head="REPAIR"),
@@ -89,7 +90,7 @@ def _table(number: str, repairs: Sequence[Repair], place: Place) -> Table:
             (f"{repair.harmed:,}", "yellow" if repair.harmed else ""),
             f"{repair.unsure:,}",
             km(-repair.gain_km, signed=True),
-            "; ".join(filter(None, (blocked(repair, place), repair.note))),
+            "; ".join(filter(None, (blocked(repair, before, place), repair.note))),
         ]
         for rank, repair in enumerate(repairs, 1)
     ]

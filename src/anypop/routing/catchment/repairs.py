@@ -16,7 +16,7 @@ from anypop.model.sessions import Announcements, Session
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One session with its new scope. `added`: the session does not exist yet. `bought`: it is one of peers, and
-    becomes one with a transit. `back`: it is down, and comes back.
+    becomes one with a transit. `back`: nothing is heard there, and will be again.
     """
 
     pop: CityCode
@@ -32,13 +32,13 @@ class Change:
         """What it takes beyond configuration, in words; empty: nothing."""
         if self.added or self.bought:
             return f"takes a contract with AS{self.asn}"
-        return "the session is down: bring it back by hand" if self.back else ""
+        return "what keeps it silent has to be mended there" if self.back else ""
 
     @property
     def says(self) -> str:
         """The exact change, as the command line takes it, or what people have to do."""
         if self.back:
-            return f"bring back the session of {self.pop} with {self.upstream}"
+            return f"bring back what {self.pop} announces to {self.upstream}"
         if self.added or self.bought:
             return f"buy transit from AS{self.asn} in {self.pop}"
         place = f"anypop announce scope {self.pop} {self.upstream}"
