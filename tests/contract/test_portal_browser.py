@@ -134,6 +134,9 @@ def test_the_articles_workload_is_made_by_clicks_and_lives_on_the_screen(place: 
     place.agents[1].broken = frozenset(place.agents[1].order.instances[0].name for _ in [0] if place.agents[1].order)
     place.settle()
     expect(page.locator("#events")).to_contain_text("stackpath-anycast-fun-eu1")
+    expect(page.locator(".glance")).to_contain_text("Not healthy 8 of 8 running, 1 not healthy")
+    expect(page.locator("#city-LHR")).to_contain_text("2 of 2 running, 1 not healthy")
+    expect(page.locator(".instance .bad")).to_have_text(re.compile("Not healthy"))
     assert page.evaluate("window.kept") == 1, "the page was never loaded again"
     place.agents[1].broken = frozenset()
 

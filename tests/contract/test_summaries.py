@@ -55,6 +55,7 @@ def test_a_summary_counts_what_the_instances_are(world: World, agents: list[Fake
             here = Counter(i["phase"] for i in instances if i["location"]["cityCode"] == city["cityCode"])
             assert city["phases"] == here and city["continent"] == "Europe"
         assert found["images"] == ["registry.example/web:1"]
+        assert found["healthy"] == sum(i["healthy"] for i in instances) == sum(c["healthy"] for c in found["cities"])
     assert one(world, "w01")["phases"].keys() >= {"SCHEDULING", "RUNNING"}
     held = world.get(f"{BASE}/w00")["workload"]["metadata"]["annotations"]
     assert one(world, "w00")["anycast"] == [
@@ -62,7 +63,15 @@ def test_a_summary_counts_what_the_instances_are(world: World, agents: list[Fake
     ]
     world.clock.now += 60  # nobody has reported since
     assert one(world, "w00")["phases"] == {"INSTANCE_PHASE_UNSPECIFIED": 2}, "what is not known is told as unknown"
+    assert one(world, "w00")["healthy"] == 0
     agents[0].crashing = set()
+    agents[0].broken = frozenset({"w00-eu-ams-0"})
+    world.settle(agents)
+    found = one(world, "w00")
+    assert (found["phases"], found["healthy"]) == ({"RUNNING": 2}, 1), "its process runs, and does not answer"
+    assert [c["healthy"] for c in found["cities"]] == [0, 1]
+    assert [i["healthy"] for i in world.instances("w00")] == [False, True]
+    agents[0].broken = frozenset()
     world.settle(agents)
 
 
@@ -79,6 +88,9 @@ def test_pages_and_filters_look_at_names_alone(world: World, monkeypatch: pytest
     found = world.get(f"{OURS}/summaries?page_request.first=5&page_request.after=9&page_request.sort_by=-name")
     assert [w["slug"] for w in found["results"]] == ["w29", "w28", "w27", "w26", "w25"] == counted
     assert found["pageInfo"]["totalCount"] == str(MANY)
+    counted.clear()
+    found = world.get(f"{OURS}/summaries?page_request.first=3")
+    assert [w["slug"] for w in found["results"]] == ["w00", "w01", "w02"], "by name, unless otherwise asked"
     counted.clear()
     assert world.get(f"{OURS}/summaries?page_request.filter=name~'W3'")["pageInfo"]["totalCount"] == "10"
     assert len(counted) == 10

@@ -117,13 +117,19 @@ def test_names_on_the_map_cover_neither_each_other_nor_a_city() -> None:
 
 
 def test_a_workload_is_told_as_well_only_when_all_of_it_is() -> None:
-    def seen(*phases: str) -> str:
-        return summary.glance(Counter(phases)).word
+    def seen(*phases: str, ill: int = 0) -> str:
+        return summary.glance({"phases": Counter(phases), "healthy": phases.count("RUNNING") - ill}).word
 
     assert seen("RUNNING", "RUNNING") == "Running"
     assert seen("RUNNING", "STARTING") == "Starting"
+    assert seen("RUNNING", "RUNNING", ill=1) == seen("RUNNING", "STARTING", ill=1) == "Not healthy"
     assert seen("RUNNING", "STARTING", "FAILED") == "Failing"
     assert seen("RUNNING", "INSTANCE_PHASE_UNSPECIFIED") == seen("RUNNING", "") == "Unknown"
+    silent = {"phase": "RUNNING", "healthy": False, "reason": "family-silent"}
+    assert words.standing(silent) == words.standing({"phase": "RUNNING"}) == words.NOT_HEALTHY
+    assert words.standing({"phase": "RUNNING", "healthy": True}) == ("Running", "good")
+    assert words.standing({**silent, "reason": "rescued"})[1] == "way", "somebody asked for it"
+    assert words.standing({"phase": "STARTING", "healthy": False}) == ("Starting", "way")
     assert seen() == "No instances" and words.state("something new") == ("Unknown", "off")
 
 

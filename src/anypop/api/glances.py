@@ -1,4 +1,4 @@
-"""A workload at a glance: how many of its instances are in which phase, and where.
+"""A workload at a glance: how many of its instances are in which phase, how many are healthy, and where.
 
 In: control's state, a workload, the time. Out: plain data, as the API's lists of many show it. However many ask, what
 one state of control says of a workload is counted once.
@@ -41,13 +41,17 @@ def of(state: State, declared: Declaration, now: float) -> dict[str, Any]:
     return _glances.of(state, declared, now)
 
 
+def name_of(declared: Declaration) -> str:
+    return str(declared.document.get("name", declared.workload.slug))
+
+
 def named(state: State, declared: Declaration) -> dict[str, Any]:
     """What lists of them are filtered and sorted by."""
     held = state.anycast.get(declared.id)
     both = (held.address4, held.address6 if declared.workload.dual_stack else None) if held is not None else ()
     return {
         "id": declared.id,
-        "name": declared.document.get("name", declared.workload.slug),
+        "name": name_of(declared),
         "slug": declared.workload.slug,
         "createdAt": shapes.moment(declared.created_at),
         "anycast": [str(address) for address in both if address is not None],
@@ -57,15 +61,21 @@ def named(state: State, declared: Declaration) -> dict[str, Any]:
 def _summary(state: State, declared: Declaration, now: float, reports: Reports) -> dict[str, Any]:
     phases: Counter[str] = Counter()
     cities: dict[CityCode, Counter[str]] = {}
+    healthy: Counter[CityCode] = Counter()
     for life in slots(lives(state, declared, now, reports)):
         phases[life.seen.word] += 1
         cities.setdefault(life.incarnation.pop, Counter())[life.seen.word] += 1
+        healthy[life.incarnation.pop] += life.seen.healthy
     data = {
         **named(state, declared),
         "version": str(declared.version),
         "images": [container.image for container in declared.workload.containers],
         "phases": dict(sorted(phases.items())),
-        "cities": [{**_place(code), "phases": dict(sorted(count.items()))} for code, count in sorted(cities.items())],
+        "healthy": healthy.total(),
+        "cities": [
+            {**_place(code), "phases": dict(sorted(count.items())), "healthy": healthy[code]}
+            for code, count in sorted(cities.items())
+        ],
     }
     if declared.delete_requested_at is not None:
         data["deleteRequestedAt"] = shapes.moment(declared.delete_requested_at)

@@ -130,6 +130,7 @@ def _instance(
             "createdAt": moment(created_at),
         },
         "phase": seen.word,
+        "healthy": seen.healthy,
         "reason": seen.reason.value,
         "message": seen.message or ("" if seen.phase is Phase.RUNNING else seen.reason.says),
         "createdAt": moment(created_at),

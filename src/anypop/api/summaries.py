@@ -34,7 +34,7 @@ PACE_S = 0.2  # numbers that change more often than that nobody reads
 async def list_summaries(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """List the workloads of a stack at a glance.
 
-    With how many instances of each are in which phase, and where. Filters and sorts know `id`, `name`, `slug`,
+    By name, with how many instances of each are in which phase, and where. Filters and sorts know `id`, `name`, `slug`,
     `createdAt` and `anycast` (`anycast!=''`: those that have such an address).
     """
     state, now = platform.core.state, platform.clock()
@@ -46,7 +46,8 @@ async def list_summaries(query: pages.PageQuery, stack: CallerStack, platform: P
     def named(declared: Declaration) -> dict[str, Any]:
         return glances.named(state, declared)
 
-    found = pages.page(state.in_stack(stack.id), query, named, NamedWorkload, by_id=by_id)
+    by_name = sorted(state.in_stack(stack.id), key=lambda declared: (glances.name_of(declared), declared.id))
+    found = pages.page(by_name, query, named, NamedWorkload, by_id=by_id)
     whole = [glances.of(state, state.workloads[one["id"]], now) for one in found["results"]]
     return {"pageInfo": found["pageInfo"], "results": whole}
 

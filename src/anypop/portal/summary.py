@@ -13,21 +13,23 @@ from anypop.portal import words
 
 Data = Mapping[str, Any]
 
+NOBODY: Data = {"phases": {}, "healthy": 0}
 ANYCAST = "anycast.platform.stackpath.net/subnets"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """`style` and `word`: of the workload as a whole; `running` of `total` instances."""
+    """`style` and `word`: of the workload as a whole; `running` of `total` instances, `ill` of which do not answer."""
 
     word: str
     style: str
     running: int
     total: int
+    ill: int
 
     @property
     def counted(self) -> str:
-        return f"{self.running} of {self.total} running"
+        return f"{self.running} of {self.total} running" + (f", {self.ill} not healthy" if self.ill else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,32 +49,35 @@ class Continent:
     cities: tuple[City, ...]
 
 
-def glance(phases: Mapping[str, int], *, leaving: bool = False) -> Glance:
-    """Of so many instances in each phase, in one word: the worst that holds for any of them."""
+def glance(counted: Data, *, leaving: bool = False) -> Glance:
+    """Of a summary (or one of its cities), in one word: the worst that holds for any instance."""
     styles: Counter[str] = Counter()
-    for phase, count in phases.items():
+    for phase, count in counted["phases"].items():
         styles[words.state(phase)[0]] += count
     running, total = styles["Running"], styles.total()
+    ill = running - int(counted["healthy"])
     if leaving:
         word, style = "Deleting", "way"
     elif not total:
         word, style = "No instances", "off"
-    elif running == total:
-        word, style = "Running", "good"
     elif styles["Failed"] or styles["Stopped"]:
         word, style = "Failing", "bad"
+    elif ill:
+        word, style = words.NOT_HEALTHY
+    elif running == total:
+        word, style = "Running", "good"
     elif styles["Unknown"]:
         word, style = "Unknown", "off"
     else:
         word, style = "Starting", "way"
-    return Glance(word=word, style=style, running=running, total=total)
+    return Glance(word=word, style=style, running=running, total=total, ill=ill)
 
 
 def by_place(instances: Iterable[Data], counted: Iterable[Data]) -> tuple[Continent, ...]:
     """Continents and cities by name, with how it is there as a whole (`counted`: a summary's cities); instances as the
     API orders them. A city none of whose instances is on this page is left out.
     """
-    phases = {str(one["cityCode"]): one["phases"] for one in counted}
+    known = {str(one["cityCode"]): one for one in counted}
     places: dict[str, dict[str, list[Data]]] = {}
     for one in instances:
         place = one.get("location", {})
@@ -84,7 +89,7 @@ def by_place(instances: Iterable[Data], counted: Iterable[Data]) -> tuple[Contin
             name=name,
             cities=tuple(
                 sorted(
-                    (_city(code, here, phases.get(code, {})) for code, here in cities.items()),
+                    (_city(code, here, known.get(code, NOBODY)) for code, here in cities.items()),
                     key=lambda city: city.name,
                 )
             ),
@@ -93,14 +98,14 @@ def by_place(instances: Iterable[Data], counted: Iterable[Data]) -> tuple[Contin
     )
 
 
-def _city(code: str, here: list[Data], phases: Mapping[str, int]) -> City:
+def _city(code: str, here: list[Data], counted: Data) -> City:
     place = here[0].get("location", {})
     return City(
         code=code,
         name=str(place.get("city", code)),
         country=str(place.get("country", "")),
         instances=tuple(here),
-        glance=glance(phases),
+        glance=glance(counted),
     )
 
 

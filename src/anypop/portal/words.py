@@ -14,6 +14,10 @@ SHAPES = {"good": "●", "way": "◐", "bad": "■", "off": "○"}
 
 LONGEST = 200  # letters of a value of which only the beginning is of interest
 
+# of an instance whose process runs, and that does not answer: no new traffic goes there
+NOT_HEALTHY = ("Not healthy", "bad")
+_ASKED_FOR = {"rescued": ("In rescue", "way"), "powered-off": ("Shutting down", "way")}
+
 _STATES = {
     "RUNNING": ("Running", "good"),
     "STARTING": ("Starting", "way"),
@@ -28,6 +32,14 @@ _STATES = {
 def state(phase: str) -> tuple[str, str]:
     """The word for an instance's phase, and its style. What is not known is never told as well."""
     return _STATES.get(phase.removeprefix("INSTANCE_PHASE_"), ("Unknown", "off"))
+
+
+def standing(instance: Mapping[str, Any]) -> tuple[str, str]:
+    """The word for how an instance is, and its style: one that runs and does not answer is not told as well."""
+    word, style = state(str(instance.get("phase", "")))
+    if style != "good" or instance.get("healthy"):
+        return word, style
+    return _ASKED_FOR.get(str(instance.get("reason", "")), NOT_HEALTHY)
 
 
 def hourly(amount: float) -> str:
@@ -92,7 +104,7 @@ def short(value: object) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
-    "state": state,
+    "standing": standing,
     "shape": lambda style: SHAPES[style],
     "hourly": hourly,
     "monthly": monthly,

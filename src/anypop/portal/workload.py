@@ -90,7 +90,7 @@ def told(
     `begin`: how many there are before those of this page.
     """
     leaving = "deleteRequestedAt" in declared["metadata"]
-    glance = summary.glance(counted["phases"], leaving=leaving)
+    glance = summary.glance(counted, leaving=leaving)
     return {
         "workload": declared,
         "leaving": leaving,

@@ -74,7 +74,7 @@ def row(told: Any) -> dict[str, Any]:
         "id": told["id"],
         "slug": told["slug"],
         "name": told["name"],
-        "glance": summary.glance(told["phases"], leaving="deleteRequestedAt" in told),
+        "glance": summary.glance(told, leaving="deleteRequestedAt" in told),
         "cities": [one["cityCode"] for one in told["cities"]],
         "anycast": told["anycast"],
         "images": told["images"],

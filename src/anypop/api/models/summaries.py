@@ -7,6 +7,7 @@ from pydantic import Field
 from anypop.api.models.common import CamelAnswer, CountText, Id, Moment, Page, left_out
 
 Phases = Annotated[dict[str, int], Field(description="how many instances are in each phase")]
+Healthy = Annotated[int, Field(description="how many run and are healthy for certain")]
 
 
 class NamedWorkload(CamelAnswer):
@@ -25,14 +26,18 @@ class CitySummary(CamelAnswer):
     country: str = left_out()
     continent: str = left_out()
     phases: Phases
+    healthy: Healthy
 
 
 class Summary(NamedWorkload):
-    """`anycast`: its addresses. `phases`: of all its instances; `cities`: the same, where each is."""
+    """`anycast`: its addresses. `phases` and `healthy`: of all its instances; `cities`: the same,
+    where each is.
+    """
 
     version: CountText
     images: list[str]
     phases: Phases
+    healthy: Healthy
     cities: list[CitySummary]
     delete_requested_at: Moment = left_out()
 

@@ -167,6 +167,7 @@ class Instance(CamelAnswer):
     phase: Annotated[
         InstancePhase, Field(description="INSTANCE_PHASE_UNSPECIFIED: its PoP is silent, nothing is known")
     ]
+    healthy: Annotated[bool, Field(description="it runs and answers for certain: new traffic comes to it")]
     reason: Reason
     message: str = left_out()
     ip_address: str = left_out()
