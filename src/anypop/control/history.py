@@ -86,7 +86,8 @@ def _rolled(before: State, after: State) -> Iterator[Event]:
             continue
         what = f"revision {now.revision}" if now.kind is RolloutKind.UPDATE else "scopes"
         if was is None:
-            kind, message = EventKind.ROLLOUT_BEGUN, f"{what}, {len(now.waves) or len(now.scopes)} waves"
+            count = len(now.waves) or len(now.scopes)
+            kind, message = EventKind.ROLLOUT_BEGUN, f"{what}, {count} wave{'' if count == 1 else 's'}"
         elif was.phase is not now.phase:
             kind = EventKind(f"rollout-{now.phase.value}")
             message = f"{what}: {now.reason.says}" + (f" ({now.message})" if now.message else "")

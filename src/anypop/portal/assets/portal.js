@@ -289,15 +289,7 @@ var htmx=(()=>{const e={parse(t){if(!t)return{};if(t.startsWith("{"))return JSON
   addEventListener("pageshow", begin);
   document.addEventListener("htmx:after:swap", () => { tellTimes(document); sizeFlows(); });
 
-  // where it is narrow the way to the page that is shown may lie outside of what is seen
-  function showWay() {
-    if (!matchMedia("(max-width: 600px)").matches) return; // to ask where something lies makes the browser lay out all of it
-    const way = document.querySelector(".top nav [aria-current]");
-    if (way) way.parentNode.scrollLeft = way.offsetLeft - way.parentNode.offsetLeft - (way.parentNode.clientWidth - way.offsetWidth) / 2;
-  }
-
   tellTimes(document);
   showCities();
-  showWay();
   begin();
 })();
