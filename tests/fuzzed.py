@@ -35,7 +35,10 @@ CHECKS = (
 )  # fmt: skip
 LEFT_OUT = ("rotate_credential",)  # it would end the token of the run itself
 # each starts processes of its own, or waits for vantages
-SLOW = ("predict_landings", "propose_repairs", "plan_repair", "make_repair", "probe", "run_test", "explain_routes")
+SLOW = (
+    "predict_landings", "predict_plan", "propose_repairs", "plan_repair", "make_repair", "probe", "run_test",
+    "explain_routes",
+)  # fmt: skip
 THERE = {
     "stack_id": ["default", "none"],
     "workload_id": ["fun", "none"],

@@ -106,7 +106,8 @@ def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
 # They answer a question; and a report of a host is no act of anybody.
 CHANGE_NOTHING = {
     "quote_workload", "preview_change", "plan_workload", "plan_workloads", "probe", "predict_landings",
-    "propose_repairs", "plan_repair", "explain_routes", "take_report", "take_sources", "measure_catchment",
+    "propose_repairs", "plan_repair", "explain_routes", "predict_plan",
+    "take_report", "take_sources", "measure_catchment",
 }  # fmt: skip
 
 # Who asks has not said yet who it is.
@@ -595,6 +596,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
 
     own.platform.graphs = Graphs(folder=graph_in(own.folder / "graph"))
     own.send("POST", "/anypop/v1/predictions", {"workload": "fun", "what_if": ["withhold:LHR:1299"]})
+    own.send("POST", "/anypop/v1/stacks/default/plan/landings", {"workload": made})
     own.send("POST", "/anypop/v1/proposals", {"workload": "fun"})
     own.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 2})
     own.send("POST", "/anypop/v1/routes/explain", {"text": PASTED})

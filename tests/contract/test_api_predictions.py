@@ -25,6 +25,7 @@ from tests.wait import wait_until
 
 LONDON = Path(__file__).parents[1] / "golden" / "cli" / "london"
 PREDICTIONS, PROPOSALS = "/anypop/v1/predictions", "/anypop/v1/proposals"
+LANDINGS, BASE = "/anypop/v1/stacks/default/plan/landings", "/workload/v1/stacks/default/workloads"
 CITIES = ("AMS", "LHR", "JFK", "LAX")
 # The upstreams of London's case.
 NETWORK = {"AMS": (1299,), "LHR": (1299,), "JFK": (209, 1299), "LAX": (209, 1299)}
@@ -125,6 +126,26 @@ def test_a_prediction_is_the_one_of_the_command_line(
     found = world.send("POST", PREDICTIONS, body)
     assert found == of_command_line(call, "catchment", "predict", *argv)
     assert ("change" in found) is ("what_if" in body)
+
+
+def test_a_plan_tells_where_networks_would_land_and_does_nothing(world: World) -> None:
+    """Of a new workload by its own PoPs alone; of one that is there what would move too, as the same withdrawal by
+    rules has it; of one that would announce nothing, that.
+    """
+    before = world.state.workloads
+    found = world.send("POST", LANDINGS, a_body("web", cities=("AMS", "JFK")))
+    assert {share["name"] for share in found["by_pop"]} == {"AMS", "JFK"} and "change" not in found
+    assert not any("was" in row for row in found["biggest"]) and found["carried_to"] == {}
+    declared = world.get(f"{BASE}/fun")["workload"]
+    declared["targets"]["eu"]["spec"]["deployments"]["selectors"][0]["values"] = ["AMS", "JFK", "LAX"]
+    found = world.send("POST", LANDINGS, {"workload": declared})
+    by_rules = world.send("POST", PREDICTIONS, {"workload": "fun", "what_if": ["withhold:LHR:*"]})
+    assert found["by_pop"] == by_rules["by_pop"] and found["change"]["moves"] == by_rules["change"]["moves"] != []
+    moved = [row for row in found["biggest"] if row["was"] != row["pop"]]
+    assert moved and {row["was"] for row in moved} == {"LHR"}
+    plain = world.call("POST", LANDINGS, json=a_body("other", cities=("AMS",), anycast=False))
+    assert "nothing would be announced" in refusal(plain, 400)
+    assert world.state.workloads == before
 
 
 def test_what_one_should_know_of_an_answer_is_in_its_headers(world: World) -> None:

@@ -16,7 +16,7 @@ ROUTES = {r.name: r for router in ROUTERS for r in router.routes if isinstance(r
 SOCKETS = {"run_command", "forward_port", "open_console"}  # no part of the description: connections, not requests
 ASK = {
     "quote_workload", "plan_workload", "plan_workloads", "preview_change", "probe", "predict_landings",
-    "propose_repairs", "plan_repair", "run_test", "explain_routes",
+    "propose_repairs", "plan_repair", "run_test", "explain_routes", "predict_plan",
 }  # fmt: skip
 OF_ONESELF = {"sign_out", "change_password", "join_account", "make_sign_in_link"}
 OF_OWNERS = {

@@ -17,7 +17,12 @@ from anypop.routing.catchment.predict import Prediction, Row, Share
 def answer_data(found: Answer, *, biggest: int, graph: str) -> dict[str, Any]:
     """Where everybody lands, and what moves where a change was asked about. `biggest`: so many networks one by one."""
     data = prediction_data(found.prediction, biggest=biggest, graph=graph)
-    return data | ({"change": difference_data(found.change)} if found.change is not None else {})
+    if found.before is None or found.change is None:
+        return data
+    # one graph and one order of its networks: the same rows
+    for row, was in zip(data["biggest"], found.before.biggest(biggest), strict=True):
+        row["was"] = was.pop
+    return data | {"change": difference_data(found.change)}
 
 
 def prediction_data(found: Prediction, *, biggest: int, graph: str) -> dict[str, Any]:

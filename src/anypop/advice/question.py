@@ -46,11 +46,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Where everybody lands as `wanted`; `change`: against `now`, where rules were asked for. `notes`: what one should
-    know of it.
+    """Where everybody lands as `wanted`; `before`, `change`: as it is `now`, and against that, where a change was asked
+    about. `notes`: what one should know of it.
     """
 
     prediction: Prediction
+    before: Prediction | None
     change: Diff | None
     notes: tuple[str, ...]
 
@@ -70,6 +71,7 @@ def ask(graph: Graph, question: Question, *, compare: bool) -> Answer:
     before = predicted(graph, question.now, question.homes) if compare else None
     return Answer(
         prediction=found,
+        before=before,
         change=diff(before, found) if before is not None else None,
         notes=(
             *_notes(graph, question.wanted, found),

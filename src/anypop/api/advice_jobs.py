@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionJob:
-    """Where everybody lands as `wanted`, and `compare`: what moves from what is announced now. `top`: so many networks
-    one by one.
+    """Where everybody lands as `wanted`, and `compare`: what moves from what is announced `now`. `top`: so many
+    networks one by one.
     """
 
     sources: Sources
     known: Known
+    now: Announcements
     wanted: Announcements
     compare: bool
     top: int
@@ -93,9 +94,7 @@ def predict(job: PredictionJob) -> Outcome:
     except (Invalid, WorldError) as error:
         return Outcome(broken=str(error))
     try:
-        found = ask(
-            graph, Question(now=job.known.announcements, wanted=job.wanted, known=job.known), compare=job.compare
-        )
+        found = ask(graph, Question(now=job.now, wanted=job.wanted, known=job.known), compare=job.compare)
     except Invalid as error:
         return Outcome(unfit=str(error))
     return Outcome(data=answer_data(found, biggest=job.top, graph=graph.says), notes=(*graph.warnings, *found.notes))

@@ -169,6 +169,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "get_scaling": _SEE_STACK,
     # changes of workloads and announcements
     "plan_workload": _SEE_STACK,
+    "predict_plan": _SEE_STACK,
     "plan_workloads": _SEE_STACK,
     "apply_workloads": _EDIT_STACK,
     "preview_change": _SEE_STACK,

@@ -7,6 +7,7 @@ would decide the real thing, and keeps none of it; what the real thing would be 
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -46,6 +47,26 @@ async def plan_workload(
     body: Annotated[dict[str, Any], Depends(JsonObject(PlanRequest))],
 ) -> dict[str, Any]:
     """Plan a workload's creation, change or deletion without doing it."""
+    tried = await trial(platform, stack, caller, body)
+    told = of_one(platform, tried.before, tried.after, current=tried.current, made=tried.made)
+    return told | beyond(tried.before, tried.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """The state of now and the one that would be. `current`: the workload as it is, `made`: as it would be; None where
+    it is not.
+    """
+
+    before: State
+    after: State
+    workload: WorkloadId
+    current: Declaration | None
+    made: Parsed | None
+
+
+async def trial(platform: Platform, stack: Stack, caller: Caller, body: dict[str, Any]) -> Trial:
+    """What a `PlanRequest` asks for, tried. Raises what the real thing would be refused for."""
     wanted, doomed = body.get("workload"), body.get("delete")
     if (wanted is None) is (doomed is None):
         raise Invalid.one("workload", "is required, or delete: one of them")
@@ -66,7 +87,7 @@ async def plan_workload(
     before, after = await platform.core.tried(alter, confirmed=confirmed)
     if current is None:
         declare.refuse_without_address(workload)(after)
-    return of_one(platform, before, after, current=current, made=made) | beyond(before, after)
+    return Trial(before=before, after=after, workload=workload, current=current, made=made)
 
 
 def standing(platform: Platform, stack: Stack, wanted: dict[str, Any]) -> Declaration | None:

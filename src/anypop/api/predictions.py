@@ -17,13 +17,22 @@ from anypop.advice.what_if import changed
 from anypop.api import advice_jobs
 from anypop.api.advice_jobs import Outcome, PredictionJob, ProposalJob
 from anypop.api.announcements import rows_of
-from anypop.api.bodies import JsonBody
-from anypop.api.context import AskingCaller, Platform, PlatformDep
+from anypop.api.bodies import JsonBody, JsonObject
+from anypop.api.context import AskingCaller, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.graphs import Unusable
-from anypop.api.models.predictions import AdviceRequest, Prediction, PredictionRequest, ProposalRequest, Proposals
+from anypop.api.models.plans import PlanRequest
+from anypop.api.models.predictions import (
+    AdviceRequest,
+    PlannedLandings,
+    Prediction,
+    PredictionRequest,
+    ProposalRequest,
+    Proposals,
+)
 from anypop.api.notes import warn
+from anypop.api.plans import trial
 from anypop.api.probes import unless_stopping
 from anypop.control.accounts import Account, Caller
 from anypop.control.refusals import NotFound, Precondition
@@ -34,6 +43,7 @@ from anypop.model.errors import Invalid, WorldError
 router = APIRouter(prefix="/anypop/v1", tags=["predictions"])
 
 J = TypeVar("J")
+MOST_DRAWN = 200  # of the biggest networks: more than a picture shows apart
 NOTED = {"Warning": "one for each thing that one should know of the graph and of the answer (RFC 7234, section 5.5)"}
 REFUSALS = (Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE)
 
@@ -50,8 +60,46 @@ async def predict_landings(
     known = _known(platform, _asked(platform, caller, body))
     wanted = changed(known.announcements, body.what_if, [f"what_if[{i}]" for i in range(len(body.what_if))])
     sources = await sources_of(platform, caller.account, body)
-    job = PredictionJob(sources=sources, known=known, wanted=wanted, compare=bool(body.what_if), top=body.top)
+    job = PredictionJob(
+        sources=sources,
+        known=known,
+        now=known.announcements,
+        wanted=wanted,
+        compare=bool(body.what_if),
+        top=body.top,
+    )
     return await worked_out(platform, caller.account, response, advice_jobs.predict, job)
+
+
+@router.post("/stacks/{stack_id}/plan/landings")
+@answers(PlannedLandings, *REFUSALS, headers=NOTED)
+async def predict_plan(
+    stack: CallerStack,
+    caller: AskingCaller,
+    platform: PlatformDep,
+    response: Response,
+    body: Annotated[dict[str, Any], Depends(JsonObject(PlanRequest))],
+) -> dict[str, Any]:
+    """Predict where every network would land if a plan were carried out.
+
+    The same body as the plan's. Of a workload that announces already also what would move, as with rules.
+    """
+    tried = await trial(platform, stack, caller, body)
+    before, after = (
+        rows_of(state, declared) if (declared := state.workloads.get(tried.workload)) is not None else []
+        for state in (tried.before, tried.after)
+    )
+    if not after:
+        raise Precondition("nothing would be announced: only a workload with an anycast address is")
+    slug = tried.after.workloads[tried.workload].workload.slug
+    known = known_of(tried.after.network, slug, after)
+    now = known_of(tried.before.network, slug, before).announcements if before else known.announcements
+    sources = await sources_of(platform, caller.account, AdviceRequest())
+    job = PredictionJob(
+        sources=sources, known=known, now=now, wanted=known.announcements, compare=bool(before), top=MOST_DRAWN
+    )
+    found = await worked_out(platform, caller.account, response, advice_jobs.predict, job)
+    return found | {"carried_to": dict(known.onward)}
 
 
 @router.post("/proposals")

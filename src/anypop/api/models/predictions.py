@@ -78,6 +78,7 @@ class NetworkRow(Answer):
     weight: float
     latitude: float = left_out("degrees north, of a city that is known")
     longitude: float = left_out("degrees east")
+    was: str | None = left_out("where a change was asked about: the PoP where it lands now; null: no route")
 
 
 class MoveRow(Answer):
@@ -116,6 +117,14 @@ class Prediction(Answer):
     by_country: list[ShareRow]
     biggest: list[NetworkRow]
     change: Difference = left_out("where rules were asked for")
+
+
+class PlannedLandings(Prediction):
+    """Where every network would land by a plan. `change`: of a workload that announces already."""
+
+    carried_to: Annotated[
+        dict[str, str], Field(description="by PoP without an instance, the one that answers what comes in there")
+    ]
 
 
 class ChangedSession(Answer):
