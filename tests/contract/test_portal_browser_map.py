@@ -104,6 +104,32 @@ def test_londons_red_arc_is_explained_repaired_and_green(place: Place) -> None:
     page.close()
 
 
+def test_a_plan_shows_where_networks_would_land_and_where_they_do_on_one_map(place: Place) -> None:
+    """Of a change each network that would move has both its ways, and each PoP both its parts; of a new workload there
+    is no now. A form that is changed after that takes the picture along.
+    """
+    page = place.page(place.ada, f"{STACK}/workloads/fun/change")
+    page.get_by_label("Cities of eu").fill("AMS JFK LAX")
+    page.get_by_role("button", name="Plan", exact=True).click()
+    row = page.locator("#landings tr", has=page.get_by_role("cell", name="LHR", exact=True))
+    expect(row.locator("[data-label=Now]")).not_to_have_text("0.0 %")
+    expect(row.locator("[data-label='By this plan']")).to_have_text("0.0 %")
+    ways = page.locator("#landings .arc.was").count(), page.locator("#landings .arc.moved").count()
+    assert min(ways) > 0, ways
+    expect(page.locator("#landings")).to_contain_text("withdraws LHR")
+    page.get_by_label("Cities of eu").fill("AMS JFK")
+    expect(page.locator("#landings")).to_be_hidden()
+    page.goto(f"{place.url}{STACK}/create")
+    page.get_by_label("Name", exact=True).fill("shop")
+    page.get_by_label("Image", exact=True).fill("registry.example/shop:1")
+    page.get_by_role("checkbox", name="Amsterdam").check()
+    page.get_by_role("button", name="Plan", exact=True).click()
+    expect(page.locator("#landings tbody tr").first).to_contain_text("AMS")
+    assert page.locator("#landings .arc").count() > 0 and page.locator("#landings .arc.was").count() == 0
+    assert not place.complaints, place.complaints
+    page.close()
+
+
 def test_two_tests_lie_beside_each_other(place: Place) -> None:
     """By the one button; London has moved home in between."""
     page = place.page(place.ada, f"{STACK}/map/tests?workload=fun")

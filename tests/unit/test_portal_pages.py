@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from anypop.model.names import CityCode
 from anypop.picture import world as picture
 from anypop.plan.fields import location
-from anypop.portal import cookies, declaring, summary, words, world
+from anypop.portal import cookies, declaring, planned_landings, summary, words, world
 from anypop.portal.calls import Api, Asker, Refused, _parts
 from anypop.portal.terraform import as_terraform
 from anypop.portal.visit import Form, back_to
@@ -131,6 +131,14 @@ def test_a_workload_is_told_as_well_only_when_all_of_it_is() -> None:
     assert words.standing({**silent, "reason": "rescued"})[1] == "way", "somebody asked for it"
     assert words.standing({"phase": "STARTING", "healthy": False}) == ("Starting", "way")
     assert seen() == "No instances" and words.state("something new") == ("Unknown", "off")
+
+
+def test_a_pops_part_of_now_is_what_a_plan_leaves_it_with_who_moves_taken_back() -> None:
+    moves = [{"from": "LHR", "to": "AMS", "weight": 0.3}, {"from": "AMS", "to": None, "weight": 0.1}]
+    shares = [{"name": name, "weight": weight, "extra_km": 1.0} for name, weight in (("AMS", 0.9), (None, 0.1))]
+    found = planned_landings.parts({"by_pop": shares, "change": {"moves": moves}, "carried_to": {"AMS": "FRA"}})
+    assert [(p.pop, round(p.now, 6), p.then) for p in found] == [("AMS", 0.7, 0.9), ("", 0.0, 0.1), ("LHR", 0.3, 0.0)]
+    assert [p.answered for p in found] == ["FRA", "", ""]
 
 
 def test_money_is_told_to_the_digit_that_counts() -> None:

@@ -25,6 +25,8 @@ LOOKS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("land", {"fill": "#d9dfe5"}),
     ("arc", {"fill": "none", "stroke": _ACT, "stroke-width": "1.6", "stroke-opacity": ".75"}),
     ("arc model", {"stroke-width": "1.2", "stroke-opacity": ".5"}),
+    ("arc was", {"stroke": _QUIET, "stroke-width": "1.2", "stroke-dasharray": "2 4"}),
+    ("arc moved", {"stroke-width": "2.4", "stroke-opacity": "1"}),
     ("arc astray", {"stroke": _BAD, "stroke-width": "2.4", "stroke-dasharray": "7 4", "stroke-opacity": "1"}),
     ("place", {"fill": "#ffffff", "stroke": _ACT, "stroke-width": "1.6"}),
     ("place astray", {"fill": _BAD, "stroke": "#ffffff"}),
@@ -62,7 +64,7 @@ class Site:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flight:
     """A place and the PoP where it lands; empty: nowhere. `astray`: much further than it need be. `link`: where its
-    explanation is. `by_model`: predicted, not seen.
+    explanation is. `by_model`: predicted, not seen. `was`: where it lands now, of one that a change would move.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Flight:
     says: str
     link: str = ""
     by_model: bool = False
+    was: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,13 @@ def _parts(picture: Picture) -> Iterator[str]:
         Way(begin=(f.latitude, f.longitude), end=(at[f.pop].latitude, at[f.pop].longitude)) for f in landing
     )  # fmt: skip
     lines = drawn(ways)
+    moved = [f for f in picture.flights if f.was in at]
+    before = tuple(
+        Way(begin=(f.latitude, f.longitude), end=(at[f.was].latitude, at[f.was].longitude)) for f in moved
+    )  # fmt: skip
+    for parts in drawn(before) if before else ():
+        if parts:
+            yield f'<path class="arc was" d="{_data(parts)}"/>'
     # strayed ones last, so that nothing lies over them
     for flight, parts in sorted(zip(landing, lines, strict=True), key=lambda one: one[0].astray):
         if parts:
@@ -150,16 +160,23 @@ def _linked(flight: Flight, drawing: str) -> str:
 
 def _classes(kind: str, flight: Flight) -> str:
     more = (
-        (" astray" if flight.astray else "") + ("" if flight.pop else " lost") + (" model" if flight.by_model else "")
+        (" astray" if flight.astray else "")
+        + ("" if flight.pop else " lost")
+        + (" model" if flight.by_model else "")
+        + (" moved" if flight.was else "")
     )
     return f'class="{kind}{more}"'
 
 
 def _arc(flight: Flight, parts: Sequence[Line]) -> str:
-    data = "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in line) for line in parts)
+    data = _data(parts)
     # a finger or a pointer needs more than a line is wide
     reach = f'<path class="reach" d="{data}" fill="none" stroke="none"/>' if flight.link else ""
     return f'{reach}<path {_classes("arc", flight)} d="{data}"/>'
+
+
+def _data(parts: Sequence[Line]) -> str:
+    return "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in line) for line in parts)
 
 
 def _place(flight: Flight, sites: Sequence[Site]) -> str:

@@ -55,6 +55,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", f"{STACK}/create", creating.empty),
     ("POST", f"{STACK}/create/look", creating.look),
     ("POST", f"{STACK}/create/plan", creating.plan),
+    ("POST", f"{STACK}/create/plan/landings", creating.plan_landings),
     ("POST", f"{STACK}/create", creating.create),
     *workload.PAGES,
     *workload_acts.PAGES,

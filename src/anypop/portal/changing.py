@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anypop.portal import summary
+from anypop.portal import planned_landings, summary
 from anypop.portal.calls import Problem, Refused
 from anypop.portal.creating import images
 from anypop.portal.declaring import encoded, lines, pairs, ports, requests, target, typed
@@ -40,7 +40,21 @@ async def plan(visit: Visit) -> Response:
         planned = await visit.api.send("POST", "anypop/v1/stacks", stack, "plan", body=body)
     except Refused as error:
         refused = error
-    return visit.page("change_plan.html", planned=planned, refused=refused, name=declared["name"])
+    return visit.page(
+        "change_plan.html",
+        planned=planned,
+        refused=refused,
+        name=declared["name"],
+        anycast=summary.anycast(declared),
+        at=f"/portal/stacks/{stack}/workloads/{declared['slug']}",
+    )
+
+
+async def plan_landings(visit: Visit) -> Response:
+    """Where every network would land if it were changed so."""
+    declared = await declared_of(visit)
+    wanted = _wanted(visit.form, declared, await _sizes(visit), await _cities(visit))
+    return await planned_landings.part(visit, {"workload": wanted})
 
 
 async def change(visit: Visit) -> Response:
@@ -281,5 +295,6 @@ def _env(form: Form, name: str, declared: Data, wrong: list[Problem]) -> dict[st
 PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/portal/stacks/{stack}/workloads/{workload}/change", form),
     ("POST", "/portal/stacks/{stack}/workloads/{workload}/change/plan", plan),
+    ("POST", "/portal/stacks/{stack}/workloads/{workload}/change/plan/landings", plan_landings),
     ("POST", "/portal/stacks/{stack}/workloads/{workload}/change", change),
 )

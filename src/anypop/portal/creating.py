@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anypop.portal import declaring, world
+from anypop.portal import declaring, planned_landings, world
 from anypop.portal.calls import Problem, Refused
 from anypop.portal.declaring import Wish
 from anypop.portal.terraform import as_terraform
@@ -80,8 +80,21 @@ async def plan(visit: Visit) -> Response:
             refused = error
     places = {one["cityCode"]: one for one in cities}
     return visit.page(
-        "plan.html", wish=made, planned=planned, refused=_by_field(refused), places=places, cities=_cities(planned)
+        "plan.html",
+        stack=visit.request.path_params["stack"],
+        wish=made,
+        planned=planned,
+        refused=_by_field(refused),
+        places=places,
+        cities=_cities(planned),
     )
+
+
+async def plan_landings(visit: Visit) -> Response:
+    """Where every network would land if it were created."""
+    _, cities, book = await _world(visit)
+    shown = _shown(visit, declaring.wish(visit.form), cities, book)
+    return await planned_landings.part(visit, {"workload": shown["document"]})
 
 
 def _cities(planned: Any) -> dict[str, int]:

@@ -23,7 +23,9 @@ STYLES = {"trusted": "good", "drained": "way", "unknown": "off"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One place. `pop` empty: nobody answered it; `known` False: it was not asked, or could not ask."""
+    """One place. `pop` empty: nobody answered it; `known` False: it was not asked, or could not ask. `was`: where it
+    lands now, of one that a plan would move.
+    """
 
     name: str
     city: str
@@ -35,6 +37,7 @@ class Row:
     nearest: str
     extra_km: float | None
     known: bool = True
+    was: str = ""
     answered: int | None = None
     asked: int | None = None
     median_ms: float | None = None
@@ -112,17 +115,21 @@ def foreseen(
 
 
 def predicted(found: Data, moment: float) -> Seen:
-    """The biggest networks as the model has them: one row for those of one city that land in one PoP."""
-    rows: dict[tuple[str, str], Row] = {}
+    """The biggest networks as the model has them: one row for those of one city that land in one PoP, and by a plan
+    come from one.
+    """
+    rows: dict[tuple[str, str, str], Row] = {}
     for one in found["biggest"]:
         here = _at(one)
         if here is None:
             continue
-        key = (str(one["city"]), str(one["pop"] or ""))
+        pop = str(one["pop"] or "")
+        was = str(one.get("was") or "")
+        key = (str(one["city"]), pop, was if was != pop else "")
         name = f"AS{one['asn']}" if key not in rows else f"{rows[key].name.partition(' ')[0]} and more"
         rows[key] = Row(
             name=name, city=key[0], code=key[0], asn=int(one["asn"]), latitude=here[0], longitude=here[1],
-            pop=key[1], nearest=str(one["nearest"] or ""), extra_km=one["extra_km"],
+            pop=pop, was=key[2], nearest=str(one["nearest"] or ""), extra_km=one["extra_km"],
         )  # fmt: skip
     return Seen(rows=tuple(rows.values()), at=moment, how=f"predicted, {found['graph']}")
 
@@ -156,7 +163,7 @@ def picture(
     flights = tuple(
         Flight(
             name=row.name, latitude=row.latitude, longitude=row.longitude, pop=row.pop, astray=row.astray,
-            says=words(row), by_model=by_model,
+            says=words(row), by_model=by_model, was=row.was,
             link="" if by_model else f"{own}&{urlencode({'why': row.name})}#why",
         )
         for row in told.rows
@@ -169,7 +176,8 @@ def words(row: Row) -> str:
     if not row.pop:
         return f"{row.name} in {row.city}: nobody answers"
     beyond = f", {row.extra_km:,.0f} km beyond {row.nearest}" if row.extra_km else ""
-    return f"{row.name} in {row.city} lands in {row.pop}{beyond}"
+    before = f", now in {row.was}" if row.was else ""
+    return f"{row.name} in {row.city} lands in {row.pop}{beyond}{before}"
 
 
 def style(pop: Data) -> str:

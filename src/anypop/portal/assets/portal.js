@@ -86,7 +86,7 @@ var htmx=(()=>{const e={parse(t){if(!t)return{};if(t.startsWith("{"))return JSON
   let planned = "";
   document.addEventListener("htmx:config:request", (event) => {
     const { request, sourceElement } = event.detail.ctx;
-    if (!sourceElement.closest("#create")) return;
+    if (!sourceElement.closest("#create") || sourceElement.id === "landings-asked") return;
     const said = new URLSearchParams(request.body);
     said.delete("as");
     if (sourceElement.id === "plan-button") planned = said.toString();
