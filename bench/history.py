@@ -4,7 +4,10 @@ Uses the measured catchments of two-site announcements where they lie beside the
 (`../shared/data/peering-two-sites.csv.gz`, or $ANYPOP_CATCHMENTS: a column `asn`, then one for each announcement,
 `SITE|SITE`, with 0, 1 or nothing), with the upstreams of each site in the README beside it, and the relationships
 dataset of `bench.catchment`. Three questions are asked of each announcement: half of its networks measured, one in two
-hundred, none. Figures are of networks that were not measured, means over the announcements.
+hundred, none. Figures are of networks that were not measured, means over the announcements. The aims were measured
+with twenty others of the same testbed behind each announcement, of which eleven are here: so the ways that they were
+measured with stand beside (`trees_of_past`: boosted trees over where a network landed under the others;
+`strict_order`: the order of PoPs that each network showed, where it has one).
 """
 
 import csv
@@ -19,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from anypop.cli.failure import Failure
 from anypop.model.names import CityCode
@@ -67,15 +71,16 @@ def rows() -> Iterable[Row]:
     for index in range(len(every)):
         for question in QUESTIONS:
             before = time.monotonic()
-            found, held = ask(engine, every, index, question)
+            known, found, held = ask(engine, every, index, question)
             longest = max(longest, time.monotonic() - before)
-            for name, value in judge(found, every[index].landed, held, engine, every[index]).items():
+            figures = judge(found, every[index].landed, held, engine, every[index])
+            for name, value in (figures | _peer(known, every, index, held)).items():
                 kept.setdefault(f"{question}_{name}", []).append(value)
     aims = {"half": (0.955, 0.88), "half_percent": (0.93, 0.80), "none": (0.85, 0.74)}
     for question, (accuracy, balanced) in aims.items():
         for name, aim in (("accuracy", accuracy), ("balanced", balanced)):
             yield _mean(f"{question}_{name}", kept, f"{question}_majority_{name}", "majority", at_least=aim)
-        for other in ("vote", "graph"):
+        for other in ("trees_of_past", "strict_order", "vote", "graph"):
             for name in ("accuracy", "balanced"):
                 if f"{question}_{other}_{name}" in kept:
                     yield _mean(f"{question}_{other}_{name}", kept)
@@ -141,8 +146,10 @@ def _upstreams(text: str, known: npt.NDArray[np.int64]) -> dict[str, tuple[Sessi
 
 def ask(
     engine: Engine, every: tuple[Measured, ...], index: int, question: str
-) -> tuple[Inferred, npt.NDArray[np.bool_]]:
-    """What is said of one announcement out of the others and a part of its networks, and which networks judge it."""
+) -> tuple[Known, Inferred, npt.NDArray[np.bool_]]:
+    """What is known and said of one announcement out of the others and a part of its networks, and which networks
+    judge it.
+    """
     asked, internet = every[index], engine.internet
     measured = np.flatnonzero(asked.landed != NOT_MEASURED)
     count = round({"half": 0.5, "half_percent": 0.005, "planned": 0.005, "none": 0.0}[question] * len(measured))
@@ -155,7 +162,8 @@ def ask(
         told[[one.site for one in chosen]] = True
     else:
         told[np.random.default_rng(index).permutation(measured)[:count]] = True
-    return infer(_known(engine, every, index, told)), (asked.landed != NOT_MEASURED) & ~told
+    known = _known(engine, every, index, told)
+    return known, infer(known), (asked.landed != NOT_MEASURED) & ~told
 
 
 def _known(engine: Engine, every: tuple[Measured, ...], index: int, told: npt.NDArray[np.bool_]) -> Known:
@@ -175,6 +183,41 @@ def _known(engine: Engine, every: tuple[Measured, ...], index: int, told: npt.ND
         history=History(pops=pops, pasts=tuple(pasts)),
         traits=traits_of(outcome),
     )
+
+
+def _peer(known: Known, every: tuple[Measured, ...], index: int, held: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """The bare way that the aims were measured with, on the same networks."""
+    told = known.landed != NOT_MEASURED
+    if told.any():
+        return scores("trees_of_past_", _trees_of_past(known, told)[held], every[index].landed[held])
+    return scores("strict_order_", _strict_order(every, index)[held], every[index].landed[held])
+
+
+def _trees_of_past(known: Known, told: npt.NDArray[np.bool_]) -> Int32:
+    if len(labels := np.unique(known.landed[told])) < 2:
+        return np.full(len(told), labels[0], dtype=np.int32)
+    past = known.past[:, ~np.isnan(known.past[told]).all(axis=0)]
+    few = {"min_samples_leaf": 5, "max_iter": 40} if told.sum() < 2000 else {}
+    trees = HistGradientBoostingClassifier(random_state=0, **few).fit(past[told], known.landed[told])
+    return np.asarray(trees.predict(past), dtype=np.int32)
+
+
+def _strict_order(every: tuple[Measured, ...], index: int) -> Int32:
+    """AnyOpt's order of sites (Zhang et al. 2021): whom a network took rather than whom, and what follows from it; one
+    that has no order goes with most of those that have one.
+    """
+    number = {pop: at for at, pop in enumerate(sorted(SITES.values()))}
+    rather = np.zeros((len(number), len(number), len(every[index].landed)), dtype=bool)
+    for other in (one for at, one in enumerate(every) if at != index):
+        first, second = (number[pop] for pop in other.pops)
+        rather[first, second] |= other.landed == 0
+        rather[second, first] |= other.landed == 1
+    for between in range(len(number)):
+        rather |= rather[:, between, None] & rather[None, between]
+    first, second = (number[pop] for pop in every[index].pops)
+    one, two = rather[first, second], rather[second, first]
+    most = int((two & ~one).sum() > (one & ~two).sum())
+    return np.where(one == two, most, np.where(one, 0, 1)).astype(np.int32)
 
 
 def judge(

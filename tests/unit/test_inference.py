@@ -12,7 +12,7 @@ from anypop.routing.engine.seeds import Seed
 from anypop.routing.engine.small import SmallEngine
 from anypop.routing.inference import parts
 from anypop.routing.inference.history import NOT_MEASURED, History, Past, folds, history_of
-from anypop.routing.inference.infer import Inferred, infer, known_of
+from anypop.routing.inference.infer import Inferred, infer, known_of, taken
 from anypop.routing.inference.neighbours import out_of_fold, votes
 from anypop.routing.inference.next_measured import next_measured
 from anypop.routing.inference.preference import preference_of
@@ -103,7 +103,7 @@ def test_more_measurements_make_answers_better_and_each_is_better_than_the_major
 
 
 def test_the_way_is_the_best_of_all_on_networks_held_out_and_as_good_on_others() -> None:
-    """Its loss is the smallest; what it said of itself holds for networks that nobody measured."""
+    """Its loss is the smallest where enough is measured; what it said of itself holds for networks that nobody did."""
     seen = landed(("AMS", "JFK"), 0.4, 3)
     said = found(seen, history(*PAIRS))
     assert said.way == said.tried[0].name
@@ -112,6 +112,45 @@ def test_the_way_is_the_best_of_all_on_networks_held_out_and_as_good_on_others()
     assert said.gain is not None
     assert said.gain >= 0
     assert right(said, seen) == pytest.approx(said.tried[0].accuracy, abs=0.04)
+
+
+def known_with(measured: Int32) -> parts.Known:
+    """Of the two PoPs that were never announced together."""
+    return known_of(
+        internet(),
+        pops=("AMS", "JFK"),
+        graph=np.full(len(internet()), NOT_MEASURED, dtype=np.int32),
+        landed=measured,
+        history=history(*PAIRS),
+        traits=np.zeros((len(internet()), 1)),
+    )
+
+
+def test_a_regression_that_learns_from_few_keeps_to_what_networks_preferred() -> None:
+    """Whichever twenty are measured: it does not call the PoP that most of them landed in for nearly everybody."""
+    truth = landed(("AMS", "JFK"))
+    for seed in range(6):
+        at = np.random.default_rng(seed).permutation(len(truth))[:20]
+        seen = nobody()
+        seen[at] = truth[at]
+        known, asked = known_with(seen), seen == NOT_MEASURED
+        by_order, said = (way(known, ~asked)[asked].argmax(axis=1) for way in (parts.order, parts.linear))
+        assert balanced(said, truth[asked]) > balanced(by_order, truth[asked]) - 0.08
+
+
+def balanced(said: Int32, truth: Int32) -> float:
+    return float(np.mean([(said[truth == pop] == pop).mean() for pop in np.unique(truth)]))
+
+
+def test_a_way_that_may_be_ahead_by_chance_alone_does_not_take_the_place_of_the_regression() -> None:
+    """One that is ahead by more than its error does."""
+    noise = np.random.default_rng(2).normal(size=200)
+    regression = 0.4 + 0.1 * noise
+    by_chance = {"linear": regression, "majority": regression - 0.01 + 0.5 * np.roll(noise, 7)}
+    assert by_chance["majority"].mean() < regression.mean()
+    assert taken(by_chance) == "linear"
+    assert taken({"linear": regression, "trees": regression - 0.05}) == "trees"
+    assert taken({"majority": regression, "vote": regression - 0.01}) == "vote"
 
 
 def test_chances_are_as_often_right_as_they_say() -> None:

@@ -3,7 +3,8 @@
 In: a graph with its answer, a history of announcements, and what is measured under this one. Out: `Inferred`. With
 little measured it falls back from trees to what networks preferred before, and from that to the graph. Every way is
 tried on the measured networks in parts, each part told by what was learnt without it; the one with the smallest loss is
-taken, and all figures go along. Pure: the same input and seed give the same answer.
+taken, unless that may be chance: then the regression, which begins from the order. All figures go along. Pure: the same
+input and seed give the same answer.
 """
 
 import warnings
@@ -37,8 +38,8 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inferred:
-    """`chance`: a row per site, a column for each of `pops`. `way`: whose it is. `tried`: all ways, the best first;
-    none where too little is measured to tell. `measured`: how many sites are.
+    """`chance`: a row per site, a column for each of `pops`. `way`: whose it is. `tried`: all ways, the one that is
+    taken first, then by loss; none where too little is measured to tell. `measured`: how many sites are.
     """
 
     pops: tuple[str, ...]
@@ -131,7 +132,7 @@ def _ways(known: Known, count: int) -> dict[str, Part]:
 
 
 def _try(known: Known, ways: dict[str, Part], measured: Bool, fold: Int32) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
-    """Every way on each part of the measured networks, learnt without it; the smallest loss first."""
+    """Every way on each part of the measured networks, learnt without it; the one to be taken first."""
     told = {name: np.zeros((len(measured), len(known.pops))) for name in ways}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a way that does not converge in a part shows in its loss
@@ -142,17 +143,34 @@ def _try(known: Known, ways: dict[str, Part], measured: Bool, fold: Int32) -> tu
     blend = tuple(name for name in ("linear", "trees") if name in ways)
     if len(blend) == 2:
         told[_BLEND] = np.mean([told[name] for name in blend], axis=0)
-    scored = [_scored(name, chances[measured], known.landed[measured]) for name, chances in told.items()]
-    return tuple(sorted(scored, key=lambda one: (one.loss, one.name))), blend
+    truth = known.landed[measured]
+    losses = {name: _losses(chances[measured], truth) for name, chances in told.items()}
+    scored = [_scored(name, losses[name], told[name][measured], truth) for name in told]
+    first = taken(losses)
+    return tuple(sorted(scored, key=lambda one: (one.name != first, one.loss, one.name))), blend
 
 
-def _scored(name: str, chance: Float, truth: Int32) -> Tried:
+def _losses(chance: Float, truth: Int32) -> Float:
+    return -np.log(np.maximum(chance[np.arange(len(truth)), truth], _LEAST))
+
+
+def taken(losses: dict[str, Float]) -> str:
+    """Among two hundred networks a handful decide which loss is the smallest, and who always says the bigger PoP may
+    win: so the regression is taken where it is behind by no more than one standard error (Breiman and others 1984).
+    """
+    best = min(losses, key=lambda name: (float(losses[name].mean()), name))
+    if "linear" not in losses:
+        return best
+    behind = losses["linear"] - losses[best]
+    return "linear" if behind.mean() <= behind.std() / np.sqrt(len(behind)) else best
+
+
+def _scored(name: str, losses: Float, chance: Float, truth: Int32) -> Tried:
     said = chance.argmax(axis=1)
-    given = chance[np.arange(len(truth)), truth]
     shares = [float((said[truth == pop] == pop).mean()) for pop in np.unique(truth)]
     return Tried(
         name=name,
-        loss=float(-np.log(np.maximum(given, _LEAST)).mean()),
+        loss=float(losses.mean()),
         accuracy=float((said == truth).mean()),
         balanced=float(np.mean(shares)),
     )
