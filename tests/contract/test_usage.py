@@ -153,10 +153,13 @@ def test_what_this_month_has_used_so_far_is_not_added_up_anew(world: World, monk
         assert month["results"] == [found | {"costs": pytest.approx(found["costs"])} for found in added_up] != []
         world.call("DELETE", f"{BASE}/fun")
         world.settle(agents)
-        world.clock.now = ends + 60.0
+        world.clock.now = ends + 4000.0
         world.headers = world.login(world.credential.client_id, world.credential.secret)
         assert usage(world, f"?since={_text(ends)}")["total"]["costs"] == {}
+    acted = world.get("/anypop/v1/audit?limit=1000")["results"]
     assert one(world, f"?since={_text(begin)}")["gone"]
+    assert one(world, f"?since={_text(begin + 1)}")["gone"]
+    assert world.get("/anypop/v1/audit?limit=1000")["results"] == acted, "months that are kept are nobody's act"
 
 
 def _nobody(*_: object, **__: object) -> None:

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, select
 
-from anypop.control import schema
+from anypop.control import acts, schema
 from anypop.control.audit import Noted
 from anypop.control.meters import Item
 from anypop.control.saving import put_setting
@@ -133,7 +133,8 @@ class Metering:
         """Each in a transaction of its own: steps of control write meanwhile."""
         with self._store.reading() as link:
             more = due(link, until) is not None
-        with suppress(WorldError):  # where nothing can be written, more is read
+        # nobody's act, whoever asks; and where nothing can be written, more is read
+        with suppress(WorldError), acts.acting(None):
             while more:
                 with self._store.writing() as link:
                     more = keep(link, until)
