@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from anypop.control.metrics.exposition import Told, text_of
 from anypop.control.metrics.prometheus import Settings, configuration
 from anypop.control.state import State
 
+ROOT = Path(__file__).parents[2]
 METRICS = Path(anypop.__file__).parent / "control" / "metrics"
 RULES = METRICS / "rules" / "anypop.yml"
 TESTS = Path(__file__).parents[1] / "rules" / "anypop.yml"
 DASHBOARD = METRICS / "dashboards" / "anypop.json"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+DOCUMENT = ROOT / "docs" / "metrics.md"
 NAME = re.compile(r"anypop[_:][a-z0-9_:]+")
 
 
@@ -78,14 +80,45 @@ def test_every_metric_of_rules_and_dashboard_is_one_that_somebody_tells() -> Non
     assert asked <= known, sorted(asked - known)
 
 
-def test_the_dashboard_is_one_that_grafana_reads_and_each_query_is_promql(tmp_path: Path) -> None:
-    """Panels lie side by side and not over each other; a query that is none is noticed."""
+def broken(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    change(found)
+    return found
+
+
+def test_the_dashboard_is_one_by_grafanas_own_schema(tmp_path: Path) -> None:
+    """By the types of its npm package, with the options of each kind of panel; what breaks one of them is noticed."""
+    subprocess.run([ROOT / "script" / "assets", "--packages"], check=True, timeout=600)
+    (tmp_path / "node_modules").symlink_to(ROOT / "assets" / "node_modules")
+    faults = [
+        broken(lambda d: d["panels"][4]["options"]["legend"].update(displayMode="lists")),
+        broken(lambda d: d["panels"][4]["options"].pop("tooltip")),
+        broken(lambda d: d["panels"][4].update(kind="timeseries")),
+        broken(lambda d: d["panels"][4].update(type="graph")),
+        broken(lambda d: d["panels"][4]["fieldConfig"]["defaults"].update(unit=5)),
+        broken(lambda d: d["panels"][0]["options"].update(colour="red")),
+        broken(lambda d: d["panels"][0]["targets"][0].pop("refId")),
+        broken(lambda d: d["templating"]["list"][1].update(type="question")),
+        broken(lambda d: d.pop("schemaVersion")),
+    ]
+    lines = [f"export const shipped: Shipped = {DASHBOARD.read_text()};"]
+    for n, fault in enumerate(faults):
+        lines += ["// @ts-expect-error", f"export const fault{n}: Shipped = {json.dumps(fault)};"]
+    (tmp_path / "check.ts").write_text("\n".join([(Path(__file__).parent / "dashboard.ts").read_text(), *lines]))
+    compiler = ["node", "node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--skipLibCheck"]
+    modules = ["--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022"]
+    argv = [*compiler, *modules, "check.ts"]
+    found = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_panels_lie_side_by_side_and_each_query_is_promql(tmp_path: Path) -> None:
+    """None lies over another; a query that is none is noticed."""
     dashboard = json.loads(DASHBOARD.read_text())
-    assert {"title", "uid", "schemaVersion", "panels", "templating", "time"} <= dashboard.keys()
     variables = {variable["name"] for variable in dashboard["templating"]["list"]}
     taken: set[tuple[int, int]] = set()
     for panel in dashboard["panels"]:
-        assert panel["type"] in ("timeseries", "stat") and panel["title"] and panel["targets"]
+        assert panel["title"] and panel["targets"]
         assert panel["fieldConfig"]["defaults"]["unit"]
         place = panel["gridPos"]
         cells = {

@@ -2,7 +2,10 @@
 ask.
 """
 
+import json
+import re
 from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
 
 import httpx
@@ -18,6 +21,7 @@ pytestmark = pytest.mark.lab
 
 SLUG = "stored"
 HOSTS = ("AMS", "JFK")
+NOT_HERE = {"Carried between hosts"}  # this platform has no backbone
 
 
 @pytest.fixture
@@ -34,13 +38,12 @@ class Store:
     """The server itself, as its own users ask it."""
 
     def __init__(self, place: platform.Platform) -> None:
-        self.url = f"http://127.0.0.1:{place.metrics_port}"
-        self.password = (metrics.folder(place) / "password").read_text()
+        password = (metrics.folder(place) / "password").read_text()
+        url = f"http://127.0.0.1:{place.metrics_port}"
+        self.client = httpx.Client(base_url=url, auth=("anypop", password), trust_env=False)
 
     def asked(self, promql: str) -> list[dict[str, Any]]:
-        answer = httpx.get(
-            f"{self.url}/api/v1/query", params={"query": promql}, auth=("anypop", self.password), trust_env=False
-        )
+        answer = self.client.get("/api/v1/query", params={"query": promql})
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
@@ -52,9 +55,24 @@ class Store:
         return sorted(float(at) for one in self.asked(f'{PULSE}{{host="{host}"}}[5m]') for at, _ in one["values"])
 
 
+def dashboard_queries(store: Store) -> list[tuple[str, str]]:
+    """Of the dashboard that ships: title and query, with all that its variables find chosen."""
+    dashboard = json.loads((files("anypop.control.metrics") / "dashboards" / "anypop.json").read_text())
+    chosen: dict[str, str] = {}
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            series, label = re.findall(r"label_values\((\w+), (\w+)\)", variable["query"])[0]
+            found = {one["metric"][label] for one in store.asked(f"group by ({label}) ({series})")}
+            assert found, variable
+            chosen[f"${variable['name']}"] = f"({'|'.join(sorted(found))})"
+    queries = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]
+    return [(title, re.sub(r"\$\w+", lambda name: chosen[name[0]], query)) for title, query in queries]
+
+
 def test_a_platforms_own_store_has_all_of_it_and_no_hole_where_control_was_away(shell: Shell) -> None:
     """Control and each host are scraped; a chart is answered from the store; of the time in which control was dead the
-    store has what agents kept, once control is back; and the objective is told of where vantages land.
+    store has what agents kept, once control is back; the objective is told of where vantages land; and no query of the
+    dashboard is answered by nothing.
     """
     place = shell.place
     store, all_ = Store(place), {*place.hosts, "control"}
@@ -100,3 +118,13 @@ def test_a_platforms_own_store_has_all_of_it_and_no_hole_where_control_was_away(
     row = wait_until(objective, timeout_s=90, reason="vantages have asked, and the store has counted")
     astray = {one["vantage"] for one in row["elsewhere"]}
     assert row["vantages"] == pytest.approx(1 - len(astray) / len(VANTAGES), abs=1e-3) and "london" in astray
+
+    queries, silent = dashboard_queries(store), set[str]()
+
+    def all_told() -> bool:
+        silent.clear()
+        silent.update(title for title, query in queries if not store.asked(query))
+        return silent <= NOT_HERE
+
+    wait_until(all_told, timeout_s=60, reason=lambda: f"panels of the dashboard show nothing: {silent}", every_s=0.5)
+    store.client.close()
