@@ -4,7 +4,6 @@ In: what the command line says. Out: an agent that runs until this process is ki
 """
 
 import asyncio
-import contextlib
 import fcntl
 import gc
 import os
@@ -27,6 +26,7 @@ from anypop.agent.control_client import ControlClient
 from anypop.agent.image_hosts import ImageHosts
 from anypop.agent.moving import Moving
 from anypop.agent.run import CAPTURES, KEPT_LOGS, MACHINE_IMAGES, MACHINES, Agent
+from anypop.host.priority import run_before
 from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
@@ -69,9 +69,7 @@ async def _live(
     control: tuple[Sequence[str], Path | None, Path | None],
     joins: bool,
 ) -> None:
-    with contextlib.suppress(OSError):  # not allowed here: then like everybody else
-        if os.getpriority(os.PRIO_PROCESS, 0) > NICE:
-            os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    run_before(NICE)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing else runs in this loop yet
     lock = os.open(state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

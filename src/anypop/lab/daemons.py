@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from anypop.host import birdc, inventory, netns, process
+from anypop.host.priority import run_before
 from anypop.lab import edge, edge_rules, routers
 from anypop.lab.address import LabPlan, PopSite, Router
 from anypop.lab.machine import in_parallel
@@ -101,9 +102,9 @@ def _start_bird(folder: Path, name: str, namespace: str, text: str, *, quick: bo
     with netns.inside(namespace):  # a program starts in the namespace of the thread that starts it
         pid = process.spawn(argv, pid_file=pid_file, log=home / "bird.log")
     # BFD counts in hundredths of a second: what instances do must not make the networks around them late
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
-        if quick:
+    run_before(_NICE, pid)
+    if quick:
+        with contextlib.suppress(OSError):
             os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
     return True
 

@@ -17,10 +17,10 @@ import select
 import struct
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from anypop.host import netns
+from anypop.host.priority import run_before
 
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
@@ -110,8 +110,7 @@ def main(file: Path) -> None:
     """Open every device of `file`, say so by a file beside it that holds our pid, and carry. Before the routers, where
     that is allowed: light does not wait for a processor, and a BFD packet that does ends sessions.
     """
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    run_before(_NICE)
     with file.open() as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)  # a second wire on the same lab waits here until the first has died
         ways: dict[int, tuple[int, int]] = {}

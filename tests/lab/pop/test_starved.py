@@ -53,8 +53,11 @@ def test_a_tenant_that_takes_all_processors_makes_no_session_fall(lab: PopLab) -
     wait_until(lambda: _busy_s() > begun + 4, timeout_s=60, reason="they have had the processors for a while")
     assert not _FELL.findall(lab.upstreams.log("one"))
     assert {s.state for s in lab.control.report.sessions} == {"established"} if lab.control.report else False
-    nice = [os.getpriority(os.PRIO_PROCESS, p or 0) for p in (process.alive(told.parent / "bird.pid"), lab.agent_pid())]
+    first = [p or 0 for p in (process.alive(told.parent / "bird.pid"), lab.agent_pid())]
+    nice = [os.getpriority(os.PRIO_PROCESS, p) for p in first]
     assert nice == [-15, -10], "BIRD goes before the agent, and both before tenants"
+    sessions = [group for p in first if (group := Path(f"/proc/{p}/autogroup")).exists()]
+    assert [int(group.read_text().split()[-1]) for group in sessions] in ([], nice), "their sessions too"
     worker = files.read_told(told).worker
     assert worker is not None
     threads = [int(task.name) for task in Path(f"/proc/{worker}/task").iterdir()]

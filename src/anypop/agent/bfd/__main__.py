@@ -26,6 +26,7 @@ from anypop.agent.bfd.files import Told, read_told, read_wanted, write_told
 from anypop.agent.bfd.packet import STATES
 from anypop.agent.bfd.session import Event, Session
 from anypop.host import birdc
+from anypop.host.priority import run_before
 from anypop.model.errors import WorldError
 
 LOST = "BFD: the neighbour is silent"
@@ -95,8 +96,7 @@ def _alone(folder: Path) -> int | None:
 
 def _come_first() -> None:
     """What of it is allowed: a container may lack the rights, and goes on without."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    run_before(_NICE)
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_RR_PRIORITY))
 

@@ -6,18 +6,16 @@ is for the agent, which finds it in the process's own words and replaces another
 """
 
 import asyncio
-import contextlib
-import os
 import sys
 from pathlib import Path
 
 from anypop.agent.kept_life import live
 from anypop.agent.shipping.shipper import Shipper
+from anypop.host.priority import run_at
 
 
 def main() -> int:
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, 10)  # whatever else this host does goes first
+    run_at(10)  # whatever else this host does goes first
     asyncio.run(live(Shipper(Path(sys.argv[1])).run))
     return 0
 

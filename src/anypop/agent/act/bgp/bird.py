@@ -33,6 +33,7 @@ from anypop.agent.act.bgp.tunnels import tunnel_name
 from anypop.agent.act.bgp.words import session_name
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.host import birdc, process
+from anypop.host.priority import run_before
 from anypop.host.recorded import Recorded
 from anypop.model.announce import Prefix
 from anypop.model.codec import from_json, to_json
@@ -290,7 +291,7 @@ class Bird:
         self._control.unlink(missing_ok=True)
         died = self._pid.exists()  # one that was ended has no pid file: its neighbours were told, and keep nothing
         argv = ["bird", "-f", *(["-R"] if died else []), "-c", str(file), "-s", str(self._control)]
-        _prefer(process.spawn(argv, pid_file=self._pid, log=self._folder / "bird.out"))
+        run_before(_NICE, process.spawn(argv, pid_file=self._pid, log=self._folder / "bird.out"))
         deadline = time.monotonic() + _ASK_S
         while True:
             try:
@@ -391,10 +392,3 @@ def _left_of(file: Path) -> dict[str, str]:
         return {str(name): str(why) for name, why in json.loads(file.read_text()).items()}
     except (OSError, ValueError, AttributeError):
         return {}
-
-
-def _prefer(pid: int) -> None:
-    """Tenants' load must not starve it. What is not allowed here is gone without."""
-    with contextlib.suppress(OSError):
-        if os.getpriority(os.PRIO_PROCESS, pid) > _NICE:
-            os.setpriority(os.PRIO_PROCESS, pid, _NICE)
