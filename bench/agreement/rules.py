@@ -13,6 +13,9 @@ from anypop.lab.model import Modelled
 from anypop.lab.topology import FAMILIES
 from anypop.model.extended_communities import is_extended
 from anypop.routing.actions import (
+    CUSTOMER_PREFERENCE,
+    PEER_PREFERENCE,
+    PROVIDER_PREFERENCE,
     Action,
     Blackhole,
     ExportTo,
@@ -226,6 +229,52 @@ class _DropsAndTells(Rules):
         return replace(super().preferred(site, route), communities=route.communities)
 
 
+class _StopsInside(Rules):
+    """NO_EXPORT ends at the router that has it, and not at the border of the AS."""
+
+    def told_inside(self, sender: int, route: Held, site: int) -> bool:
+        return (65535, 65281) not in self.words(route) and super().told_inside(sender, route, site)
+
+
+class _MembersGoRound(Rules):
+    def told_inside(self, sender: int, route: Held, site: int) -> bool:
+        across = site in self.member and self.member[sender] != self.member[site]
+        return (sender, site) in self.joined if across else super().told_inside(sender, route, site)
+
+
+class _HighestPreference(Rules):
+    def preferred(self, site: int, route: Held) -> Held:
+        asked = [
+            action.on_scale
+            for action in self.actions(site, route)
+            if isinstance(action, LocalPreference) and self.holds_here(action.where, site, route)
+        ]
+        given = super().preferred(site, route)
+        return replace(given, local_pref=max(asked)) if asked else given
+
+
+class _RefusesWhatIsDropped(Rules):
+    def choose(self, site: int, routes: Sequence[Held]) -> Held | None:
+        return super().choose(site, [route for route in routes if not route.dropped])
+
+
+class _NoBooks(Rules):
+    def meaning(self, asn: int, community: tuple[int, ...]) -> Action | None:
+        entry = self.policies.common.lookup(community)
+        return None if entry is None else entry.action
+
+
+def _level(low: int, high: int) -> Broken:
+    """Routes of these two classes are as good as each other."""
+
+    class Level(Rules):
+        def preferred(self, site: int, route: Held) -> Held:
+            given = super().preferred(site, route)
+            return replace(given, local_pref=high) if given.local_pref == low else given
+
+    return Broken(rules=Level)
+
+
 def _all(policies: Policies) -> frozenset[int]:
     return frozenset(policies.books)
 
@@ -243,6 +292,9 @@ RULES: Mapping[str, Broken] = {
     "then what was learnt outside": _blind(external=lambda route: not route.external),
     "then the nearest exit": _blind(metric=0),
     "then the lowest router id": _blind(key=0),
+    "a customer's route before a peer's": _level(PEER_PREFERENCE, CUSTOMER_PREFERENCE),
+    "a peer's route before a provider's": _level(PROVIDER_PREFERENCE, PEER_PREFERENCE),
+    "our own prepends": Broken(seeds=lambda seed: replace(seed, prepend=0)),
     "a peer's and a provider's routes go to customers alone": Broken(rules=_TellsAll),
     "a peer of ours takes our route as a peer's": Broken(seeds=lambda seed: replace(seed, customer=True)),
     "nobody takes a route with itself in the path": Broken(rules=_GoesRound),
@@ -262,11 +314,13 @@ RULES: Mapping[str, Broken] = {
     "members do not count in the length": Broken(rules=_MembersCount),
     "members pass MED on": Broken(rules=_MembersDropMed),
     "members pass the class on": Broken(rules=_MembersArePeers),
+    "nobody in a confederation takes a route with its member in the way": Broken(rules=_MembersGoRound),
     "a sibling hands on what it has": Broken(rules=_SiblingsArePeers),
     "a route server tells its peers of each other, and is not in the path": Broken(
         policies=lambda p: replace(p, servers=frozenset())
     ),
     "a link may have one family alone": Broken(other_family=True),
+    "networks have communities of their own": Broken(rules=_NoBooks),
     "communities are passed on": Broken(policies=lambda p: replace(p, strips=_all(p))),
     "some strip communities": Broken(policies=lambda p: replace(p, strips=frozenset())),
     "large communities": _unread(lambda community: len(community) == 3),
@@ -275,18 +329,21 @@ RULES: Mapping[str, Broken] = {
     "sent in spite of that": _without(ExportTo),
     "prepended": _without(Prepend),
     "another local preference": _without(LocalPreference),
+    "of several preferences the lowest": Broken(rules=_HighestPreference),
     "a MED is set": _without(SetMed),
     "kept in a region": _without(KeepInRegion),
     "kept in a region inside the AS too": Broken(rules=_CarriesEverywhere),
     "kept from who reaches beyond the region": Broken(rules=_IgnoresFootprints),
     "dropped": _without(Blackhole),
     "what is dropped does not arrive": Broken(rules=_DropsNothing),
+    "what is dropped is chosen all the same": Broken(rules=_RefusesWhatIsDropped),
     "what is dropped goes to no other AS": Broken(rules=_DropsAndTells),
     "towards some neighbours": _to_all(Neighbours),
     "towards one neighbour": _to_all(int),
     "in some regions": _everywhere(lambda where: bool(where.regions)),
     "where it was announced": _everywhere(lambda where: where.announced),
     "NO_EXPORT": _unread(lambda community: community == (65535, 65281)),
+    "NO_EXPORT ends at the border and not before": Broken(rules=_StopsInside),
     "NO_ADVERTISE": _unread(lambda community: community == (65535, 65282)),
     "NOPEER": _unread(lambda community: community == (65535, 65284)),
     "graceful shutdown": _unread(lambda community: community == (65535, 0)),
