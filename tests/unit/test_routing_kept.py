@@ -4,6 +4,7 @@ import linecache
 import os
 import subprocess
 import sys
+import weakref
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -14,7 +15,11 @@ import pytest
 
 from anypop.advice import graph, kept_graph
 from anypop.routing.engine import compiled, kernel_files, native
+from anypop.routing.engine.propagate import Engine
+from anypop.routing.internet.places import Places
+from anypop.routing.internet.relationships import read_relationships
 from anypop.routing.internet.sites import Internet
+from anypop.routing.internet.world import build_internet
 from anypop.routing.kept_files import own_folder, trusted
 
 TEXT = "1|2|-1\n2|3|-1\n3|1|-1\n"
@@ -178,6 +183,14 @@ def test_a_kernel_kept_as_bare_machine_code_needs_no_compiler(tmp_path: Path, mo
     loaded = native.read(file)
     assert loaded is not None and loaded.takes((np.arange(2),)) and not loaded.takes((np.arange(2.0),))
 
+    given = np.arange(3)
+    loaded(given)
+    held = weakref.ref(given)
+    del given
+    assert held() is not None, "what it was given last it knows again"
+    native.forget()
+    assert held() is None, "and lets go of, or the graph of an engine that is gone stays"
+
     def alone() -> str:
         done = subprocess.run(
             [sys.executable, "-B", "-c", _ALONE, tmp_path],
@@ -191,6 +204,20 @@ def test_a_kernel_kept_as_bare_machine_code_needs_no_compiler(tmp_path: Path, mo
     assert alone() == "[0, 4, 8] [0, 2] False"
     file.write_bytes(file.read_bytes()[:-8])
     assert native.read(file) is None and alone() == "[0, 4, 8] [0, 2] True"
+
+
+def test_an_engine_that_is_gone_takes_what_kernels_were_given_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its graph is most of a process's memory."""
+    forgotten: list[str] = []
+    monkeypatch.setattr(native, "forget", lambda: forgotten.append("all"))
+    rows = read_relationships(b"1|2|-1\n", "f")
+    engine = Engine(build_internet(rows, Places(cities={})))
+    twin = engine.twin()
+    assert not forgotten
+    del twin
+    assert forgotten == ["all"]
+    del engine
+    assert forgotten == ["all"] * 2
 
 
 def test_a_folder_is_whole_for_one_source_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ answers; what is missing, broken, of another processor or of another source is a
 import ctypes
 import json
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -61,6 +62,15 @@ def write(file: Path, dispatcher: Any, arguments: Sequence[Any]) -> bool:
     return True
 
 
+_LOADED: "weakref.WeakSet[Native]" = weakref.WeakSet()
+
+
+def forget() -> None:
+    """Let go of what kernels were given last: it is a whole graph, and who has dropped that wants its memory back."""
+    for one in list(_LOADED):
+        one.forget()
+
+
 class Native:
     """The code of a kernel, loaded."""
 
@@ -73,6 +83,11 @@ class Native:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self._function = ctypes.CFUNCTYPE(ctypes.c_int32)(self._engine.get_function_address(name))
+        _LOADED.add(self)
+
+    def forget(self) -> None:
+        """See the function of that name."""
+        self._parts = {}
 
     def takes(self, arguments: Sequence[Any]) -> bool:
         """Whether it was made for arguments of these types."""

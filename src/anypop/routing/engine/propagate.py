@@ -5,6 +5,7 @@ changed (for searches over many changes). An outcome holds arrays for counting a
 `pop`, `ties`) for people.
 """
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from anypop.model.names import CityCode
+from anypop.routing.engine import native
 from anypop.routing.engine.action_arrays import action_arrays
 from anypop.routing.engine.arrays import (
     DROP,
@@ -142,6 +144,7 @@ class Engine:
         self._state: State = fresh_state(self._graph)
         self._place = places_of(self._graph.site)
         self._keys = np.sort(internet.key)
+        weakref.finalize(self, native.forget)
 
     @property
     def _others(self) -> bool:
@@ -159,6 +162,7 @@ class Engine:
             other._graph = self._graph._replace(rank=rank, by_rank=by_rank_of(rank))
             other._keys = np.sort(key)
         other._state = fresh_state(self._graph)
+        weakref.finalize(other, native.forget)
         return other
 
     def run(self, seeds: Sequence[Seed], *, ends: bool = False) -> Outcome:
@@ -271,18 +275,14 @@ class Engine:
         """A lasting copy of the last propagation."""
         found = empty(len(self._place))
         fill(self._graph, self._state, self._place, found, prepared.ranked)
+        columns = found._asdict()
         return Outcome(
             internet=self.internet,
             seeds=prepared.seeds,
             pops=prepared.pops,
-            kind=found.kind,
-            length=found.length,
-            sender=found.sender,
-            seed=found.seed,
-            preference=found.preference,
-            mask=found.mask,
             stable=stable,
-            dropped=self._dropped(prepared, found.seed, found.bare),
+            dropped=self._dropped(prepared, found.seed, columns.pop("bare")),
+            **columns,
         )
 
     def _dropped(self, prepared: "Prepared", seed: Int32, bare: UInt8) -> Bool | None:
