@@ -11,10 +11,12 @@ from anypop.model.announce import Mode, Scope
 from anypop.model.cities import find_city
 from anypop.model.names import CityCode
 from anypop.model.network import UpstreamKind
+from anypop.routing.catchment.candidates import _doubt_of
 from anypop.routing.catchment.doctor import diagnose
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.repairs import EASE, Change, Gain, Repair, applied, ranked
 from anypop.routing.catchment.sessions import Announcements, Session
+from anypop.routing.dictionary import well_known
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.internet.places import Places
 from anypop.routing.internet.relationships import read_relationships
@@ -168,3 +170,22 @@ def test_the_surer_then_the_smaller_then_the_easier_repair_comes_first() -> None
     ]
     assert list(ranked(order[::-1], 0.1)) == order
     assert {one.kind for one in order} <= set(EASE)
+
+
+def test_who_prefers_what_we_announce_to_it_is_said_to_do_so() -> None:
+    """It was called "the customer route of our own", which says nothing to anybody."""
+    found = diagnose(world(), announced(PEER, session("SYD", "he-sydney", 6939)), most_causes=1)
+    assert (
+        "6939 prefers what we announce to it ourselves, learnt in SYD, a customer route (local preference)"
+        in found.strays.causes[0].sentence
+    )
+
+
+def test_what_a_network_may_ignore_is_marked_and_one_prepend_is_one() -> None:
+    """NOPEER is a standard, and many networks do not follow it."""
+    found = diagnose(world(), announced(HOME, SYDNEY, SAO_PAULO), most_causes=5, most_repairs=50)
+    titles = [repair.title for repairs in found.repairs for repair in repairs]
+    assert any(title.startswith("prepend once to AS4826") for title in titles), titles
+    assert any(title.startswith("prepend once more to AS4827") for title in titles), titles
+    entry = well_known()[3]
+    assert _doubt_of(entry) == "a standard that many networks do not follow: ask this one"

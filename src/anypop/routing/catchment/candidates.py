@@ -74,19 +74,33 @@ def less(
     for count in range(1, min(_PREPENDS, MOST_PREPENDS - most) + 1):
         yield Proposal(
             kind="prepend",
-            title=f"prepend {count} times to {to} at {where}",
+            title=f"prepend {_times(count, more=most > 0)} to {to} at {where}",
             changes=tuple(_change(s, replace(s.scope, prepend=s.scope.prepend + count)) for s in chosen),
         )
     for entry, title in _scopes(cause, chosen, policies):
         if isinstance(entry.action, LocalPreference) and not preferences:
             continue
-        note = "" if entry.verified else "not verified with the network"
         yield Proposal(
             kind="scope",
             title=f"{title} by {entry.text} at {where}",
             changes=tuple(_change(s, with_communities(s.scope, [entry.value])) for s in chosen),
-            note="invented for labs: the real network does not know it" if entry.invented else note,
+            note=_doubt_of(entry),
         )
+
+
+def _times(count: int, *, more: bool) -> str:
+    """`once`, `3 times more`."""
+    words = {1: "once", 2: "twice"}.get(count, f"{count} times")
+    return f"{words} more" if more else words
+
+
+def _doubt_of(entry: Entry) -> str:
+    """Why the real network may not do as a community asks; empty: it says itself that it does."""
+    if entry.invented:
+        return "invented for labs: the real network does not know it"
+    if entry.is_well_known:
+        return "a standard that many networks do not follow: ask this one"
+    return "" if entry.verified else "not verified with the network"
 
 
 def _scopes(cause: Cause, chosen: Sequence[Session], policies: Policies) -> Iterator[tuple[Entry, str]]:

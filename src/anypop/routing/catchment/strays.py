@@ -226,9 +226,10 @@ def _sentence(asn: int, where: str, nearest: str, reason: Why, refused: bool) ->
     if not refused or chosen is None or step is None:
         return f"{head}, since {asn} holds no route to {nearest}"
     kind = f"{chosen.relationship.value} " if chosen.relationship is not None else ""
-    through = f"by {chosen.as_path[0]}" if len(chosen.as_path) > 1 else "of our own"
     learnt = f", learnt in {_where(chosen.learnt_at)}" if chosen.learnt_at else ""
-    return f"{head}, since {asn} prefers the {kind}route {through}{learnt} ({step.value})"
+    if len(chosen.as_path) == 1:
+        return f"{head}, since {asn} prefers what we announce to it ourselves{learnt}, a {kind}route ({step.value})"
+    return f"{head}, since {asn} prefers the {kind}route by {chosen.as_path[0]}{learnt} ({step.value})"
 
 
 def _where(code: str) -> str:
