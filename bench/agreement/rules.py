@@ -253,6 +253,31 @@ class _HighestPreference(Rules):
         return replace(given, local_pref=max(asked)) if asked else given
 
 
+class _HighestMed(Rules):
+    def actions(self, site: int, route: Held) -> list[Action]:
+        found = super().actions(site, route)
+        meds = [action for action in found if isinstance(action, SetMed)]
+        return [a for a in found if a not in meds or a is max(meds, key=lambda med: med.value)]
+
+
+class _NotBetweenMembers(Rules):
+    """NO_EXPORT ends at the border of a member, and not of the confederation."""
+
+    def told_inside(self, sender: int, route: Held, site: int) -> bool:
+        across = site in self.member and self.member[sender] != self.member[site]
+        return not (across and (65535, 65281) in self.words(route)) and super().told_inside(sender, route, site)
+
+
+class _InsideAlone(Rules):
+    def holds_here(self, where: Where, site: int, route: Held) -> bool:
+        return super().holds_here(replace(where, outside=False), site, route)
+
+
+class _EnteredHere(Rules):
+    def holds_here(self, where: Where, site: int, route: Held) -> bool:
+        return super().holds_here(where, site, replace(route, entered=site))
+
+
 class _RefusesWhatIsDropped(Rules):
     def choose(self, site: int, routes: Sequence[Held]) -> Held | None:
         return super().choose(site, [route for route in routes if not route.dropped])
@@ -331,6 +356,7 @@ RULES: Mapping[str, Broken] = {
     "another local preference": _without(LocalPreference),
     "of several preferences the lowest": Broken(rules=_HighestPreference),
     "a MED is set": _without(SetMed),
+    "of several MEDs the lowest": Broken(rules=_HighestMed),
     "kept in a region": _without(KeepInRegion),
     "kept in a region inside the AS too": Broken(rules=_CarriesEverywhere),
     "kept from who reaches beyond the region": Broken(rules=_IgnoresFootprints),
@@ -341,9 +367,12 @@ RULES: Mapping[str, Broken] = {
     "towards some neighbours": _to_all(Neighbours),
     "towards one neighbour": _to_all(int),
     "in some regions": _everywhere(lambda where: bool(where.regions)),
+    "outside some regions": Broken(rules=_InsideAlone),
+    "where it was announced, and not where it is": Broken(rules=_EnteredHere),
     "where it was announced": _everywhere(lambda where: where.announced),
     "NO_EXPORT": _unread(lambda community: community == (65535, 65281)),
     "NO_EXPORT ends at the border and not before": Broken(rules=_StopsInside),
+    "NO_EXPORT ends at the border of the confederation": Broken(rules=_NotBetweenMembers),
     "NO_ADVERTISE": _unread(lambda community: community == (65535, 65282)),
     "NOPEER": _unread(lambda community: community == (65535, 65284)),
     "graceful shutdown": _unread(lambda community: community == (65535, 0)),

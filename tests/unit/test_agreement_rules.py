@@ -28,6 +28,10 @@ RARE = {
     "kept from who reaches beyond the region",
     "to another reflector it tells only what clients told it",
     "members pass MED on",
+    "of several MEDs the lowest",
+    "outside some regions",
+    "where it was announced, and not where it is",
+    "NO_EXPORT ends at the border of the confederation",
 }
 
 
