@@ -17,6 +17,7 @@ SEEDS = {
     21089: "the newer one is ill and keeps the traffic, and the older one, which has left its group, goes",
     1020310: "a host that has come back settles longer than others, while its neighbour carries to another city",
     1020458: "all that would take what a dial sends away have come back and settle",
+    2000245: "an update of machines with volumes to an image that answers in one family never came to an end",
     1020211: "a host that carries dies while the step that announces what it carries is under way",
 }
 

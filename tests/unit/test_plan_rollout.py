@@ -12,7 +12,7 @@ from anypop.model.machine import Power
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
-from anypop.model.report import ContainerReport, InstanceReport, Phase
+from anypop.model.report import ContainerReport, FamilyReport, InstanceReport, Phase
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, Strategy
 from anypop.plan.evidence import looked, worse
 from anypop.plan.rollout import Seen, advance, changes_at, next_due, progress, wants_look, waves_of
@@ -177,6 +177,28 @@ def test_one_that_does_not_become_healthy_ends_it_at_the_deadline() -> None:
     at = step(at, one(AMS), sick, now=170)
     assert (at.phase, at.reason, at.ended_at) == (RolloutPhase.REVERTED, Reason.DOES_NOT_BECOME_HEALTHY, 170)
     assert "web-all-ams-0" in at.message and "after 60 s" in at.message and "connection refused" in at.message
+
+
+def test_one_that_answers_in_fewer_families_than_those_it_replaces_is_not_ready_and_ends_it() -> None:
+    """Also where the old one had to go first, because of a volume, so that its host cannot compare the two; where those
+    before did not answer there either, or the change is that it has the other family no more, all is well.
+    """
+
+    def answers(*well: int, of: tuple[int, ...] = (4, 6)) -> dict[str, Any]:
+        passed = {True: Reason.PROBE_PASSED, False: Reason.PROBE_FAILED}
+        return {"families": tuple(FamilyReport(version=v, healthy=v in well, reason=passed[v in well]) for v in of)}
+
+    old = [one(AMS, **answers(4, 6)), one(LHR, **answers(4, 6))]
+    at = step(rollout(), *old)
+    half = one(AMS, NEW, life=1, **answers(4))
+    at = step(at, half, now=101)
+    assert (at.ready, at.well_since) == (frozenset(), None)
+    at = step(at, half, now=161)
+    assert (at.phase, at.reason) == (RolloutPhase.REVERTED, Reason.DOES_NOT_BECOME_HEALTHY)
+    assert "web-all-ams-0: does not answer in IPv6, in which those that it replaces do, after 60 s" in at.message
+    for before, after in ((answers(4), answers(4)), (answers(4, 6), answers(4, of=(4,))), (answers(4), answers(4, 6))):
+        at = step(step(rollout(), one(AMS, **before)), one(AMS, NEW, life=1, **after), now=101)
+        assert at.ready == {one(AMS, NEW, life=1).incarnation.uid}
 
 
 def test_one_that_its_host_never_speaks_of_ends_it_too() -> None:

@@ -104,11 +104,12 @@ class Rollout:
     `wave`: the one under way. `held`: uids of incarnations that were made from the same before it began, so that their
     troubles are none of its own. `ready`: uids of changed incarnations that have become healthy; `watched`: those that
     have not, and since when their host has been heard of; `failing`: those that fail, and since when.
-    `may_stop_first`: those that may go before their successor is there, where a host has no room for two.
-    `well_since`: since when all of the waves so far is well. `baseline` and `seen`: where vantages landed before it
-    began and last; `seen_at`: when that look began. `results`: of scopes, the waves that are over. `restored`: whether
-    the vantages land as before again after scopes were taken back; None: nobody knows, or not yet. `patient_until`: no
-    deadline counts before, since control was away.
+    `may_stop_first`: those that may go before their successor is there, where a host has no room for two. `families`: 4
+    and 6, those in which an instance that is replaced was seen to answer: its successor has to, too. `well_since`:
+    since when all of the waves so far is well. `baseline` and `seen`: where vantages landed before it began and last;
+    `seen_at`: when that look began. `results`: of scopes, the waves that are over. `restored`: whether the vantages
+    land as before again after scopes were taken back; None: nobody knows, or not yet. `patient_until`: no deadline
+    counts before, since control was away.
     """
 
     id: str
@@ -133,6 +134,7 @@ class Rollout:
     watched: tuple[tuple[str, float], ...] = ()
     failing: tuple[tuple[str, float], ...] = ()
     may_stop_first: frozenset[str] = frozenset()
+    families: frozenset[int] = frozenset()
     baseline: tuple[Landing, ...] = ()
     seen: tuple[Landing, ...] = ()
     seen_at: float | None = None

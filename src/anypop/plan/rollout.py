@@ -43,6 +43,11 @@ class Seen:
     def healthy(self) -> bool:
         return self.trusted and self.report is not None and self.report.healthy and self.report.phase is Phase.RUNNING
 
+    def families(self, *, answered: bool) -> frozenset[int]:
+        """Those in which it answers, or in which it does not."""
+        told = self.report.families if self.trusted and self.report is not None else ()
+        return frozenset(family.version for family in told if family.healthy is answered)
+
 
 def waves_of(pops: Mapping[CityCode, int]) -> tuple[tuple[CityCode, ...], ...]:
     """The PoPs in waves: one first, then twice as many each time. `pops`: instances of the workload in each; the
@@ -78,8 +83,10 @@ def advance(
     if rollout.phase is not RolloutPhase.RUNNING:
         return rollout
     changed = [s for s in seen if s.incarnation.template == template]
+    families = [s.families(answered=True) for s in seen if s.incarnation.template != template]
+    rollout = replace(rollout, families=rollout.families.union(*families))
     ready = rollout.ready & {s.incarnation.uid for s in changed if not _is_not_asked(s) and not s.is_off}
-    ready |= {s.incarnation.uid for s in changed if s.healthy}
+    ready |= {s.incarnation.uid for s in changed if s.healthy and not _lost(rollout, s)}
     # one that was there before is asked for its health only where it is to take over from another
     lives = Counter(s.incarnation.name for s in seen)
     judged = [s for s in changed if s.incarnation.uid not in rollout.held or lives[s.incarnation.name] > 1]
@@ -192,6 +199,13 @@ def _is_made_badly(seen: Seen) -> bool:
     return seen.report is not None and seen.report.phase is Phase.FAILED and seen.report.reason in _MADE_BADLY
 
 
+def _lost(rollout: Rollout, seen: Seen) -> frozenset[int]:
+    """The families in which it does not answer, and those that it replaces do. Its agent sees that too where both stand
+    side by side; where the old one has to go first, because of a volume, nobody on that host knows.
+    """
+    return seen.families(answered=False) & rollout.families
+
+
 def _is_not_asked(seen: Seen) -> bool:
     """Whether nothing is known of its health: its host's agent was restarted, say. That is neither well nor worse, so
     it has to prove itself again, within the deadline.
@@ -239,6 +253,9 @@ def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tu
             yield Reason.DOES_NOT_BECOME_HEALTHY, f"{name} was healthy and is no longer: {report.reason.says}"
         elif uid in watched and now >= watched[uid] + strategy.deadline_s:
             why = report.reason.says if report is not None else "its host says nothing of it"
+            if seen.healthy and (lost := _lost(rollout, seen)):
+                told = " and ".join(f"IPv{version}" for version in sorted(lost))
+                why = f"does not answer in {told}, in which those that it replaces do,"
             yield Reason.DOES_NOT_BECOME_HEALTHY, f"{name}: {why} after {strategy.deadline_s:g} s{said}"
 
 
