@@ -73,18 +73,22 @@ class Hook:
 
 
 def told(looks: list[list[dict[str, Any]]], url: str) -> list[str]:
-    """Tell the webhook what the store says, look by look; what was wrong. A look that fails is one more of the same."""
+    """Tell the webhook what the store says, a look every ten seconds; what was wrong. A look that fails is one more of
+    the same.
+    """
     now: list[dict[str, Any]] = []
     wrong: list[str] = []
+    at = [1_700_000_000.0]
 
     def store(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"status": "success", "data": {"alerts": now}})
 
     async def run() -> None:
         asked = MetricsStore(StoreSettings(url="http://127.0.0.1:1"), httpx.MockTransport(store))
-        alerts = Alerts(asked, replace(HOOK, url=url), lambda: 1_700_000_000.0)
+        alerts = Alerts(asked, replace(HOOK, url=url), lambda: at[0])
         for look in looks:
             now[:] = look
+            at[0] += 10.0
             try:
                 await alerts.look()
             except WorldError as error:
@@ -97,10 +101,10 @@ def told(looks: list[list[dict[str, Any]]], url: str) -> list[str]:
 
 
 def test_each_change_is_told_once_and_signed() -> None:
-    """What is only pending is not told; what ends is."""
+    """What is only pending is not told; what ends is, once the store has not known it for two of its rounds."""
     one, two = an_alert("HostAway"), an_alert("SessionDown")
     with Hook(204) as hook:
-        assert told([[one, an_alert("Later", "pending")], [one], [one, two], [two], [two]], at(hook)) == []
+        assert told([[one, an_alert("Later", "pending")], [one], [one, two], *[[two]] * 6], at(hook)) == []
     sent = hook.heard
     bodies = [json.loads(request.content) for request in sent]
     assert [[(a["status"], a["labels"]["alertname"]) for a in body["alerts"]] for body in bodies] == [
@@ -113,6 +117,37 @@ def test_each_change_is_told_once_and_signed() -> None:
         assert request.headers[SIGNATURE] == signature(HOOK.secret, moment, request.content)
         assert request.headers[SIGNATURE] != signature("other", moment, request.content)
         assert HOOK.secret not in str(request.headers)
+
+
+def test_a_store_that_starts_anew_ends_no_alert() -> None:
+    """It knows of none for a round, then tells what lasts as pending: nobody is told that all is well."""
+    fires, waits = an_alert("HostAway"), an_alert("HostAway", "pending")
+    with Hook(204) as hook:
+        assert told([[fires], [fires], [], [waits], *[[waits]] * 6, [fires], [fires]], at(hook)) == []
+    assert [json.loads(one.content)["status"] for one in hook.heard] == ["firing"]
+
+
+def test_what_reads_an_alertmanagers_webhook_reads_it() -> None:
+    """All fields of version 4 are there; a thousand alerts are in one request, what is beyond in the next, and none is
+    told twice however the store sorts them.
+    """
+    many = [an_alert(f"A{n}") for n in range(1500)]
+    with Hook(204) as hook:
+        assert told([many, many[::-1], many, *[[]] * 7], at(hook)) == []
+    bodies = [json.loads(one.content) for one in hook.heard]
+    assert [(b["status"], len(b["alerts"])) for b in bodies] == [
+        ("firing", 1000), ("firing", 500), ("resolved", 1000), ("resolved", 500),
+    ]  # fmt: skip
+    assert bodies[0].keys() == {
+        "version", "groupKey", "truncatedAlerts", "status", "receiver", "groupLabels", "commonLabels",
+        "commonAnnotations", "externalURL", "alerts",
+    }  # fmt: skip
+    assert (bodies[0]["commonLabels"], bodies[0]["commonAnnotations"]) == ({"host": "AMS"}, {"summary": "x"})
+    first, last = bodies[0]["alerts"][0], bodies[2]["alerts"][0]
+    assert first.keys() == {"status", "labels", "annotations", "startsAt", "endsAt", "generatorURL", "fingerprint"}
+    assert first["endsAt"] == "0001-01-01T00:00:00Z" and last["endsAt"] == "2023-11-14T22:14:30Z"
+    told_of = [a["fingerprint"] for b in bodies[:2] for a in b["alerts"]]
+    assert len(set(told_of)) == 1500 and set(told_of) == {a["fingerprint"] for b in bodies[2:] for a in b["alerts"]}
 
 
 @pytest.mark.parametrize("code", [500, 302])

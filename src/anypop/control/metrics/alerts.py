@@ -1,7 +1,8 @@
 """Tells a webhook of the operator which alerts begin and end, without an Alertmanager.
 
 In: what the store's rules say, asked every few seconds. Out: one signed request for each change, repeated until it is
-taken.
+taken. A store that has just started knows of no alert until its first round, and then of all as new ones: an alert ends
+when none is told for longer than that, and while its cause lasts it goes on.
 The address is the operator's own, from a file; yet its name is looked up for each request, and the request goes to the
 very address that was looked at: none of this machine's own link (where clouds keep their secrets). No redirect is
 followed, and nothing of the answer but its code counts.
@@ -15,6 +16,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,7 +32,9 @@ log = logging.getLogger("anypop.control")
 LOOK_S = 5.0  # rules are evaluated no more often
 ANSWER_S = 10.0
 AGAIN_S, AGAIN_AT_MOST_S = 2.0, 300.0
-MOST_ALERTS = 1000  # told in one request; so many at once say the same as more
+MOST_ALERTS = 1000  # told in one request
+ROUNDS = 2  # of the store's rules, in which an alert that is over is not told
+NEVER = "0001-01-01T00:00:00Z"
 SIGNATURE, MOMENT = "x-anypop-signature", "x-anypop-moment"
 
 Key = tuple[tuple[str, str], ...]
@@ -47,30 +51,40 @@ class Alert:
         return tuple(sorted(self.labels.items()))
 
 
-def firing(told: Sequence[Mapping[str, Any]]) -> dict[Key, Alert]:
-    """Those that have lasted for as long as their rules say."""
-    found = [
-        Alert(
-            labels={str(k): str(v) for k, v in (one.get("labels") or {}).items()},
-            annotations={str(k): str(v) for k, v in (one.get("annotations") or {}).items()},
-            since=str(one.get("activeAt", "")),
-        )
-        for one in told
-        if one.get("state") == "firing"
-    ]
-    return {one.key: one for one in found[:MOST_ALERTS]}
+def alert_of(one: Mapping[str, Any]) -> Alert:
+    return Alert(
+        labels={str(k): str(v) for k, v in (one.get("labels") or {}).items()},
+        annotations={str(k): str(v) for k, v in (one.get("annotations") or {}).items()},
+        since=str(one.get("activeAt", "")),
+    )
 
 
-def body_of(begun: Sequence[Alert], ended: Sequence[Alert]) -> bytes:
-    """As an Alertmanager's webhook has it (version 4), so that what reads those reads these."""
+def body_of(begun: Sequence[Alert], ended: Sequence[Alert], now: float) -> bytes:
+    """As an Alertmanager's webhook has it (version 4), with all of its fields, so that what reads those reads these:
+    https://prometheus.io/docs/alerting/latest/configuration/ (webhook_config).
+    """
+    over = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
     alerts = [
-        {"status": status, "labels": dict(one.labels), "annotations": dict(one.annotations), "startsAt": one.since}
-        for status, some in (("firing", begun), ("resolved", ended))
+        {
+            "status": status, "labels": dict(one.labels), "annotations": dict(one.annotations), "startsAt": one.since,
+            "endsAt": ends, "generatorURL": "", "fingerprint": hashlib.sha256(repr(one.key).encode()).hexdigest()[:16],
+        }
+        for status, ends, some in (("firing", NEVER, begun), ("resolved", over, ended))
         for one in some
-    ]
+    ]  # fmt: skip
+    every = [*begun, *ended]
     return json.dumps(
-        {"version": "4", "receiver": "anypop", "status": "firing" if begun else "resolved", "alerts": alerts}
-    ).encode()
+        {
+            "version": "4", "groupKey": "{}:{}", "truncatedAlerts": 0, "receiver": "anypop",
+            "status": "firing" if begun else "resolved", "groupLabels": {},
+            "commonLabels": _common([one.labels for one in every]),
+            "commonAnnotations": _common([one.annotations for one in every]), "externalURL": "", "alerts": alerts,
+        }
+    ).encode()  # fmt: skip
+
+
+def _common(many: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return dict(set(many[0].items()).intersection(*(one.items() for one in many[1:]))) if many else {}
 
 
 def signature(secret: str, moment: str, body: bytes) -> str:
@@ -91,6 +105,7 @@ class Alerts:
     ) -> None:
         self._store, self._webhook, self._clock, self._active = store, webhook, clock, active
         self._told: dict[Key, Alert] = {}
+        self._last_at: dict[Key, float] = {}  # when the store knew of it
         parts = urlsplit(webhook.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         self._poster = Poster(webhook.url, port, why_not, patience_s=ANSWER_S)
@@ -103,8 +118,8 @@ class Alerts:
         wait_s = AGAIN_S
         while True:
             try:
-                if self._active():
-                    await self.look()
+                while self._active() and await self.look():
+                    pass
                 wait_s = AGAIN_S
                 await asyncio.sleep(LOOK_S)
             except WorldError as error:
@@ -114,13 +129,19 @@ class Alerts:
 
     async def look(self) -> bool:
         """Tell what changed since the last time that was told; whether anything did. Raises `WorldError`."""
-        now = firing(await self._store.alerts())
-        begun = [one for key, one in now.items() if key not in self._told]
-        ended = [one for key, one in self._told.items() if key not in now]
+        there = await self._store.alerts()
+        now, known = self._clock(), {alert_of(one).key for one in there}
+        fires = {one.key: one for one in map(alert_of, (t for t in there if t.get("state") == "firing"))}
+        self._last_at = {key: now if key in known else self._last_at.get(key, now) for key in {*self._told, *fires}}
+        begun = [fires[key] for key in sorted(fires.keys() - self._told.keys())][:MOST_ALERTS]
+        gone = (key for key in sorted(self._told) if now - self._last_at[key] > ROUNDS * self._store.interval)
+        ended = [self._told[key] for key in gone][: MOST_ALERTS - len(begun)]
         if not begun and not ended:
             return False
-        await self._tell(body_of(begun, ended))
-        self._told = now
+        await self._tell(body_of(begun, ended, now))
+        self._told |= {one.key: one for one in begun}
+        for one in ended:
+            del self._told[one.key]
         return True
 
     async def _tell(self, body: bytes) -> None:
