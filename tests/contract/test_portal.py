@@ -7,6 +7,7 @@ import asyncio
 import html
 import json
 import re
+import shlex
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from anypop.control.oidc_settings import Rule
 from anypop.control.rates import Buckets
 from anypop.control.roles import Role, Scope
+from anypop.portal import declaring
 from anypop.portal.app import OPEN as OPENED
 from anypop.portal.app import PAGES
 from anypop.portal.cookies import SESSION, UNDER_WAY, VISITOR
@@ -515,8 +517,28 @@ def test_the_articles_workload_costs_what_it_costs_before_the_button(world: Worl
         "slug: stackpath-anycast-fun",
     ):
         assert said in look, said
+    body = json.loads(shlex.split(look.partition("curl ")[2].partition("</pre>")[0])[-1])
+    refused = world.call("POST", "/workload/v1/stacks/default/workloads", json=body)
+    assert refused.status_code == 400 and "env.TOKEN.secretValue" in refused.text, (
+        "not with a text in the secret's place"
+    )
+    assert 'id="look"' in plan and "0.86" in plan and "--secret TOKEN" in plan, "the price beside it is of this form"
     assert "8 instances would start" in plan and "627.80" in plan and "Create stackpath-anycast-fun" in plan
     assert world.state.workloads == before
+
+
+def test_a_fault_of_ours_in_a_part_of_a_page_leaves_the_page(ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part says so; it holds no second page with a way to sign in."""
+    ada.get(ONE)
+
+    def fails(_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(declaring, "wish", fails)
+    for headers, whole in (({"hx-request": "true"}, False), ({}, True)):
+        answer = ada.ask("POST", f"{STACK}/create/look", headers=headers)
+        assert answer.status_code == 500 and "a fault of ours" in answer.text and "broken" not in answer.text
+        assert ("<!doctype" in answer.text) is whole
 
 
 def test_everything_that_is_missing_is_said_at_once_and_what_was_typed_stays(ada: Visitor) -> None:

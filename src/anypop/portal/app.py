@@ -147,5 +147,7 @@ class Faults:
             if begun:
                 raise
             said = Refused(500, "This page has a fault of ours. The log of control has the details.")
-            page = _bare(self._app, Request(scope)).page("refused.html", status=500, refused=said)
+            request = Request(scope)
+            template = "refused_part.html" if "hx-request" in request.headers else "refused.html"
+            page = _bare(self._app, request).page(template, status=500, refused=said)
             await page(scope, receive, send)

@@ -62,7 +62,9 @@ async def _quote(visit: Visit, wish: Wish, document: Any) -> tuple[Any, tuple[Pr
 
 
 async def plan(visit: Visit) -> Response:
-    """What would happen, and the button that makes it happen."""
+    """What would happen, and the button that makes it happen; with the price of the same form, since a look that was on
+    its way makes room for it.
+    """
     _, cities, book = await _world(visit)
     made = declaring.wish(visit.form)
     shown = _shown(visit, made, cities, book)
@@ -79,14 +81,18 @@ async def plan(visit: Visit) -> Response:
         except Refused as error:
             refused = error
     places = {one["cityCode"]: one for one in cities}
+    quote, problems = await _quote(visit, made, shown["document"])
     return visit.page(
         "plan.html",
-        stack=visit.request.path_params["stack"],
         wish=made,
+        book=book,
+        quote=quote,
+        problems=problems,
         planned=planned,
         refused=_by_field(refused),
         places=places,
         cities=_cities(planned),
+        **shown,
     )
 
 

@@ -18,7 +18,8 @@ import yaml
 from anypop.portal.visit import Form
 
 ANYCAST = "anycast.platform.stackpath.net"
-HIDDEN = "not shown"
+# in the place of a secret: no text, so that nobody makes a workload with it by mistake
+HIDDEN = ["write the secret here"]
 CONTAINER, MACHINE = "container", "machine"
 SUGGESTED = "SP-1"
 

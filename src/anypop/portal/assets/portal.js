@@ -82,7 +82,7 @@ var htmx=(()=>{const e={parse(t){if(!t)return{};if(t.startsWith("{"))return JSON
     if (event.target.name === "city") showCities();
   });
 
-  // A look that was on its way when a plan was asked for would take its place: it says nothing that the plan does not.
+  // A look that was on its way when a plan was asked for would take its place: it says nothing that the plan's answer does not.
   let planned = "";
   document.addEventListener("htmx:config:request", (event) => {
     const { request, sourceElement } = event.detail.ctx;
