@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from anypop.portal import planned_landings, summary
 from anypop.portal.calls import Refused
 from anypop.portal.visit import Page, Visit
 from anypop.portal.workload import declared_of, done, place
@@ -17,6 +18,13 @@ from anypop.portal.workload import declared_of, done, place
 
 async def ask(visit: Visit) -> Response:
     return await _page(visit, await declared_of(visit))
+
+
+async def plan_landings(visit: Visit) -> Response:
+    """Where every network would land without it."""
+    declared = await declared_of(visit)
+    wanted = _without(declared, visit, version=declared["metadata"]["version"])
+    return await planned_landings.part(visit, {"workload": wanted})
 
 
 async def take_away(visit: Visit) -> Response:
@@ -52,6 +60,7 @@ async def _page(visit: Visit, declared: Any, *, refused: Refused | None = None) 
         planned=planned,
         refused=refused,
         name=declared["name"],
+        anycast=summary.anycast(declared),
     )
 
 
@@ -67,5 +76,6 @@ def _without(declared: Any, visit: Visit, *, version: str) -> dict[str, Any]:
 _AT = "/portal/stacks/{stack}/workloads/{workload}/targets/{target}/remove"
 PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", _AT, ask),
+    ("POST", f"{_AT}/landings", plan_landings),
     ("POST", _AT, take_away),
 )
