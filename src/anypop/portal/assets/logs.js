@@ -157,7 +157,7 @@ requestAnimationFrame(() => setTimeout(() => {
     // each reason with all whose it is
     const why = new Map();
     for (const [host, reason] of away) why.set(reason, [...(why.get(reason) ?? []), host]);
-    note.textContent = [...why].map(([reason, hosts]) => `Lines of ${hosts.join(", ")} are not here: ${hosts.length > 1 ? "of each, " : ""}${reason}.`).join(" ");
+    note.textContent = [...why].map(([reason, hosts]) => `Lines of ${hosts.sort().join(", ")} are not here: ${hosts.length > 1 ? "of each, " : ""}${reason}.`).join(" ");
   }
 
   // ---- the stream
