@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from anypop.agent.bfd.packet import ADMIN_DOWN, MULTIHOP_PORT, SINGLE_HOP_PORT, Packet, packed, unpacked
 from anypop.agent.bfd.session import Event, Session, Wanted
@@ -28,9 +29,12 @@ _IP_PKTINFO, _IP_RECVTTL = 8, 12  # linux/in.h; the module `socket` does not kno
 _INTEGER = struct.Struct("=i")
 _ROOM = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(_INTEGER.size)  # struct in6_pktinfo has 20 octets
 _LONGEST = 128
+_MOST_KNOWN = 4096  # ways; a neighbour has one for each port that it ever sent from
 _SMALL_MATTERS = {errno.ECONNREFUSED, errno.ENOBUFS, errno.EAGAIN}
 
 Place = tuple[str, str, str]
+_Ends = tuple[tuple[Any, ...], ...]
+"""The source of a packet as the kernel has it, and its notes: each a level, a kind, octets."""
 
 
 class _Way:
@@ -92,6 +96,7 @@ class _Door:
         self.family, self.multihop = family, multihop
         self.sock: socket.socket | None = None
         self.trouble = ""
+        self.known: dict[_Ends, Place] = {}  # the sessions whose packets came this very way
 
     def open(self) -> bool:
         six = self.family == 6
@@ -113,22 +118,27 @@ class _Door:
         self.sock, self.trouble = sock, ""
         return True
 
-    def read(self) -> tuple[bytes, str, str, int, int] | None:
-        """One packet: octets, source, destination, number of the interface, TTL; None: there is no more."""
+    def read(self) -> tuple[bytes, _Ends] | None:
+        """One packet: octets, and what the kernel says of where it came from; None: there is no more."""
         assert self.sock is not None
         try:
             octets, notes, _, source = self.sock.recvmsg(_LONGEST, _ROOM)
         except OSError:
             return None
-        destination, index, ttl = "", 0, 0
-        for level, kind, data in notes:
-            if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-                index, destination = _INTEGER.unpack_from(data)[0], socket.inet_ntop(socket.AF_INET, data[8:12])
-            elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
-                index, destination = _INTEGER.unpack_from(data, 16)[0], socket.inet_ntop(socket.AF_INET6, data[:16])
-            else:
-                ttl = _INTEGER.unpack_from(data)[0]
-        return octets, source[0].partition("%")[0], destination, index, ttl
+        return octets, (source, *notes)
+
+
+def _read_ends(ends: _Ends) -> tuple[str, str, int, int]:
+    """Source, destination, number of the interface, TTL."""
+    source, destination, index, ttl = str(ends[0][0]).partition("%")[0], "", 0, 0
+    for level, kind, data in ends[1:]:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            index, destination = _INTEGER.unpack_from(data)[0], socket.inet_ntop(socket.AF_INET, data[8:12])
+        elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            index, destination = _INTEGER.unpack_from(data, 16)[0], socket.inet_ntop(socket.AF_INET6, data[:16])
+        else:
+            ttl = _INTEGER.unpack_from(data)[0]
+    return source, destination, index, ttl
 
 
 class Endpoint:
@@ -219,6 +229,8 @@ class Endpoint:
         self._plan(wanted.place, session)
 
     def _drop(self, place: Place) -> None:
+        for door in self._doors.values():
+            door.known.clear()
         self._leaving.pop(place, None)
         self._planned.pop(place, None)
         self._sessions.pop(place, None)
@@ -253,8 +265,12 @@ class Endpoint:
         found = door.read() if door.sock is not None else None
         if found is None:
             return False
-        octets, source, destination, index, ttl = found
-        place = self._place(door, source, destination, index, ttl)
+        octets, ends = found
+        place = door.known.get(ends)
+        if place is None and (place := self._place(door, *_read_ends(ends))) is not None:
+            if len(door.known) >= _MOST_KNOWN:
+                door.known.clear()
+            door.known[ends] = place
         packet = unpacked(octets) if place is not None else None
         if place is not None and packet is not None:
             self._heard(place, packet)
@@ -296,19 +312,27 @@ class Endpoint:
             self._happened(session, event)
 
     def _tick(self) -> None:
-        while self._queue and self._queue[0][0] <= time.monotonic():
-            _, turn, place = heapq.heappop(self._queue)
-            session = self._sessions.get(place)
-            if session is None or self._planned[place] != turn:
-                continue  # it was planned anew meanwhile
-            now = time.monotonic()
+        """Sessions whose next packet may leave by now go with one whose packet has to, and from then on at the same
+        moments: to wake up for each of them costs more than to send it.
+        """
+        luck, sends = random.random(), False
+        while self._queue:
+            due, turn, place = self._queue[0]
+            session, now = self._sessions.get(place), time.monotonic()
+            stale = session is None or self._planned[place] != turn  # it was planned anew meanwhile
+            if not stale and due > now and not (sends and session is not None and session.may_send(now)):
+                break
+            heapq.heappop(self._queue)
+            if stale or session is None:
+                continue
             if session.is_silent(now):  # who was not run for a while reads what has come meanwhile
                 self._read_all()
                 if self._planned.get(place) != turn:
                     continue
-            packet, event = session.tick(now, random.random())
+            packet, event = session.tick(now, luck)
             if packet is not None:
                 self._ways[place].send(packed(packet))
+                sends = True
             if event is not None:
                 self._happened(session, event)
             if session.state == ADMIN_DOWN and now >= self._leaving.get(place, now + 1):

@@ -25,6 +25,7 @@ from anypop.agent.bfd.packet import (
 SLOW_US = 1_000_000  # least interval of a session that is not up (section 6.8.3)
 LISTEN_S = 2.0  # longer than any neighbour that matters keeps silent: down ones send once a second
 _MICRO = 1_000_000
+_LEAST_SPREAD = 0.75  # of an interval (section 6.8.7)
 
 
 class Event(Enum):
@@ -75,8 +76,9 @@ class Session:
         self._earlier_rx_us, self._earlier_tx_us = 0, 0
         self._listens_until: float | None = math.inf
         self._was_up = was_up
-        self._next_tx = math.inf
+        self._next_tx, self._may_tx = math.inf, math.inf
         self._expires: float | None = None
+        self._usual: Packet | None = None  # a session that stands hears the same one again and again
 
     def listen(self, now: float) -> None:
         """From now on packets can come in."""
@@ -86,6 +88,12 @@ class Session:
     def due(self) -> float:
         """When `tick` has to be called next."""
         return self._next_tx if self._expires is None else min(self._next_tx, self._expires)
+
+    def may_send(self, now: float) -> bool:
+        """Whether its next packet may leave before it is due, with others that leave now: of a session that stands,
+        after three quarters of its interval.
+        """
+        return now >= self._may_tx
 
     def is_silent(self, now: float) -> bool:
         """Whether the next `tick` may call the neighbour lost."""
@@ -99,13 +107,18 @@ class Session:
             event = self._end_listening()
         if self._expires is not None and now >= self._expires:
             event = self._expired()
-        if now < self._next_tx:
+        if now < self._next_tx and not self.may_send(now):
             return None, event
-        self._next_tx = now + self._interval_us() * _spread(self.wanted.multiplier, luck) / _MICRO
+        interval_s = self._interval_us() / _MICRO
+        self._next_tx = now + interval_s * _spread(self.wanted.multiplier, luck)
+        self._may_tx = now + interval_s * _LEAST_SPREAD if self.state == UP else math.inf
         return self._packet() if self._may_send() else None, event
 
     def heard(self, packet: Packet, now: float) -> tuple[Packet | None, Event | None]:
         """A packet from the neighbour's address. Out: an answer that has to leave at once, and what happened."""
+        if packet is self._usual:
+            self._expires = now + self._detection_us() / _MICRO
+            return None, None
         first = self._found(packet, now) if self._listens_until is not None else None
         if packet.yours not in (0, self.number):
             return None, first  # it speaks to somebody that we were long ago, and will notice
@@ -119,6 +132,10 @@ class Session:
         self._expires = now + self._detection_us() / _MICRO if self.state != ADMIN_DOWN else None
         if self._interval_us() < before_us:  # the neighbour would take more: it need not wait for our slow beat
             self._next_tx = min(self._next_tx, now + self._interval_us() / _MICRO)
+        if self._interval_us() != before_us:
+            self._may_tx = math.inf
+        stands = self.state == UP and event is None and not packet.poll and not packet.final
+        self._usual = packet if stands else None
         if packet.poll:
             return self._packet(final=True), event
         return (self._packet() if self.state != state and self._may_send() else None), event
@@ -126,6 +143,7 @@ class Session:
     def change(self, wanted: Wanted, now: float) -> None:
         """Other times for the same session: it stays up."""
         before, self.wanted = self.wanted, wanted
+        self._usual, self._may_tx = None, math.inf
         if self.state == UP and before.interval_us != wanted.interval_us:
             self._earlier_rx_us = max(before.interval_us, self._earlier_rx_us)
             self._earlier_tx_us = min(before.interval_us, self._earlier_tx_us or before.interval_us)
@@ -136,6 +154,7 @@ class Session:
         """It is not wanted any more: tell the neighbour that this is no failure."""
         self.state, self._diagnostic, self._polling = ADMIN_DOWN, ADMINISTRATIVELY_DOWN, False
         self._expires, self._listens_until, self._next_tx = None, None, now
+        self._usual, self._may_tx = None, math.inf
 
     def detection_s(self) -> float:
         """How long the neighbour may be silent."""
@@ -165,6 +184,7 @@ class Session:
 
     def _fall(self, why: int) -> None:
         self.state, self._diagnostic, self._polling = DOWN, why, False
+        self._usual, self._may_tx = None, math.inf
         self._earlier_rx_us, self._earlier_tx_us = 0, 0
 
     def _follow(self, theirs: int) -> Event | None:
@@ -217,4 +237,4 @@ class Session:
 
 def _spread(multiplier: int, luck: float) -> float:
     """75 to 100 % of the interval, 90 % at most where one lost packet is a lost session."""
-    return 0.75 + luck * (0.15 if multiplier == 1 else 0.25)
+    return _LEAST_SPREAD + luck * (0.15 if multiplier == 1 else 0.25)
