@@ -29,9 +29,9 @@ class Posts:
         self._answer = answer
         client._reports = self  # type: ignore[assignment]
 
-    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> tuple[int, bytes]:
+    async def ask(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> tuple[int, bytes]:
         try:
-            answer = await self._answer(httpx.Request("POST", url, headers=dict(headers), content=content))
+            answer = await self._answer(httpx.Request(method, url, headers=dict(headers), content=content))
         except httpx.ConnectError as error:
             raise ConnectionError(str(error)) from error
         return answer.status_code, answer.content

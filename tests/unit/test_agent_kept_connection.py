@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -58,9 +60,9 @@ def test_posts_go_over_one_connection_and_arrive_whole() -> None:
     large = b"0123456789" * 300_000
 
     async def asks(url: str, connection: KeptConnection) -> None:
-        assert await connection.post(url, {"A": "1"}, b"one") == (204, b"")
-        assert await connection.post(url, {"A": "2"}, large) == (204, b"")
-        assert await connection.post(url, {"A": "3"}, b"") == (204, b"")
+        assert await connection.ask("POST", url, {"A": "1"}, b"one") == (204, b"")
+        assert await connection.ask("POST", url, {"A": "2"}, large) == (204, b"")
+        assert await connection.ask("POST", url, {"A": "3"}, b"") == (204, b"")
 
     (one,) = asked(lambda *_: TAKEN, asks)
     assert [request.partition(b"\r\n\r\n")[2] for request in one] == [b"one", large, b""]
@@ -75,8 +77,8 @@ def test_what_a_refusal_says_is_given_back_and_the_connection_stays() -> None:
     )
 
     async def asks(url: str, connection: KeptConnection) -> None:
-        assert await connection.post(url, {}, b"x") == (503, b"stands by")
-        assert await connection.post(url, {}, b"x") == (204, b"")
+        assert await connection.ask("POST", url, {}, b"x") == (503, b"stands by")
+        assert await connection.ask("POST", url, {}, b"x") == (204, b"")
 
     assert [len(each) for each in asked(lambda n, _: refusal if n == 1 else TAKEN, asks)] == [2]
 
@@ -86,10 +88,10 @@ def test_a_connection_that_control_gives_up_is_opened_anew() -> None:
     last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 
     async def asks(url: str, connection: KeptConnection) -> None:
-        assert await connection.post(url, {}, b"x") == (200, b"ok")
+        assert await connection.ask("POST", url, {}, b"x") == (200, b"ok")
         with pytest.raises(ConnectionError):
-            await connection.post(url, {}, b"x")
-        assert await connection.post(url, {}, b"x") == (204, b"")
+            await connection.ask("POST", url, {}, b"x")
+        assert await connection.ask("POST", url, {}, b"x") == (204, b"")
 
     answers = {1: last, 2: None, 3: TAKEN}
     assert [len(each) for each in asked(lambda n, _: answers[n], asks)] == [1, 1, 1]
@@ -99,15 +101,15 @@ def test_a_new_certificate_or_a_long_pause_opens_it_anew() -> None:
     """What was shown when it was opened holds for the whole of a connection."""
 
     async def asks(url: str, connection: KeptConnection) -> None:
-        await connection.post(url, {}, b"x")
+        await connection.ask("POST", url, {}, b"x")
         connection.renew(ssl.create_default_context())
-        await connection.post(url, {}, b"x")
+        await connection.ask("POST", url, {}, b"x")
 
     assert [len(each) for each in asked(lambda *_: TAKEN, asks)] == [1, 1]
 
     async def twice(url: str, connection: KeptConnection) -> None:
-        await connection.post(url, {}, b"x")
-        await connection.post(url, {}, b"x")
+        await connection.ask("POST", url, {}, b"x")
+        await connection.ask("POST", url, {}, b"x")
 
     assert [len(each) for each in asked(lambda *_: TAKEN, twice, kept_s=0.0)] == [1, 1]
 
@@ -121,8 +123,8 @@ def test_what_is_no_answer_is_an_error_and_not_kept(said: bytes) -> None:
 
     async def asks(url: str, connection: KeptConnection) -> None:
         with pytest.raises(OSError, match="answer"):
-            await connection.post(url, {}, b"x")
-        assert await connection.post(url, {}, b"x") == (204, b"")
+            await connection.ask("POST", url, {}, b"x")
+        assert await connection.ask("POST", url, {}, b"x") == (204, b"")
 
     assert [len(each) for each in asked(lambda n, _: said if n == 1 else TAKEN, asks)] == [1, 1]
 
@@ -132,9 +134,9 @@ def test_silence_ends_a_post_and_its_connection() -> None:
 
     async def asks(url: str, connection: KeptConnection) -> None:
         with pytest.raises(TimeoutError):
-            await connection.post(url, {}, b"first")
+            await connection.ask("POST", url, {}, b"first")
         connection._silence_s = SILENCE_S
-        assert await connection.post(url, {}, b"second") == (204, b"")
+        assert await connection.ask("POST", url, {}, b"second") == (204, b"")
 
     *_, last = asked(lambda _, request: TAKEN if request.endswith(b"second") else b"", asks, silence_s=0.2)
     assert len(last) == 1
@@ -146,8 +148,39 @@ def test_nobody_there_is_an_error_of_the_system() -> None:
     async def run(port: int) -> None:
         connection = KeptConnection(ssl.create_default_context(), silence_s=SILENCE_S, kept_s=60)
         with pytest.raises(ConnectionRefusedError):
-            await connection.post(f"http://127.0.0.1:{port}/report", {}, b"x")
+            await connection.ask("POST", f"http://127.0.0.1:{port}/report", {}, b"x")
 
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         asyncio.run(run(deaf.getsockname()[1]))
+
+
+def test_a_unix_socket_leads_there_whatever_the_address_says(tmp_path: Path) -> None:
+    """Podman is asked so; two questions go over one connection, and an answer may be as long as it is allowed to."""
+    seen, place, over = list[bytes](), tmp_path / "there", asyncio.Event()
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2_000_000
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                seen.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(said)
+                await writer.drain()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        over.set()
+
+    async def run() -> None:
+        server = await asyncio.start_unix_server(serve, place)
+        connection = KeptConnection(None, silence_s=SILENCE_S, kept_s=60, socket=place, longest=2_000_000)
+        for _ in range(2):
+            status, told = await connection.ask("GET", "http://podman/list?all=true")
+            assert (status, len(told)) == (200, 2_000_000)
+        connection.close()
+        await asyncio.wait_for(over.wait(), 60)
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(run())
+    assert [request.split(b"\r\n")[0] for request in seen] == [b"GET /list?all=true HTTP/1.1"] * 2

@@ -53,7 +53,7 @@ def test_a_report_that_control_refuses_is_not_delivered() -> None:
     class Answers:
         """In place of the connection to control."""
 
-        async def post(self, *_: object) -> tuple[int, bytes]:
+        async def ask(self, *_: object) -> tuple[int, bytes]:
             return answers.pop(0)
 
         def close(self) -> None:

@@ -283,7 +283,7 @@ class ControlClient:
                 told = report()
                 headers = {**self._credentials(), "Content-Type": "application/json"}
                 url = self._path("report")
-                status, words = await self._reports.post(url, headers, to_json(told))
+                status, words = await self._reports.ask("POST", url, headers, to_json(told))
                 if not httpx.codes.is_success(status):
                     _raise_for(httpx.Response(status, content=words, request=httpx.Request("POST", url)))
                 failures = 0

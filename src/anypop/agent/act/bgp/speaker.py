@@ -38,6 +38,7 @@ class Speaker:
             await asyncio.sleep(0.003)
 
     async def look(self) -> SpeakerSeen:
+        await asyncio.sleep(0)  # what else this beat has to do comes first: two threads at once wait for each other
         self.seen = await self._call(self._bird.look)
         return self.seen
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_never
+from urllib.parse import urlencode
 
 import httpx
 
@@ -37,6 +38,7 @@ from anypop.agent.decide.steps import (
     SendMachine,
     StartContainer,
 )
+from anypop.agent.kept_connection import KeptConnection
 from anypop.agent.log_names import log_folder
 from anypop.agent.naming import LABEL, container_of, short
 from anypop.host import control_groups
@@ -55,6 +57,8 @@ _NOT_FOUND = 404
 _REMOVED = (200, 204, _NOT_FOUND)
 # with whatever shares its processes, which cannot live on
 _BY_FORCE = {"force": "true", "ignore": "true", "v": "true", "depend": "true"}
+_KEPT_S = 60.0  # containers are listed twice as often at least, and anew when something happens
+_LONGEST_LIST = 256 << 20
 _PATIENCE_S = 120.0  # creating or starting one container on a machine under heavy load
 
 _STATES = {
@@ -90,6 +94,8 @@ class Podman:
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
         transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=limits)
         self._http = httpx.AsyncClient(transport=transport, timeout=_PATIENCE_S)
+        self._listing = asyncio.Lock()
+        self._lists = KeptConnection(None, silence_s=_PATIENCE_S, kept_s=_KEPT_S, socket=socket, longest=_LONGEST_LIST)
         self._out_of_memory: dict[str, bool] = {}  # of containers that have ended, by id: each is asked about once
         self._digests: dict[str, str] = {}  # of images, by id
         self._asked: set[str] = set()  # ids of containers that were asked for it
@@ -103,6 +109,7 @@ class Podman:
 
     async def close(self) -> None:
         self._messages.close()
+        self._lists.close()
         await self._http.aclose()
 
     async def seen(self) -> Sequence[ContainerSeen]:
@@ -119,8 +126,16 @@ class Podman:
 
     async def _rows(self, **more: str) -> list[dict[str, Any]]:
         labels = [f"{LABEL}prefix={self._prefix}", *([f"{LABEL}pop={self._pop}"] if self._pop else [])]
-        query = {"all": "true", "filters": json.dumps({"label": labels}), **more}
-        return (await self._ask("list containers", "GET", "/containers/json", params=query)).json() or []
+        query = urlencode({"all": "true", "filters": json.dumps({"label": labels}), **more})
+        what = "list containers"
+        try:
+            async with self._listing:
+                status, told = await self._lists.ask("GET", f"{_API}/containers/json?{query}")
+        except OSError as error:
+            raise self._unreachable(what, error) from error
+        if status != httpx.codes.OK:
+            raise WorldError(what, _said(told))
+        return json.loads(told) or []
 
     async def written(self) -> Mapping[str, int]:
         rows = await self._rows(size="true")
@@ -418,10 +433,10 @@ class Podman:
             raise WorldError(what, _said(answer.content))
         return answer
 
-    def _unreachable(self, what: str, error: httpx.HTTPError) -> WorldError:
+    def _unreachable(self, what: str, error: httpx.HTTPError | OSError) -> WorldError:
         why = (
             "took too long"
-            if isinstance(error, httpx.TimeoutException)
+            if isinstance(error, httpx.TimeoutException | TimeoutError)
             else f"Podman does not answer ({error or type(error).__name__})"
         )
         return WorldError(what, f"{why} at {self._socket}")
