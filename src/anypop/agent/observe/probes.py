@@ -154,8 +154,8 @@ class Probes:
         """What is known by word of the guest of an instance."""
         self._ever: set[Place] = set()
         self.liveness_failed: set[Key] = set()
-        self.took_s: dict[Key, dict[Address, float]] = {}
-        """How long the last answers took, by container and where it was asked."""
+        self.took_s: dict[Key, dict[int, float]] = {}
+        """How long the last answers took, by container and family."""
 
     def set(self, targets: Mapping[Key, Target]) -> None:
         """Probe exactly these. One with a new pid is a new process: asked from the beginning. One with the same pid
@@ -354,7 +354,7 @@ class Probes:
             return bool(kept) and health.stage is Stage.HEALTHY and health.last is Event.SUCCESS
 
         def answers() -> bool:
-            return still_well() and not is_stopped() and all(self._connects(key, address, one) for one in kept)
+            return still_well() and not is_stopped() and all(self._connects(*place, one) for one in kept)
 
         while True:
             asked_at = clock()
@@ -402,12 +402,12 @@ class Probes:
             self._stopped[key] = now, found
         return found
 
-    def _connects(self, key: Key, address: Address, kept: KeptSocket) -> bool:
+    def _connects(self, key: Key, version: int, kept: KeptSocket) -> bool:
         """Whether it answers by the socket that is kept for it, as it did the last time: it has its way then."""
         asked_at = time.perf_counter()
         if not kept.connects():
             return False
-        self.took_s.setdefault(key, {})[address] = time.perf_counter() - asked_at
+        self.took_s.setdefault(key, {})[version] = time.perf_counter() - asked_at
         return True
 
     async def _ask(self, key: Key, target: Target, probe: Probe, address: Address) -> str | None:
@@ -420,11 +420,11 @@ class Probes:
             asked_at = time.perf_counter()
             trouble = await ask(probe, address, self._runs(key), target.link)
             if trouble is None:
-                self.took_s.setdefault(key, {})[address] = time.perf_counter() - asked_at
+                self.took_s.setdefault(key, {})[address.version] = time.perf_counter() - asked_at
         except (WorldError, OSError) as error:
             trouble = f"no way to {address}: {error}"
         if trouble:
-            self.took_s.get(key, {}).pop(address, None)
+            self.took_s.get(key, {}).pop(address.version, None)
         if trouble and over is not None:
             over.doubt(target.link, address)
         return trouble

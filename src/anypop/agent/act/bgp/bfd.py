@@ -105,11 +105,10 @@ class Bfd:
         """Whether each session is up, by its name in BIRD, none while the process does not run; and why neighbours may
         not be watched, empty where nothing is wrong.
         """
-        wanted = self._told.wanted()
         if self.pid() is None:
-            return {}, "BFD does not run" if wanted else ""
+            return {}, "BFD does not run" if self._told.wanted() else ""
         told = self._told.told()
-        troubles = "; ".join(f"BFD: {each}" for each in told.troubles) if wanted else ""
+        troubles = "; ".join(f"BFD: {each}" for each in told.troubles if self._told.wanted())
         return {name: state == "up" for name, state in told.states.items()}, troubles
 
     def pid(self) -> int | None:

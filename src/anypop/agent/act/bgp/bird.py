@@ -110,7 +110,7 @@ class Bird:
         self._known: tuple[SpeakerConfig, dict[str, str], str, Heard] | None = None
         self._settled: tuple[Heard, frozenset[tuple[Prefix, str]]] | None = None
         self._bfd = Bfd(folder / "bfd", self._control)
-        self._times = SessionTimes()
+        self._times, self._answer = SessionTimes(), ("", "")
 
     def set(self, config: SpeakerConfig) -> None:
         """Make the daemon run exactly this but for sessions that it cannot have; start it if need be. Raises
@@ -198,7 +198,7 @@ class Bird:
                 self._end(f"BIRD did not answer for {HUNG_S:.0f} s: it was ended, and is started anew")
             return SpeakerSeen(config=self._last, answers=False, error=str(error))
         self._silent_since = None
-        told = self._times.kept(told, time.time() - time.monotonic())
+        told = self._kept(told)
         try:
             config = self._config_of(told)
         except WorldError as error:
@@ -249,11 +249,19 @@ class Bird:
         if self._daemon.pid() is not None:
             birdc.ask(self._control, *(f"reload out kernel{family}" for family in (4, 6)), timeout_s=_ASK_S)
 
+    def _kept(self, told: str) -> str:
+        """An answer without what runs down in it, and with the times of sessions as they were first told: the very same
+        text as long as nothing happens.
+        """
+        text = without_timers(told)
+        if text != self._answer[0]:
+            self._answer = text, self._times.kept(text, time.time() - time.monotonic())
+        return self._answer[1]
+
     def _heard(self, config: SpeakerConfig, told: str) -> Heard:
         """What the daemon tells of its sessions; not read once more where it tells the same as the last time."""
-        text = without_timers(told)
         known = self._known
-        if known is not None and known[0] is config and known[1:3] == (self._left, text):
+        if known is not None and known[0] is config and known[1:3] == (self._left, told):
             return known[3]
         named = sessions_of(config)
         names = {name: (upstream.name, family) for name, (upstream, family) in named.items()}
@@ -263,7 +271,7 @@ class Bird:
             tunnels=read_tunnels(told, {tunnel_name(p): p.host for p in peers}) if peers else (),
             shut=tuple(name for name in named if is_shut(told, name)),
         )  # fmt: skip
-        self._known = config, dict(self._left), text, heard
+        self._known = config, dict(self._left), told, heard
         return heard
 
     def _admit_again(self, config: SpeakerConfig, shut: Collection[str]) -> None:
