@@ -180,6 +180,39 @@ def test_health_follows_the_probe_within_milliseconds_of_the_first_answer() -> N
     asyncio.run(_probed(container, test, run=_inside(run)))
 
 
+def test_who_answers_is_asked_on_without_a_task_that_wakes_up_until_there_is_a_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A task for each container and family cost as much as its questions; the first one that fails wakes it."""
+    slow, connected = list[Probe](), list[str]()
+
+    async def asked_alone(probe: Probe, *rest: object) -> str | None:
+        slow.append(probe)
+        return await ask(probe, *rest)  # type: ignore[arg-type]
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append("one")
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(talk, str(HERE), 0)
+        port = server.sockets[0].getsockname()[1]
+        readiness = Probe(kind=ProbeKind.TCP, port=port, period_s=0.02, failure_threshold=2)
+
+        async def test(one: Probes) -> None:
+            await _until(lambda: one.verdict("u1", ("web",)).healthy is True)
+            await _until(lambda: len(connected) > 9)
+            assert len(slow) < 4, "the first ones alone"
+            server.close()
+            await server.wait_closed()
+            await _until(lambda: one.verdict("u1", ("web",)).healthy is False)
+
+        await _probed(replace(web(), readiness=readiness), test)
+
+    monkeypatch.setattr(probes, "ask", asked_alone)
+    asyncio.run(run())
+
+
 def test_a_guest_whose_network_refuses_is_asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has taken long until then, and serves a moment later."""
     asked: list[int] = []
