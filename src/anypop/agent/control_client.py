@@ -18,6 +18,7 @@ from websockets.asyncio.client import connect
 
 from anypop.agent import identity
 from anypop.agent.decide.back_off import BackOff
+from anypop.agent.encoded_report import EncodedReport
 from anypop.agent.kept_connection import KeptConnection
 from anypop.agent.whole_file import sign_of
 from anypop.model.codec import from_json, to_json
@@ -64,6 +65,7 @@ class ControlClient:
         self._http = _opened(context)
         self._former: httpx.AsyncClient | None = None
         self._reports = KeptConnection(context, silence_s=SILENCE_S, kept_s=KEPT_S)
+        self._encoded = EncodedReport()
         self._token_read: tuple[object, str] = (None, "")
         self._due, self._hurry = asyncio.Event(), asyncio.Event()
         self._digests = Digests()
@@ -283,7 +285,7 @@ class ControlClient:
                 told = report()
                 headers = {**self._credentials(), "Content-Type": "application/json"}
                 url = self._path("report")
-                status, words = await self._reports.ask("POST", url, headers, to_json(told))
+                status, words = await self._reports.ask("POST", url, headers, self._encoded.of(told))
                 if not httpx.codes.is_success(status):
                     _raise_for(httpx.Response(status, content=words, request=httpx.Request("POST", url)))
                 failures = 0
