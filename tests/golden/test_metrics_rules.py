@@ -63,7 +63,8 @@ def told() -> set[str]:
     """The samples that hosts tell by the document, control by its text, and rules by their names."""
     own = text_of(Told(counts=Counts(), state=State(), now=0.0, moment=0.0, slugs={})).decode()
     families = {line.split()[2] for line in own.splitlines() if line.startswith("# TYPE")}
-    documented = set(re.findall(r"`(anypop_(?:instance|anycast|session|tunnel|agent)_[a-z_]+)`", DOCUMENT.read_text()))
+    of_hosts = r"`(anypop_(?:instance|anycast|session|tunnel|agent|image)_[a-z_]+)`"
+    documented = set(re.findall(of_hosts, DOCUMENT.read_text()))
     endings = ("", "_total", "_bucket", "_sum", "_count")
     return {f + e for f in families for e in endings} | documented | {rule["record"] for rule in rules("record")}
 

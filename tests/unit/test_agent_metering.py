@@ -2,6 +2,7 @@
 as the official parser reads it.
 """
 
+import asyncio
 import json
 import os
 import time
@@ -22,6 +23,7 @@ from anypop.agent.observe.groups import Figures, Group, Groups
 from anypop.agent.observe.interfaces import Passed
 from anypop.agent.observe.meter import Latest, Meter
 from anypop.agent.observe.metering import Anycast, Instances, Known, Labels, Sessions
+from anypop.control.metrics.host_text import checked
 from anypop.model.backbone import Backbone
 from anypop.model.metrics import CPU, INSTANCE, MEMORY, METRICS, RECEIVED_BYTES, RESTARTS, THROTTLED, SeriesKey
 from anypop.model.report import SessionReport
@@ -165,6 +167,23 @@ def test_a_session_that_was_lost_is_counted_also_where_nobody_saw_it_down() -> N
     assert [flaps("established", 3), flaps("idle", 4), flaps("idle", 4), flaps("established", 5)] == [1, 2, 2, 2]
 
 
+def test_control_lets_pass_all_that_an_agent_tells_of_itself(tmp_path: Path) -> None:
+    """No line of an agent that does what it should counts as one that is not its own: that alarms the operator."""
+    meter = Meter(
+        pop="LHR", host="LHR", prefix="t", known=lambda: Known(order=None), clock=lambda: 1000.0, folder=tmp_path
+    )
+    meter.tell_images({"from_control": 7})
+    meter.passed(0.003)
+    place = (("host", "LHR"), ("pop", "LHR"))
+    names = [name for name in METRICS if not name.startswith("anypop_instance_")]
+    meter.latest = Latest(tuple(SeriesKey(name, place) for name in names), metering_row(1000_000, [1] * len(names)))
+    text = asyncio.run(meter.text()).decode()
+    found = checked(text, dict(place), {})
+    assert found.dropped == 0 and found.text == text
+    assert 'anypop_image_bytes_total{host="LHR",pop="LHR",way="from_control"} 7.0' in found.text
+    meter.close()
+
+
 def test_the_text_is_read_by_the_librarys_own_parser(tmp_path: Path) -> None:
     """Each kind as what it is, in its unit, whatever stands in a label; what has no value is not there; what is old is
     not told as new.
@@ -179,8 +198,6 @@ def test_the_text_is_read_by_the_librarys_own_parser(tmp_path: Path) -> None:
     meter.passed(0.003)
 
     def samples() -> dict[str, tuple[str, dict[str, str], float]]:
-        import asyncio  # noqa: PLC0415
-
         text = asyncio.run(meter.text()).decode()
         families = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
         return {s.name: (f.type, s.labels, s.value) for f in families for s in f.samples}

@@ -82,4 +82,4 @@ def may_tell(name: str, labels: Labels, place: Labels, lives: Mapping[str, Label
 
 
 OF_INSTANCES = "anypop_instance_"
-OF_HOSTS = (OF_INSTANCES, "anypop_anycast_", "anypop_session_", "anypop_tunnel_", "anypop_agent_")
+OF_HOSTS = (OF_INSTANCES, "anypop_anycast_", "anypop_session_", "anypop_tunnel_", "anypop_agent_", "anypop_image_")
