@@ -84,6 +84,18 @@ def test_a_push_of_loki_and_an_export_of_otlp_have_the_parts_that_are_documented
     assert "severityNumber" not in records[0]
 
 
+def test_the_time_that_a_line_has_of_its_own_is_not_lost() -> None:
+    """It stands beside the moment at which the host kept the line, whatever its field was called."""
+    (resource,) = json.loads(formats.otlp([sent('{"ts": "2026-01-31T10:00:00Z", "msg": "late"}'), sent("plain")]))[
+        "resourceLogs"
+    ]
+    own = [
+        [a["value"]["stringValue"] for a in record["attributes"] if a["key"] == "time"]
+        for record in resource["scopeLogs"][0]["logRecords"]
+    ]
+    assert own == [["2026-01-31T10:00:00Z"], []]
+
+
 def test_opentelemetrys_own_library_reads_what_is_sent() -> None:
     """By a receiver that has it: resource, level, body and attributes of each line, and numbers of 64 bits."""
     receiver = OtlpReceiver()

@@ -123,6 +123,8 @@ def _record(line: Sent) -> dict[str, Any]:
     said = understood(line.text)
     attributes = {"log.iostream": "stderr" if line.errors else "stdout"}
     attributes |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.fields.items()}
+    if said.time:  # the line's own, as it was written: ours is the moment at which the host kept it
+        attributes.setdefault("time", said.time)
     record: dict[str, Any] = {
         "timeUnixNano": str(line.at),
         "observedTimeUnixNano": str(line.at),
