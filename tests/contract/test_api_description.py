@@ -600,6 +600,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", "/anypop/v1/proposals", {"workload": "fun"})
     own.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 2})
     own.send("POST", "/anypop/v1/routes/explain", {"text": PASTED})
+    own.send("POST", "/anypop/v1/routes/explain", {"text": PASTED, "at": "AS3356-LHR", "workload": "fun"})
     first, second = (own.send("POST", f"{anypop}/tests", {"requests": 2})["test"]["id"] for _ in range(2))
     own.get(f"{anypop}/tests")
     own.get(f"{anypop}/tests/{second}?against={first}")

@@ -26,6 +26,7 @@ from tests.wait import wait_until
 LONDON = Path(__file__).parents[1] / "golden" / "cli" / "london"
 PREDICTIONS, PROPOSALS = "/anypop/v1/predictions", "/anypop/v1/proposals"
 LANDINGS, BASE = "/anypop/v1/stacks/default/plan/landings", "/workload/v1/stacks/default/workloads"
+EXPLAIN = "/anypop/v1/routes/explain"
 CITIES = ("AMS", "LHR", "JFK", "LAX")
 # The upstreams of London's case.
 NETWORK = {"AMS": (1299,), "LHR": (1299,), "JFK": (209, 1299), "LAX": (209, 1299)}
@@ -161,6 +162,49 @@ def test_proposals_are_those_of_the_command_line(world: World, call: Caller) -> 
     (first, *_) = found["causes"][0]["repairs"]
     assert first["commands"][0].startswith("anypop announce ") and first["bird_conf"]
     assert found["workload"] == "fun"
+
+
+PASTE = (
+    "198.51.100.0/24    *[BGP/170] 1d 00:00:00, localpref 300\n   AS path: 1299 {asn} I, validation-state: unverified\n"
+    "                    [BGP/170] 1d 00:00:00, localpref 200\n   AS path: 209 {asn} I, validation-state: unverified\n"
+)
+
+
+def test_what_the_model_expects_of_a_router_is_as_on_the_command_line(
+    world: World, call: Caller, tmp_path: Path
+) -> None:
+    """Beside what it chose, by what the workload announces; without `at` nothing of it is there."""
+    text = PASTE.format(asn=world.platform.core.state.network.asn)
+    (tmp_path / "paste.txt").write_text(text)
+    base = ("route", "explain", "--file", str(tmp_path / "paste.txt"), "--at", "AS3356-LHR")
+    body = {"text": text, "at": "AS3356-LHR"}
+    found = world.send("POST", EXPLAIN, body)["results"]
+    assert found == of_command_line(call, *base)
+    (one,) = found
+    assert one["expected"]["agrees"] is False and one["expected"]["held"] is True
+    assert one["sentences"][-1] == one["expected"]["says"] and one["expected"]["as_path"][0] == 209
+    named = {"workload": "fun", "stack": "default", "graph": "files"}
+    assert world.send("POST", EXPLAIN, body | named)["results"] == found
+    assert "expected" not in world.send("POST", EXPLAIN, {"text": text})["results"][0]
+    assert "expected" not in of_command_line(call, *base[:4])[0]
+
+
+def test_whose_router_it_is_must_be_in_the_graph_and_the_workload_one_s_own(world: World) -> None:
+    """Each refusal names its field, and what is there instead."""
+    text = PASTE.format(asn=64500)
+
+    def refused(body: dict[str, Any], status: int = 400, **more: Any) -> str:
+        answer = world.call("POST", EXPLAIN, json={"text": text} | body, **more)
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+    assert '"at"' in (there := refused({"at": "AS64999"})) and "not in the graph" in there
+    assert "in several cities" in refused({"at": "AS3356"}) and "it is in" in refused({"at": "AS3356-SYD"})
+    assert "neither a network" in refused({"at": "london"})
+    assert "whose router it is" in refused({"graph": "files"})
+    eve = tenant(world, "asking-of-others")
+    refused({"at": "AS3356-LHR", "workload": "fun"}, 404, headers=eve)
+    refused({"at": "AS3356-LHR", "workload": "fun", "stack": "default"}, 404, headers=eve)
 
 
 def test_what_is_announced_now_is_what_counts(tmp_path: Path) -> None:

@@ -76,4 +76,6 @@ def test_a_graph_without_a_router_is_the_user_s_error(caller: Caller, tmp_path: 
     base = ("route", "explain", "--file", str(tmp_path / "paste.txt"))
     assert caller(*base, *GIVEN).code == 2
     assert "not in the graph" in caller(*base, "--at", "AS64999", *GIVEN, *PLAN).err
+    several = caller(*base, "--at", "AS3356", *GIVEN, *PLAN)
+    assert several.code == 2 and "AS64497-LHR" in several.err and "--city" not in several.err
     assert "expected" not in json.loads(caller(*base, "-o", "json").out)[0]

@@ -50,6 +50,12 @@ def beside(told: Explained, row: Row, question: Question, graph: Graph) -> dict[
     }
 
 
+def add(data: dict[str, Any], told: dict[str, Any]) -> None:
+    """To what is said of a decision, behind all else."""
+    data["expected"] = told
+    data["sentences"].append(told["says"])
+
+
 def _is_even(told: Explained, row: Row, lost_by: str | None) -> bool:
     """Whether the router has the model's route, and one as long won by what a graph does not have."""
     return (

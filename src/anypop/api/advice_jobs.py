@@ -5,7 +5,7 @@ there is none. This module is imported by control too, which must not load numpy
 work.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from anypop.model.sessions import Announcements
 
 if TYPE_CHECKING:
     from anypop.advice.graph import Graph
+    from anypop.routing.paste.explained import Explained
     from anypop.routing.paste.pasted import Style
 
 
@@ -64,23 +65,37 @@ class RepairJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainJob:
-    """What a router printed; of `prefix` alone, where that is given. `style`: None: seen from the text."""
+    """What a router printed; of `prefix` alone, where that is given. `style`: None: seen from the text. `router`: whose
+    it is, where the model is asked too.
+    """
 
     text: str
     asn: int | None
     prefix: Prefix | None
     style: "Style | None"
+    router: "RouterThere | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterThere:
+    """A router of a network (`city` empty: the only one of its cities), by the graph and what is announced."""
+
+    asn: int
+    city: str
+    sources: Sources
+    known: Known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """`data`: the answer, and `notes`: what one should know of it. `unfit`: why what is announced and the graph do not
-    go together. `broken`: why the graph cannot be used.
+    go together, or what is wrong with a `field` of the question. `broken`: why the graph cannot be used.
     """
 
     data: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     unfit: str = ""
+    field: str = ""
     broken: str = ""
 
 
@@ -172,11 +187,35 @@ def explain(job: ExplainJob) -> Outcome:
     try:
         told = judged(read(job.text, style=job.style), asn=job.asn)
     except Invalid as error:
-        return Outcome(unfit=str(error))
+        return Outcome(unfit=str(error), field="text")
     found = [one for one in told if job.prefix is None or one.prefix == job.prefix]
     if not found:
-        return Outcome(unfit=f"no route to {job.prefix} is in it")
-    return Outcome(data={"results": [sentences.data(one) for one in found]})
+        return Outcome(unfit=f"no route to {job.prefix} is in it", field="text")
+    results = [sentences.data(one) for one in found]
+    if job.router is None:
+        return Outcome(data={"results": results})
+    return _expected(job.router, found, results)
+
+
+def _expected(router: RouterThere, found: "Sequence[Explained]", results: list[dict[str, Any]]) -> Outcome:
+    """As `--at` adds it to each decision."""
+    from anypop.advice import expected, named_sites  # noqa: PLC0415 - see the module
+    from anypop.advice.question import question_of  # noqa: PLC0415
+
+    try:
+        graph = _loaded(router.sources)
+    except (Invalid, WorldError) as error:
+        return Outcome(broken=str(error))
+    question = question_of(router.known.announcements, known=router.known)
+    try:
+        row = expected.at(graph, question, named_sites.site_of(graph.internet, router.asn, router.city))
+    except named_sites.NoSiteError as error:
+        return Outcome(unfit=str(error), field="at")
+    except Invalid as error:
+        return Outcome(unfit=str(error))
+    for one, data in zip(found, results, strict=True):
+        expected.add(data, expected.beside(one, row, question, graph))
+    return Outcome(data={"results": results}, notes=graph.warnings)
 
 
 def _loaded(sources: Sources) -> "Graph":

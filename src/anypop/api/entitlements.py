@@ -214,7 +214,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "predict_landings": _SEE_NARROWED,
     "propose_repairs": _SEE_NARROWED,
     "plan_repair": _SEE_STACK,
-    "explain_routes": _SEE_ALL,
+    "explain_routes": _SEE_NARROWED,
     "run_test": _SEE_STACK,
     "list_tests": _SEE_STACK,
     "get_test": _SEE_STACK,

@@ -8,16 +8,19 @@ for us, worked out in a process of its own. Nothing is changed by either.
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
 
+from anypop.advice.named_sites import network_and_city
 from anypop.api import advice_jobs
-from anypop.api.advice_jobs import ExplainJob
+from anypop.api.advice_jobs import ExplainJob, RouterThere
 from anypop.api.bodies import JsonBody
 from anypop.api.context import AskingCaller, OperatorAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.glass import ExplainRequest, Explanations, GlassAnswer, GlassQuery
-from anypop.api.probes import unless_stopping
+from anypop.api.predictions import NOTED, REFUSALS, announced_now, sources_of, worked_out
+from anypop.api.threads import in_own_thread
+from anypop.control.accounts import Caller
 from anypop.control.refusals import NotFound
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import HostName
@@ -74,17 +77,34 @@ def _known(platform: Platform, name: str) -> HostName:
 
 
 @router.post("/routes/explain")
-@answers(Explanations, Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE)
+@answers(Explanations, *REFUSALS, headers=NOTED)
 async def explain_routes(
-    caller: AskingCaller, platform: PlatformDep, body: Annotated[ExplainRequest, Depends(JsonBody(ExplainRequest))]
+    caller: AskingCaller,
+    platform: PlatformDep,
+    response: Response,
+    body: Annotated[ExplainRequest, Depends(JsonBody(ExplainRequest))],
 ) -> dict[str, Any]:
     """Explain what a router printed about a prefix: why its best route is best, and what that means for us.
 
-    Reads what `anypop route explain` reads, but for MRT. No router is asked.
+    Reads what `anypop route explain` reads, but for MRT. No router is asked. With `at`, also what the model expects of
+    that router by what the workload announces.
     """
-    job = ExplainJob(text=body.text, asn=body.asn, prefix=body.prefix, style=body.style)
-    work = platform.workers.run(advice_jobs.explain, job, account=caller.account.id)
-    found = await unless_stopping(platform, work, what="work it out")
-    if found.data is None:
-        raise Invalid.one("text", found.unfit)
-    return found.data
+    router = await _router(platform, caller, body) if body.at else None
+    if router is None and (body.workload or body.stack or body.graph):
+        raise Invalid.one("at", "is required: whose router it is, where the model is asked, as AS64497-LHR")
+    job = ExplainJob(text=body.text, asn=body.asn, prefix=body.prefix, style=body.style, router=router)
+    return await worked_out(platform, caller.account, response, advice_jobs.explain, job)
+
+
+async def _router(platform: Platform, caller: Caller, body: ExplainRequest) -> RouterThere:
+    """Whose router it is, by a network's number or a vantage's name."""
+    found = network_and_city(body.at)
+    if found is None:
+        listed = await in_own_thread(platform.vantages.all) if platform.vantages is not None else []
+        found = next(((one.asn, one.city) for one in listed if one.name == body.at), None)
+    if found is None:
+        raise Invalid.one("at", f"{body.at} is neither a network, as AS64497-LHR, nor a vantage")
+    known = announced_now(platform, caller, body)
+    return RouterThere(
+        asn=found[0], city=found[1], sources=await sources_of(platform, caller.account, body), known=known
+    )

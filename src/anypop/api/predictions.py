@@ -57,7 +57,7 @@ async def predict_landings(
     body: Annotated[PredictionRequest, Depends(JsonBody(PredictionRequest))],
 ) -> dict[str, Any]:
     """Predict where every network lands by what a workload announces, or would announce."""
-    known = _known(platform, _asked(platform, caller, body))
+    known = announced_now(platform, caller, body)
     wanted = changed(known.announcements, body.what_if, [f"what_if[{i}]" for i in range(len(body.what_if))])
     sources = await sources_of(platform, caller.account, body)
     job = PredictionJob(
@@ -150,10 +150,17 @@ async def worked_out(
     found = await unless_stopping(platform, platform.workers.run(work, job, account=account.id), what="work it out")
     if found.broken:
         raise _unusable(account, found.broken)
+    if found.data is None and found.field:
+        raise Invalid.one(found.field, found.unfit)
     if found.data is None:
         raise Precondition(found.unfit.replace("\n", "; "))
     warn(response, found.notes)
     return found.data
+
+
+def announced_now(platform: Platform, caller: Caller, asked: AdviceRequest) -> Known:
+    """What the workload announces that is asked about. Raises `NotFound`, `Invalid`, `Precondition`."""
+    return _known(platform, _asked(platform, caller, asked))
 
 
 def _asked(platform: Platform, caller: Caller, asked: AdviceRequest) -> Declaration | None:

@@ -91,10 +91,11 @@ def _expect(
 
     loaded = graph_options.loaded(call, sources)
     question = inputs.question(call, plan, workload)
-    row = expected.at(loaded.graph, question, why.site_of(loaded.graph.internet, *why.network_of(call, loaded, at)))
+    row = expected.at(
+        loaded.graph, question, why.site_of(loaded.graph.internet, *why.network_of(call, loaded, at), named=why.AT)
+    )
     for one, data in zip(told, found, strict=True):
-        data["expected"] = expected.beside(one, row, question, loaded.graph)
-        data["sentences"].append(data["expected"]["says"])
+        expected.add(data, expected.beside(one, row, question, loaded.graph))
 
 
 @contextmanager

@@ -121,11 +121,17 @@ async def glass(visit: Visit) -> Response:
 
 async def explain(visit: Visit) -> Response:
     """What was pasted, explained."""
-    pasted = {key: visit.form.get(key, "").strip() for key in ("text", "asn")}
+    pasted = {key: visit.form.get(key, "").strip() for key in ("text", "asn", "at")}
     body: dict[str, Any] = {"text": visit.form.get("text", "")}
     if pasted["asn"]:
         text = pasted["asn"].upper().removeprefix("AS")
         body["asn"] = int(text) if text.isdecimal() and len(text) < 11 else text
+    if pasted["at"]:
+        body |= {
+            "at": pasted["at"],
+            "stack": visit.request.path_params["stack"],
+            "workload": visit.form.get("workload", ""),
+        }
     try:
         found = await visit.api.send("POST", "anypop/v1/routes/explain", body=body)
     except Refused as refused:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, StrictInt
 
 from anypop.api.models.common import Answer, Request
+from anypop.api.models.predictions import AdviceRequest
 from anypop.api.models.probes import Address, Family
 from anypop.model.streams import RoutesQuestion
 from anypop.plan.kinds import Word, between
@@ -38,8 +39,10 @@ class GlassAnswer(Answer):
     text: Annotated[str, Field(description="of BIRD, cut after 500 lines")]
 
 
-class ExplainRequest(Request):
-    """What a router printed about a prefix."""
+class ExplainRequest(AdviceRequest):
+    """What a router printed about a prefix. The model is asked where `at` is given: `workload`, `stack` and `graph` are
+    for it.
+    """
 
     text: Annotated[str, Field(min_length=1, max_length=LONGEST_PASTE)]
     asn: Annotated[
@@ -51,6 +54,7 @@ class ExplainRequest(Request):
         IPv4Network | IPv6Network | None, BeforeValidator(_prefix), Field(description="only this one, of several")
     ] = None
     style: Annotated[Style | None, Field(description="whose text it is; default: seen from the text")] = None
+    at: Annotated[Word, Field(description="whose router it is, as `AS64497`, `AS64497-LHR` or a vantage's name")] = ""
 
 
 class PastedRow(Answer):
@@ -94,6 +98,21 @@ class PastedMove(Answer):
     guess: bool
 
 
+class Expected(Answer):
+    """What the model expects of the router, beside what it chose."""
+
+    network: int
+    city: str
+    as_path: list[int]
+    pop: str | None
+    confidence: str
+    ties: list[str]
+    graph: str
+    agrees: Annotated[bool | None, Field(description="null where nothing can be said")]
+    held: Annotated[bool | None, Field(description="whether the router has the route that the model expects")]
+    says: str
+
+
 class Explained(Answer):
     """One decision of the router whose text it is."""
 
@@ -114,6 +133,7 @@ class Explained(Answer):
     upstreams: dict[str, int]
     move: PastedMove | None
     sentences: list[str]
+    expected: Annotated[Expected | None, Field(description="with `at`")] = None
 
 
 class Explanations(Answer):

@@ -4,28 +4,39 @@ In: what the user named (`AS3356`, a router `as3356-lhr`, a vantage) and a city.
 `advice.why`; or, in a lab, the router that is meant, so that its daemon can be asked instead.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from anypop.advice import named_sites
+from anypop.advice.named_sites import Lack, NoSiteError, network_and_city
 from anypop.advice.question import Question
 from anypop.advice.why import why_of
 from anypop.cli.catchment.graph_options import Loaded
-from anypop.cli.failure import Exit, Failure, usage
-from anypop.model.cities import find_city
+from anypop.cli.failure import Exit, Failure
 from anypop.routing.internet.sites import Internet
 
 if TYPE_CHECKING:
     from anypop.cli.call import Call
 
-_NETWORK = re.compile(r"(?:as)?(\d{1,10})(?:-([a-z]{3}))?", re.IGNORECASE)
+_BY_CITY = {
+    Lack.NETWORK: "Name a network of it, or another graph with --graph FILE.",
+    Lack.CHOICE: "Name one with --city.",
+    Lack.PLACE: "Leave --city away, or name a file of cities with --footprint.",
+    Lack.CITY: "Name one of these with --city.",
+}
+# As `--at AS64497-LHR` names a router.
+AT = _BY_CITY | {
+    Lack.CHOICE: "Write which behind it, as AS64497-LHR.",
+    Lack.PLACE: "Leave the city away, or name a file of cities with --footprint.",
+    Lack.CITY: "Write one of these behind it, as AS64497-LHR.",
+}
 
 
 def of_model(call: "Call", loaded: Loaded, question: Question, target: str, city: str) -> dict[str, Any]:
     """Why the network lands where it does, by the model."""
     asn, code = network_of(call, loaded, target)
     site = site_of(loaded.graph.internet, asn, city or code)
-    return why_of(loaded.graph, question, site, vantage="" if _NETWORK.fullmatch(target) else target)
+    return why_of(loaded.graph, question, site, vantage="" if network_and_city(target) else target)
 
 
 def words(found: dict[str, Any]) -> str:
@@ -42,8 +53,8 @@ def words(found: dict[str, Any]) -> str:
 
 def network_of(call: "Call", loaded: Loaded, target: str) -> tuple[int, str]:
     """AS number and city code (or nothing) of a network, a router's name, or a vantage of the lab."""
-    if matched := _NETWORK.fullmatch(target):
-        return int(matched[1]), (matched[2] or "").upper()
+    if found := network_and_city(target):
+        return found
     if loaded.plan is not None:
         known = {host.name: (host.asn, str(host.city)) for host in loaded.plan.vantages}
     else:
@@ -58,51 +69,21 @@ def network_of(call: "Call", loaded: Loaded, target: str) -> tuple[int, str]:
     )
 
 
-def site_of(internet: Internet, asn: int, city: str) -> int:
-    """The site of a network in a city, given by its code or its name."""
-    sites = internet.sites_of(asn)
-    if not sites:
-        raise Failure(
-            f"AS{asn} is not in the graph",
-            code=Exit.NOT_FOUND,
-            advice="Name a network of it, or another graph with --graph FILE.",
-        )
-    codes = [internet.city[site] for site in sites]
-    if not city:
-        if len(sites) == 1:
-            return sites[0]
-        raise usage(f"AS{asn} is in several cities: {', '.join(codes)}", advice="Name one with --city.")
-    fitting = matching(codes, city)
-    if not fitting:
-        where = ", ".join(filter(None, codes))
-        if not where:
-            advice = "Leave --city away, or name a file of cities with --footprint."
-            raise usage(
-                f"AS{asn} is in an unknown place as far as the graph knows, so nothing is known of {city}",
-                advice=advice,
-            )
-        raise usage(
-            f"AS{asn} is not in {city} as far as the graph knows: it is in {where}",
-            advice="Name one of these with --city.",
-        )
-    return sites[codes.index(fitting[0])]
-
-
-def matching(codes: Sequence[str], city: str) -> list[str]:
-    """The codes that a city's code or name means: `LHR`, `London`, `new york`."""
-    if city.upper() in codes:
-        return [city.upper()]
-    wanted = city.casefold()
-    places = {code: find_city(code) for code in codes}
-    return [code for code, place in places.items() if place is not None and place.name.casefold() == wanted]
+def site_of(internet: Internet, asn: int, city: str, *, named: Mapping[Lack, str] = _BY_CITY) -> int:
+    """The site of a network in a city, given by its code or its name. `named`: how the command lets it be named."""
+    try:
+        return named_sites.site_of(internet, asn, city)
+    except NoSiteError as error:
+        code = Exit.NOT_FOUND if error.lack is Lack.NETWORK else Exit.USAGE
+        raise Failure(str(error), code=code, advice=named[error.lack]) from error
 
 
 def router_of(loaded: Loaded, target: str, city: str) -> str | None:
     """The router of the lab that a network and a city mean; None where this is no lab. Raises `Failure` for none, or
     several.
     """
-    if loaded.plan is None or not (matched := _NETWORK.fullmatch(target)):
+    if loaded.plan is None or (found := network_and_city(target)) is None:
         return None
-    asn = int(matched[1])
-    site = site_of(loaded.graph.internet, asn, city or (matched[2] or ""))
+    asn, code = found
+    site = site_of(loaded.graph.internet, asn, city or code)
     return loaded.plan.router(asn, loaded.graph.internet.city[site]).name
