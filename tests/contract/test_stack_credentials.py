@@ -100,6 +100,9 @@ class Place:
             ],
             "predict_landings": [("POST", f"{root}/predictions", body) for body in advice],
             "propose_repairs": [("POST", f"{root}/proposals", body) for body in advice],
+            "explain_routes": [
+                ("POST", f"{root}/routes/explain", body | {"text": "x", "at": "AS3356-LHR"}) for body in advice
+            ],
             "query_metrics": [
                 ("GET", f"{root}/metrics/query?chart=cpu&workload={workload}", None),
                 ("GET", f"{root}/metrics/query?chart=cpu&stack={slug}", None),

@@ -5,6 +5,7 @@ beforehand.
 import gzip
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,6 +23,9 @@ from anypop.model.network import OTHER_NETWORKS
 from anypop.routing.catchment.diff import diff
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.sessions import Announcements, Session
+from anypop.routing.engine.propagate import Outcome
+from anypop.routing.engine.seeds import Seed
+from anypop.routing.engine.small import SmallEngine
 from tests.cli_calls import Caller
 from tests.examples import examples
 from tests.fake_control import FakeControl
@@ -500,6 +504,28 @@ def test_which_networks_to_ask_next_is_said_with_the_probes_that_stand_there(cal
     assert {row["asn"]: row["probes"] for row in some} == {64497: [11, 12], 64496: [13]}
     assert "STANDS FOR" in call(*asked).out
     assert call(*asked, "--import", "x").code == 2
+
+
+def test_a_prediction_is_propagated_once_to_be_judged(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a history too: what spreads is the same for those who learn and for what they learn from."""
+    runs: list[int] = []
+    run = SmallEngine.run
+
+    def counted(engine: SmallEngine, seeds: Sequence[Seed], *, ends: bool = False) -> Outcome:
+        runs.append(1)
+        return run(engine, seeds, ends=ends)
+
+    monkeypatch.setattr(SmallEngine, "run", counted)
+    asked = ["catchment", "evaluate", "--measured", str(LONDON / "seen.csv"), *PLAN, *GRAPH]
+    assert call(*asked).code == 0 and len(runs) == 1
+    one_pop = tmp_path / "one.yaml"
+    one_pop.write_text("asn: 33438\nsessions:\n  - {pop: AMS, upstream: arelion, asn: 1299}\n")
+    history = ["--history", str(tmp_path / "history")]
+    call("catchment", "observe", "--import", str(LONDON / "seen.csv"), "--announced", str(one_pop), *history)
+    runs.clear()
+    assert call(*asked, *history).code == 0 and len(runs) == 1
 
 
 def test_a_part_of_what_was_measured_judges_a_prediction_that_knows_the_rest(call: Caller, tmp_path: Path) -> None:

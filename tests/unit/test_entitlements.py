@@ -79,6 +79,7 @@ def test_what_stands_in_a_stack_says_so() -> None:
         "list_stacks", "list_events", "watch_events", "get_usage", "get_costs", "get_address_owner",
         "probe", "explain_landing", "predict_landings", "propose_repairs", "query_metrics", "get_objectives",
         "list_drains", "get_drain", "watch_drain", "begin_drain", "undrain", "list_dials", "watch_dials", "set_dial",
+        "explain_routes",
     }  # fmt: skip
 
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from anypop.advice import history
 from anypop.advice.graph import Graph
-from anypop.advice.question import predicted
+from anypop.advice.question import refuse_unknown
 from anypop.model.errors import Invalid
 from anypop.model.sessions import Announcements
 from anypop.routing.catchment.observations import Observation, pins_of
-from anypop.routing.catchment.predict import Prediction
+from anypop.routing.catchment.predict import Prediction, judged, site_weights
+from anypop.routing.catchment.sessions import seeds_of
 from anypop.routing.inference import parts
 
 
@@ -46,10 +47,21 @@ def held_out(
     told = tuple(one for one in seen if one.asn not in judge)
     past = tuple(kept for kept in graph.history if not history.same(kept.announced, announcements))
     asked = replace(graph, observations=told, history=past)
-    known = history.asked(asked, announcements, past).known
+    refuse_unknown(asked, announcements)
+    outcome = graph.engine.run(seeds_of(graph.internet, announcements), ends=not past)
+    what = history.asked(asked, announcements, past, outcome)
+    known, homes = what.known, announcements.pops
     vote = parts.vote(known, known.landed >= 0).argmax(axis=1)
     return HeldOut(
-        prediction=predicted(asked, announcements, announcements.pops),
+        prediction=history.learnt(asked, announcements, homes, past, what)
+        if past
+        else judged(
+            outcome,
+            announcements,
+            weight=site_weights(graph.internet, graph.weights),
+            pins=asked.pins(),
+            homes=homes,
+        ),
         told=pins_of(graph.internet, told),
         judges=tuple(one for one in seen if one.asn in judge),
         vote={site: known.pops[pop] for site, pop in enumerate(vote.tolist())},

@@ -182,8 +182,12 @@ class Asked:
     shares: Mapping[str, float]
 
 
-def asked(graph: "Graph", announcements: Announcements, kept: Sequence[Kept]) -> Asked:
-    """All that graph, measurements and history know about these announcements."""
+def asked(
+    graph: "Graph", announcements: Announcements, kept: Sequence[Kept], outcome: "Outcome | None" = None
+) -> Asked:
+    """All that graph, measurements and history know about these announcements. `outcome`: how they spread, where that
+    is known already.
+    """
     from anypop.routing.catchment.observations import pins_of  # noqa: PLC0415 - numpy is behind all of these
     from anypop.routing.catchment.predict import landing  # noqa: PLC0415
     from anypop.routing.catchment.sessions import seeds_of  # noqa: PLC0415
@@ -192,7 +196,8 @@ def asked(graph: "Graph", announcements: Announcements, kept: Sequence[Kept]) ->
     from anypop.routing.inference.traits import traits_of  # noqa: PLC0415
 
     internet, pops = graph.internet, announcements.pops
-    outcome = graph.engine.run(seeds_of(internet, announcements))
+    if outcome is None:
+        outcome = graph.engine.run(seeds_of(internet, announcements))
     now = [k for k in kept if same(k.announced, announcements)]
     past = [k for k in kept if k not in now]
     pins = {**pins_of(internet, [o for k in now for o in k.seen]), **graph.pins()}
@@ -214,9 +219,15 @@ def asked(graph: "Graph", announcements: Announcements, kept: Sequence[Kept]) ->
 
 
 def learnt(
-    graph: "Graph", announcements: Announcements, homes: tuple[CityCode, ...], kept: Sequence[Kept]
+    graph: "Graph",
+    announcements: Announcements,
+    homes: tuple[CityCode, ...],
+    kept: Sequence[Kept],
+    what: Asked | None = None,
 ) -> "Prediction":
-    """Where everybody lands, by the graph, by what was seen under these announcements, and by history."""
+    """Where everybody lands, by the graph, by what was seen under these announcements, and by history. `what`: as
+    `asked` tells it, where that was asked already.
+    """
     import numpy as np  # noqa: PLC0415 - as below: for who asks
 
     from anypop.routing.catchment.predict import judged, site_weights, told  # noqa: PLC0415
@@ -224,7 +235,7 @@ def learnt(
     from anypop.routing.inference.parts import GRAPH_ALONE  # noqa: PLC0415
     from anypop.routing.measured.shares import calibrated  # noqa: PLC0415
 
-    what = asked(graph, announcements, kept)
+    what = what or asked(graph, announcements, kept)
     pops, landed = announcements.pops, what.known.landed
     found = infer(what.known)
     weight = site_weights(graph.internet, graph.weights)
