@@ -125,7 +125,8 @@ def test_atlas_tells_a_name_server_s_id_and_what_no_answer_means() -> None:
     ]
     found = told(json.dumps(results), pops=("LHR", "SAT"))
     assert landed(found) == [(7, "LHR")]
-    assert found.notes == ("1 answers name no PoP: 'X-Pop: cdg' (1); --map TEXT=POP says what one means",)
+    first = "1 answers name no PoP: 'X-Pop: cdg' (1); --map TEXT=POP says what one means"
+    assert found.notes == (first, "1 results hold no answer")
     assert landed(told(json.dumps(results[0], indent=1), pops=("LHR",))) == [(7, "LHR")], "one result is no list"
 
 
@@ -149,8 +150,13 @@ def test_a_city_may_have_two_pops_in_plans_and_measurements() -> None:
 
 def test_shares_of_pops_are_told_of_any_form_of_number() -> None:
     """Counts, percentages and parts; two names of one PoP are one; a row that is none is told with its line."""
-    found = told("site,queries\nnl-ams,30\nAMS,20 %\nLHR,50\n", meanings={"nl-ams": "AMS"})
-    assert found.format is Format.SHARES and dict(found.shares) == {"AMS": 0.5, "LHR": 0.5}
+    for text in (
+        "site,queries\nnl-ams,30\nAMS,20\nLHR,50\n",
+        "pop,share\nAMS,0.5\nLHR,0.5\n",
+        "pop,share\nAMS,50 %\nLHR,50%\n",
+    ):
+        found = told(text, meanings={"nl-ams": "AMS"})
+        assert found.format is Format.SHARES and dict(found.shares) == {"AMS": 0.5, "LHR": 0.5}
     with pytest.raises(Invalid) as caught:
         told("pop,share\nQQQ,1\nAMS,-1\nAMS\nLHR,1\n")
     assert [problem.path for problem in caught.value.problems] == ["f:2", "f:3", "f:4"]
@@ -249,3 +255,63 @@ def test_a_history_has_what_traffic_tells_once_beside_what_was_measured(tmp_path
     assert [(o.asn, o.pop) for o in first.seen] == [(7, "AMS"), (7, "LHR"), (8, "LHR")]
     assert [(o.asn, o.pop) for o in second.seen] == [(7, "LHR"), (8, "LHR")]
     assert history.same(second.announced, other) and history.same(first.announced, PLAN)
+
+
+HEAD = "network,vantage,pop,time\n"
+SHARES = "pop,share\n"
+ZIP, XZ = b"PK\x03\x04" + bytes(60), b"\xfd7zXZ" + bytes(60)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("", "f: is empty"),
+        ("\n \n", "f: is empty"),
+        (ZIP, "packed by zip: unpack it"),
+        (XZ, "packed by xz: unpack it"),
+        ("network,v\n".encode("utf-16"), "save it as UTF-8"),
+        ("<!DOCTYPE html>\n<p>sign in</p>\n", "f: is no CSV with the heading"),
+        ("network;vantage;pop;time\n7;x;AMS;0\n", "f: is no CSV with the heading"),
+        (HEAD + "99999999999,x,AMS,0\n0,x,AMS,0\n", "f:2: '99999999999' is no number of an AS"),
+        (HEAD + "203.0.113.0/24,x,AMS,0\n", "--prefixes FILE tells it"),
+        (HEAD + "7,x,AMS,-5\n", "neither ISO 8601"),
+        ('{"error":{"detail":"Not found."}}', "an error of the API: Not found."),
+        ("client_id,source_address,receive_time\nlhr,192.0.2.1\n", "f:2: is cut: 2 of 3 columns"),
+        (SHARES + "AMS,40%\nLHR,0.6\n", "some shares with '%' and some without"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_what_to_do(data: str | bytes, words: str) -> None:
+    """Once for the whole file where no line of it fits."""
+    with pytest.raises(Invalid) as caught:
+        told(data, pops=("AMS", "LHR"))
+    assert words in str(caught.value) and len(caught.value.problems) < 3
+
+
+def test_times_of_any_unit_and_zone_are_one_moment() -> None:
+    """Thousandths of a second were no moment of any calendar, and ended the command."""
+    rows = ("2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z", "1767225600", "1767225600000", "1767225600000000")
+    found = told(HEAD + "".join(f"7,x,AMS,{time}\n" for time in rows))
+    assert {seen.at for seen in found.observations} == {1767225600.0}
+    probe = {"type": "dns", "prb_id": 1, "from": "192.0.2.5", "result": {"answers": [{"RDATA": ["lhr"]}]}}
+    for time in ("1e300", "NaN", "-1", "true"):
+        text = f'[{json.dumps(probe)[:-1]}, "timestamp": {time}}}]'
+        (seen,) = told(text, pops=("LHR",)).observations
+        assert 0 <= seen.at <= 1e11, time
+
+
+def test_results_that_tell_nothing_are_counted_by_why() -> None:
+    """Pings, timeouts, a heading without a row: nothing was kept, and nothing was said."""
+    results = [{"type": "ping", "prb_id": 3, "avg": 10}, {"type": "dns", "prb_id": 1, "result": {}}]
+    found = told(json.dumps(results), pops=("LHR",))
+    assert found.observations == () and any("of 'ping'" in note for note in found.notes)
+    assert "1 results hold no answer" in found.notes
+    for text in (HEAD, "[]", "client_id,source_address,receive_time\n"):
+        assert told(text, pops=("LHR",)).notes == ("no measurement is in it",)
+
+
+def test_pops_that_announced_nothing_by_the_plan_are_named() -> None:
+    """Shares or landings of another announcement, kept beside this one, would teach what is not so."""
+    for text in (HEAD + "7,x,AMS,0\n7,x,SYD,0\n", SHARES + "AMS,40\nSYD,60\n"):
+        (note,) = told(text, announced=PLAN).notes
+        assert note.startswith("SYD announced nothing by the plan (AMS, JFK, LHR did)")
+    assert told(HEAD + "7,x,AMS,0\n", announced=PLAN).notes == ()

@@ -9,7 +9,7 @@ import bz2
 import gzip
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, cast
 
 from anypop.advice.measurement_formats import Format
@@ -20,6 +20,8 @@ from anypop.model.sessions import Announcements
 from anypop.routing.catchment.observations import Observation, Told, read_csv
 from anypop.routing.measured import atlas, collectors, shares, verfploeter
 from anypop.routing.paste.pasted import Pasted
+
+_PACKERS = {b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z"}
 
 
 def _nobody(_: object) -> int | None:
@@ -54,10 +56,24 @@ class Found:
 
 def read(stream: BinaryIO, name: str, beside: Beside, given: Format | None = None) -> Found:
     """`stream`: one that can begin anew. Raises `Invalid` with what is wrong in it, each with its place."""
+    found = _read(stream, name, beside, given)
+    if not found.observations and not found.shares and not found.notes:
+        found = replace(found, notes=("no measurement is in it",))
+    if beside.announced is None:
+        return found
+    there = set(beside.announced.pops)
+    elsewhere = sorted({*(one.pop for one in found.observations), *found.shares} - there)
+    if not elsewhere:
+        return found
+    note = f"{', '.join(elsewhere)} announced nothing by the plan ({', '.join(sorted(there))} did): is it this plan's?"
+    return replace(found, notes=(*found.notes, note))
+
+
+def _read(stream: BinaryIO, name: str, beside: Beside, given: Format | None) -> Found:
     from anypop.routing.paste import mrt  # noqa: PLC0415 - few files are, and its parser is nobody else's
 
     try:
-        stream, head = _unpacked(stream)
+        stream, head = _unpacked(stream, name)
         if given is Format.MRT or (given is None and mrt.looks(head)):
             told = collectors.read(
                 _table(stream, beside.prefix, name).routes,
@@ -70,7 +86,9 @@ def read(stream: BinaryIO, name: str, beside: Beside, given: Format | None = Non
     except (OSError, EOFError, zlib.error) as error:
         raise Invalid.one(name, f"cannot be unpacked: {error}") from error
     except UnicodeDecodeError as error:
-        raise Invalid.one(name, "is neither text in UTF-8 nor a table in MRT") from error
+        raise Invalid.one(name, "is neither text in UTF-8 nor a table in MRT: save it as UTF-8") from error
+    if not text.strip():
+        raise Invalid.one(name, "is empty")
     kind = given or format_of(text)
     if kind is Format.SHARES:
         return Found(format=kind, shares=shares.read(text, name, beside.meanings))
@@ -123,7 +141,7 @@ def _table(stream: BinaryIO, prefix: Prefix | None, name: str) -> Pasted:
         raise Invalid.one(name, "; ".join(problem.message for problem in error.problems)) from error
 
 
-def _unpacked(stream: BinaryIO) -> tuple[BinaryIO, bytes]:
+def _unpacked(stream: BinaryIO, name: str) -> tuple[BinaryIO, bytes]:
     """At its beginning, with its first octets; a collector's table is not taken into memory as a whole."""
     head = stream.read(12)
     stream.seek(0)
@@ -131,6 +149,8 @@ def _unpacked(stream: BinaryIO) -> tuple[BinaryIO, bytes]:
         stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
     elif head[:3] == b"BZh":
         stream = cast(BinaryIO, bz2.BZ2File(stream))
+    elif (packer := next((who for magic, who in _PACKERS.items() if head.startswith(magic)), None)) is not None:
+        raise Invalid.one(name, f"is packed by {packer}: unpack it, or pack it by gzip or bzip2")
     else:
         return stream, head
     head = stream.read(12)

@@ -289,7 +289,8 @@ def evaluate(
 
     if (predicted is None) == (plan is None):
         raise usage("--predicted names a saved prediction, --plan has one made", advice="Give one of them.")
-    rows = read_csv(inputs.text_of(observed, "observations"), str(observed))
+    what = "observations as CSV: 'anypop catchment observe --import FILE --out FILE' writes them"
+    rows = read_csv(inputs.text_of(observed, what), str(observed))
     if predicted is not None:
         prediction = saved_predictions.read(inputs.text_of(predicted, "a saved prediction"), str(predicted))
         # What was pinned was told beforehand: being right about it proves nothing.

@@ -17,6 +17,11 @@ from anypop.model.errors import Invalid, Problem
 from anypop.routing.internet.sites import Internet
 
 _MOST = 50
+_LATEST = 1e11  # seconds until the year 5138
+_MAX_ASN = (1 << 32) - 1  # RFC 6793
+
+
+HEAD = "network,vantage,pop,time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,11 @@ def read_csv(
     """Observations of a CSV with the heading `network,vantage,pop,time[,city]`. Raises `Invalid` with every problem."""
     problems: list[Problem] = []
     found: list[Observation] = []
+    if text.lstrip().startswith(("[", "{")):
+        raise Invalid.one(file, "is JSON: 'anypop catchment observe --import' reads it, and writes CSV with --out")
+    told = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if told and not any("," in line for line in told):
+        raise Invalid.one(file, f"is no CSV with the heading {HEAD}, and no other form that is read here")
     for number, line in enumerate(text.splitlines(), start=1):
         row = [cell.strip().strip('"') for cell in line.split(",")]
         if not line.strip() or row[0].startswith("#") or row[0].lower() == "network":
@@ -68,14 +78,16 @@ def _row(cells: list[str], asn_of_prefix: Callable[[str], int | None]) -> Observ
     number = network.upper().removeprefix("AS")
     asn: int | None
     if number.isascii() and number.isdigit():
-        asn = int(number)
+        asn = int(number) if len(number) < 11 else 0
+        if not 0 < asn <= _MAX_ASN:
+            return f"'{network}' is no number of an AS"
     else:
         try:
             asn = asn_of_prefix(str(ip_network(network, strict=False)))
         except ValueError:
             return f"'{network}' is neither an AS number nor a prefix"
         if asn is None:
-            return f"the AS of {network} is not known"
+            return f"the AS of {network} is not known (--prefixes FILE tells it)"
     if city_of_pop(pop.upper()) is None:
         return f"'{pop}' is no city code, nor one with a label behind it (AMS-2)"
     if city and find_city(city) is None:
@@ -86,18 +98,27 @@ def _row(cells: list[str], asn_of_prefix: Callable[[str], int | None]) -> Observ
     return Observation(asn=asn, pop=pop.upper(), vantage=vantage, city=city, at=at)
 
 
+def moment(value: float) -> float | None:
+    """Seconds since the epoch; programs write them, or thousandths, millionths or billionths of them: which, shows in
+    the size. None for what is no moment.
+    """
+    if not isfinite(value) or value < 0:
+        return None
+    while value > _LATEST:
+        value /= 1000
+    return value
+
+
 def _time(text: str) -> float | None:
     try:
-        seconds = float(text)
+        return moment(float(text))
     except ValueError:
         pass
-    else:
-        return seconds if isfinite(seconds) else None
     try:
-        moment = datetime.fromisoformat(text)
+        told = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return moment((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp())
 
 
 def pins_of(internet: Internet, observations: Iterable[Observation]) -> dict[int, str]:

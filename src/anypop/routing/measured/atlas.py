@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from anypop.model.errors import Invalid, Problem
-from anypop.routing.catchment.observations import Observation, Told
+from anypop.routing.catchment.observations import Observation, Told, moment
 
 _MOST = 50
 _TXT, _OPT, _NSID = 16, 41, 3  # RFC 1035 section 3.2.2; RFC 6891; RFC 5001
 # Their words are days and months, and some of these are codes of airports (SAT, SUN, MAR).
+_KINDS = ("dns", "http", "traceroute")
 _DATES = ("date:", "expires:", "last-modified:")
 
 
@@ -35,14 +36,18 @@ def read(
     problems: list[Problem] = []
     found: list[Observation] = []
     unclear: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    silent = 0
     for where, result in _results(text, file, problems):
         if not isinstance(result, dict) or not isinstance(result.get("prb_id"), int):
-            problems.append(Problem(path=where, message="is no Atlas result: it has no prb_id"))
+            problems.append(Problem(path=where, message=_no_result(result)))
             continue
         answers = list(_answers(result))
         pop = next((city for answer in answers if (city := identify(answer)) is not None), None)
         if pop is None:
             unclear.update(answers[:1])
+            silent += not answers and result.get("type") in _KINDS
+            others.update([str(result.get("type"))[:40]] if result.get("type") not in _KINDS else ())
             continue
         probe, time = result["prb_id"], result.get("timestamp", 0)
         found.append(
@@ -50,18 +55,30 @@ def read(
                 asn=asn_of_probe(probe) or asn_of_address(str(result.get("from", ""))) or 0,
                 pop=pop,
                 vantage=f"atlas {probe}",
-                at=float(time) if isinstance(time, int | float) else 0.0,
+                at=(moment(float(time)) or 0.0) if isinstance(time, int | float) else 0.0,
             )
         )
     if problems:
         raise Invalid(problems[:_MOST])
-    return Told(observations=tuple(found), notes=tuple(_notes(unclear)))
+    return Told(observations=tuple(found), notes=tuple(_notes(unclear, others, silent)))
 
 
-def _notes(unclear: Counter[str]) -> Iterator[str]:
+def _no_result(result: object) -> str:
+    """In words; what the API of Atlas answers in place of results says itself what is wrong."""
+    error = result.get("error") if isinstance(result, dict) else None
+    if isinstance(error, dict) and isinstance(error.get("detail"), str):
+        return f"holds no results, but an error of the API: {error['detail'][:200]}"
+    return "is no Atlas result: it has no prb_id"
+
+
+def _notes(unclear: Counter[str], others: Counter[str], silent: int) -> Iterator[str]:
     if unclear:
         common = ", ".join(f"'{text[:40]}' ({number})" for text, number in unclear.most_common(3))
         yield f"{unclear.total():,} answers name no PoP: {common}; --map TEXT=POP says what one means"
+    if silent:
+        yield f"{silent:,} results hold no answer"
+    for kind, number in others.items():
+        yield f"{number:,} results are of '{kind}', which tells nobody's name: dns, http and traceroute do"
 
 
 def _results(text: str, file: str, problems: list[Problem]) -> Iterable[tuple[str, Any]]:

@@ -29,6 +29,7 @@ def read(text: str, file: str, meanings: Mapping[str, str]) -> dict[str, float]:
     with every problem.
     """
     found: dict[str, float] = {}
+    signs: set[bool] = set()
     problems: list[Problem] = []
     for number, line in enumerate(text.splitlines(), start=1):
         cells = [cell.strip().strip('"') for cell in line.split(",")]
@@ -40,6 +41,11 @@ def read(text: str, file: str, meanings: Mapping[str, str]) -> dict[str, float]:
             problems.append(Problem(path=f"{file}:{number}", message="must be a PoP and its share or count: AMS,0.42"))
         else:
             found[name] = found.get(name, 0.0) + value
+            signs.add(cells[1].endswith("%"))
+    if len(signs) > 1:
+        problems.append(
+            Problem(path=file, message="has some shares with '%' and some without: write all of them alike")
+        )
     total = sum(found.values())
     if not problems and not total:
         problems.append(Problem(path=file, message="has no share above 0"))

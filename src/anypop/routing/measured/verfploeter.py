@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 
 from anypop.model.errors import Invalid, Problem
-from anypop.routing.catchment.observations import Observation, Told
+from anypop.routing.catchment.observations import Observation, Told, moment
 
 _ADDRESSES = "{} of {} addresses"
 _MOST = 50
@@ -51,7 +51,10 @@ def read(
         cells = next(csv.reader([line]))
         row = dict(zip(names, cells, strict=False))
         seen = _address(row.get(address, ""))
-        if len(cells) < len(names) or seen is None:
+        if len(cells) < len(names):
+            problems.append(Problem(path=f"{file}:{number}", message=f"is cut: {len(cells)} of {len(names)} columns"))
+            continue
+        if seen is None:
             problems.append(Problem(path=f"{file}:{number}", message=f"'{row.get(address, '')}' is no address"))
             continue
         if not _whole(row):
@@ -114,13 +117,8 @@ def _address(text: str) -> str | None:
 
 
 def _seconds(text: str) -> float:
-    """Since the epoch; 0 where it is no time. Programs write seconds, or thousandths, millionths or billionths of
-    them: which, shows in the size.
-    """
+    """Since the epoch; 0 where it is no time."""
     try:
-        value = float(text)
+        return moment(float(text)) or 0.0
     except ValueError:
         return 0.0
-    while value > 1e11:  # seconds until the year 5138
-        value /= 1000
-    return value if value >= 0 else 0.0
