@@ -60,7 +60,9 @@ def _wanted(draft: State, workload: WorkloadId, change: ScopeChange, prefix: Pre
         mode=others.mode if asked.mode is before.mode is Mode.ANNOUNCE else asked.mode,
         prepend=max(asked.prepend, others.prepend) if asked.prepend == before.prepend else asked.prepend,
     )
-    upstream = next(u for u in site.upstreams if u.name == change.upstream)
+    upstream = next((u for u in site.upstreams if u.name == change.upstream), None)
+    if upstream is None:  # it has left the network meanwhile
+        return wanted
     level, over = standing_over(draft.active_drains(), site.city, host.name, upstream.name, prefix)
     shared = upstream in site.edge and all(drain.kind is DrainKind.UPSTREAM for drain in over)
     return eased(wanted, level, upstream, over, shared=shared)
