@@ -140,10 +140,11 @@ def test_a_pop_behind_an_edge_router_is_not_guessed_at() -> None:
 
 
 def test_an_answer_compares_only_where_that_was_asked() -> None:
-    """As data it has `change` then; shares sum to one."""
+    """As data it has `change` then, and of each network where it lands now; shares sum to one."""
     asked = question.question_of(now(), ["scope:JFK,LAX:209:209:7100"])
     plain = answers.answer_data(question.ask(london(), asked, compare=False), biggest=1, graph="x")
     compared = answers.answer_data(question.ask(london(), asked, compare=True), biggest=1, graph="x")
+    assert all(row.pop("was") for row in compared["biggest"])
     assert "change" not in plain and compared == plain | {"change": compared["change"]}
     assert {move["to"] for move in compared["change"]["moves"]} == {"LHR"}
     assert sum(row["weight"] for row in plain["by_pop"]) == pytest.approx(1)
