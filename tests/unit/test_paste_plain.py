@@ -113,6 +113,16 @@ def test_one_row_without_its_heading_is_read_and_says_so() -> None:
         read(" ".join(row.split()))
 
 
+def test_a_route_of_bird_without_its_way_may_be_two_that_have_run_together() -> None:
+    """Its first line is one route's, its attributes are another's: the answer says that it may be so."""
+    text = (
+        "198.51.100.0/24      unicast [up 10:00:00] * (100) [AS64500i]\n\tvia 192.0.2.1 on eth0\n\tBGP.as_path: 64500\n"
+    )
+    (whole,), (cut,) = (read(t).routes for t in (text, text.replace("\tvia 192.0.2.1 on eth0\n", "")))
+    assert any("run together" in doubt for doubt in cut.doubts)
+    assert not any("run together" in doubt for doubt in whole.doubts)
+
+
 def test_a_router_that_has_no_route_is_quoted() -> None:
     """And an empty document of JSON is the same."""
     for text in (

@@ -11,7 +11,7 @@ from random import Random
 # Lines that a route may lack.
 OPTIONAL = re.compile(
     r"(?i)bgp[._-]?med|\bmed=|communit|originator|cluster|Metric: |Inactive reason|Metric2|IGP Cost|inet\.0:|"
-    r"Table master|Route Source|distance=|VRF"
+    r"Table master|Route Source|distance=|VRF|^ +(?:RT|SoO):"
 )
 
 

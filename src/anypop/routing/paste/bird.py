@@ -99,6 +99,8 @@ def _route(
     if of_bgp:
         doubts += [f"its {what} is not in the text" for name, what in _EXPECTED.items() if name not in stated]
         doubts += _unsure(chunk[0], stated, sessions)
+        if " unicast [" in chunk[0] and not any(line.lstrip().startswith(("via ", "dev ")) for line in chunk):
+            doubts.append("its line 'via ...' is not in the text: lines of two routes may have run together")
     for name in _LISTS:
         line, value = stated.get(name, (start, ""))
         if value and (reading.is_cut(line) or re.sub(r"\([^()]*\)", "", value).strip()):
