@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from anypop.api.entitlements import FOR_SCRAPING, OPERATIONS
 from anypop.control.metrics.hosts import MeasuredHosts
+from anypop.control.metrics.lives import Lives
 from anypop.control.roles import Role, Scope
 from anypop.model.names import HostName
 from tests import documented
@@ -206,6 +207,23 @@ def test_labels_of_an_incarnation_that_went_are_remembered_but_not_for_ever(
     world.send("DELETE", "/workload/v1/stacks/default/workloads/shorter")
     world.settle()
     assert short["incarnation"] not in measured.lives.on(world.state, HostName("AMS"))
+
+
+def test_who_is_told_to_go_may_be_told_of_by_a_control_that_has_just_started(there: Served) -> None:
+    """Its instance runs on until it is drained: what its host measures of it is its own to tell, and no alarm."""
+    world = there.world
+    agents = world.agents()
+    world.create("going", cities=("AMS",), replicas=2, anycast=False)
+    world.settle(agents)
+    before = {one["incarnation"]: one for one in labels_on(world, "AMS") if one["instance"].startswith("going-")}
+    world.send("PATCH", "/workload/v1/stacks/default/workloads/going", {"workload": world.replicas(1)})
+    gone = before.keys() - world.state.incarnations.keys()
+    assert len(gone) == 1 and gone <= world.state.tombstones.keys()
+    known = Lives().on(world.state, HostName("AMS"))
+    assert {uid: known.get(uid) for uid in gone} == {uid: before[uid] for uid in gone}
+    assert not gone & Lives().on(world.state, HostName("LHR")).keys()
+    world.send("DELETE", "/workload/v1/stacks/default/workloads/going")
+    world.settle(agents)
 
 
 def test_an_agent_that_connects_is_told_to_who_asked_for_that(there: Served) -> None:

@@ -28,7 +28,8 @@ class Lives:
 
     def published(self, before: State, after: State) -> None:
         """Remember those that went by this step."""
-        for uid in differing(before.incarnations, after.incarnations):
+        touched = differing(before.incarnations, after.incarnations) | differing(before.tombstones, after.tombstones)
+        for uid in touched:
             if uid not in after.incarnations and (labels := labels_of(before, uid)) is not None:
                 self._gone[uid] = labels
         while len(self._gone) > MOST_GONE:
@@ -37,7 +38,7 @@ class Lives:
     def on(self, state: State, host: HostName) -> Mapping[str, Labels]:
         """By uid: of each that is or was on this host."""
         found = {uid: labels for uid, labels in self._gone.items() if labels["host"] == host}
-        for uid in state.incarnations_on(host):
+        for uid in (*state.incarnations_on(host), *state.tombstones_on(host)):
             if (labels := labels_of(state, uid)) is not None:
                 found[uid] = labels
         return found
@@ -59,12 +60,12 @@ class Lives:
 
 
 def labels_of(state: State, uid: str) -> Labels | None:
-    """All that name one incarnation; None where nobody declares its workload any more."""
-    placed = state.incarnations.get(uid)
-    declared = state.workloads.get(placed.incarnation.workload_id) if placed is not None else None
-    if placed is None or declared is None:
+    """All that name one incarnation, also one that is told to go; None where nobody declares its workload any more."""
+    there = state.incarnations.get(uid) or state.tombstones.get(uid)
+    declared = state.workloads.get(there.incarnation.workload_id) if there is not None else None
+    if there is None or declared is None:
         return None
-    life = placed.incarnation
+    life = there.incarnation
     return {
         "pop": str(life.pop), "host": str(life.host), "stack": str(declared.stack_id), "workload": str(declared.id),
         "instance": str(life.name), "incarnation": uid,
