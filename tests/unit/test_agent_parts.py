@@ -127,7 +127,9 @@ def test_an_image_that_was_asked_for_is_known_until_a_container_cannot_be_made_o
 
 
 def test_a_past_is_carried_by_labels() -> None:
-    """What labels tell is what was put on them; strange labels tell nothing."""
+    """What labels tell is what was put on them; strange labels tell nothing, and a reason of a newer version is kept as
+    one that this one does not know.
+    """
     last = Ending(reason=Reason.OUT_OF_MEMORY, code=137, at=12.5)
     for past in (NO_PAST, Past(restarts=3, last=last), Past(restarts=1, last=Ending(reason=Reason.PROBE_FAILED))):
         step = CreateContainer(instance=instance(0), container=web(), lane="l", past=past)
@@ -136,7 +138,8 @@ def test_a_past_is_carried_by_labels() -> None:
         assert confinement_in(labels) is Confinement.OWN_USERS
     assert confinement_in({}) is Confinement.OLDER
     assert past_in({"anypop.restarts": "many"}) == NO_PAST
-    assert past_in({"anypop.last-exit-reason": "boredom"}) == NO_PAST
+    assert past_in({"anypop.last-exit-reason": "Not a reason"}) == NO_PAST
+    assert past_in({"anypop.last-exit-reason": "boredom"}) == Past(last=Ending(reason=Reason.OTHER))
 
 
 def test_sessions_are_read_from_birds_words() -> None:
