@@ -3,11 +3,11 @@
 Uses the measured catchments of two-site announcements where they lie beside the project
 (`../shared/data/peering-two-sites.csv.gz`, or $ANYPOP_CATCHMENTS: a column `asn`, then one for each announcement,
 `SITE|SITE`, with 0, 1 or nothing), with the upstreams of each site in the README beside it, and the relationships
-dataset of `bench.catchment`. Three questions are asked of each announcement: half of its networks measured, one in two
-hundred, none. Figures are of networks that were not measured, means over the announcements. The aims were measured
-with twenty others of the same testbed behind each announcement, of which eleven are here: so the ways that they were
-measured with stand beside (`trees_of_past`: boosted trees over where a network landed under the others;
-`strict_order`: the order of PoPs that each network showed, where it has one).
+dataset of `bench.catchment`. Four questions are asked of each announcement: half of its networks measured, one in two
+hundred by chance, as many that were chosen (`planned`), none. Figures are of networks that were not measured, means
+over the announcements. The aims were measured with twenty others of the same testbed behind each announcement, of which
+eleven are here: so the ways that they were measured with stand beside (`trees_of_past`: boosted trees over where a
+network landed under the others; `strict_order`: the order of PoPs that each network showed, where it has one).
 """
 
 import csv
@@ -85,6 +85,8 @@ def rows() -> Iterable[Row]:
                 if f"{question}_{other}_{name}" in kept:
                     yield _mean(f"{question}_{other}_{name}", kept)
         yield _mean(f"{question}_calibration_error", kept, below=0.02)
+    for name in ("accuracy", "balanced"):
+        yield _mean(f"planned_{name}", kept, f"half_percent_{name}", "by chance")
     yield row("seconds", [longest], unit="s", below=60)
     yield row("all_seconds", [time.monotonic() - started], unit="s")
 
