@@ -105,8 +105,8 @@ def test_the_guest_of_a_drained_host_goes_on_at_the_other_with_its_connections(s
     """
     assert all((shell.place.home(host) / "agent.pem").exists() for host in shell.place.hosts)
     created(shell, tmp_path)
-    wait_until(lambda: page(shell, NAME, "/boot"), timeout_s=60, reason="its user data was run")
-    boot, (first,) = page(shell, NAME, "/boot"), homes(shell)
+    boot = wait_until(lambda: page(shell, NAME, "/boot"), timeout_s=60, reason="its user data was run")
+    (first,) = homes(shell)
     with connected(shell) as link:
         assert echoed(link, b"before") == b"before"
         assert shell.try_("drain", first, "--no-wait").code == 0
@@ -126,7 +126,7 @@ def test_the_guest_of_a_drained_host_goes_on_at_the_other_with_its_connections(s
     goes_back_while_it_is_off(shell, first, second, boot)
 
 
-def goes_back_while_it_is_off(shell: Shell, first: str, second: str, boot: str | None) -> None:
+def goes_back_while_it_is_off(shell: Shell, first: str, second: str, boot: str) -> None:
     """Its root disk goes alone: begun at the other host it has what its user data wrote, which is not run anew."""
 
     def machines(host: str) -> list[Place]:
