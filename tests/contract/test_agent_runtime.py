@@ -34,7 +34,7 @@ from tests.podman_service import WEB, PodmanService
 from tests.private_registry import PrivateRegistry
 from tests.wait import wait_until
 
-PREFIX = "agc"
+PREFIX = f"agc{os.getpid()}"
 GUEST_PREFIX = f"agq{os.getpid()}"
 KEY = (instance(0).uid, "web")
 EXITED = ContainerState.EXITED
@@ -542,7 +542,8 @@ def test_a_command_that_nobody_waits_for_any_more_is_ended(service: PodmanServic
             )
             command = await runtime.begin(KEY, asked)
             try:
-                assert await anext(aiter(command.frames())) == bytes([Frame.OUTPUT]) + b"33 44\r\n"
+                async with asyncio.timeout(60):
+                    assert await anext(aiter(command.frames())) == bytes([Frame.OUTPUT]) + b"33 44\r\n"
                 wait_until(lambda: sleeping() == 1, timeout_s=60, reason="it sleeps")
             finally:
                 await command.close()
