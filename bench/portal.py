@@ -114,8 +114,8 @@ def _pages(world: World, cookie: str) -> list[str]:
 
 
 def _first(world: World) -> Declaration:
-    """The first workload of the list."""
-    return world.state.in_stack(world.stack.id)[0]
+    """The first workload of the list, which is by name."""
+    return min(world.state.in_stack(world.stack.id), key=lambda one: (one.workload.name, one.id))
 
 
 def _short(path: str) -> str:
