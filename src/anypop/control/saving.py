@@ -113,10 +113,15 @@ def save_meters(link: Connection, before: State, after: State, at: float) -> Non
 
 def _forget_months_since(link: Connection, at: float) -> None:
     """What is written now is of a time that is kept: the clock was set back."""
+    if usage_kept_until(link) > at:
+        put_setting(link, USAGE_KEPT, None)
+
+
+def usage_kept_until(link: Connection) -> float:
+    """The end of the last month of usage that is kept; 0: none is."""
     settings = schema.settings
     kept = link.execute(select(settings.c.value).where(settings.c.key == USAGE_KEPT)).scalar_one_or_none()
-    if kept is not None and float(kept) > at:
-        put_setting(link, USAGE_KEPT, None)
+    return float(kept or 0.0)
 
 
 class _Change:

@@ -17,7 +17,7 @@ from anypop.control.audit import Noted
 from anypop.control.meters import Item
 from anypop.control.saving import put_setting
 from anypop.control.store import Store
-from anypop.control.usage_months import SETTLED_S, Kind, Whose, due, keep, used_between
+from anypop.control.usage_months import SETTLED_S, Kind, Whose, due, keep, micros, used_between
 from anypop.model.errors import WorldError
 from anypop.plan.price import PriceBook, default_book_text, item_hourly, read_price_book
 
@@ -72,7 +72,7 @@ def in_force(
 @lru_cache(maxsize=1024)  # what runs has one end: now
 def moment(at: float) -> Decimal:
     """A clock's microseconds, not the binary fraction nearest to them."""
-    return Decimal(f"{at:.6f}")
+    return Decimal(micros(at)).scaleb(-6)
 
 
 def cut(row: RowMapping, *, since: float, until: float) -> Period:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from anypop.control import schema
 from anypop.control.meters import Item
-from anypop.control.saving import USAGE_KEPT, put_setting
+from anypop.control.saving import USAGE_KEPT, put_setting, usage_kept_until
 from anypop.control.statements import insertion, send
 
 SETTLED_S = 3600  # a step writes moments that are past by its own length: seconds, on a disk that hangs minutes
@@ -70,7 +70,7 @@ def used_between(link: Connection, whose: Whose, since: float, until: float) -> 
     if since >= until:
         return found
     begin, end = month_of("", since)
-    kept = kept_until(link)
+    kept = usage_kept_until(link)
     first, last = since if since == begin else end, min(kept, month_of("", until)[0])
     if first <= last:
         _before(found, link, whose, (since, first))
@@ -139,17 +139,9 @@ def _read(rows: Iterable[Any]) -> Iterator[Life]:
         yield Kind(workload, stack, slug, item, cpu, memory, storage_class), begun_at, ended_at
 
 
-def kept_until(link: Connection) -> float:
-    """The end of the last month that is kept; 0: none is."""
-    found = link.execute(
-        select(schema.settings.c.value).where(schema.settings.c.key == USAGE_KEPT)
-    ).scalar_one_or_none()
-    return float(found or 0.0)
-
-
 def due(link: Connection, until: float) -> tuple[float, float] | None:
     """The month that is to be kept next, where it was over by `until`."""
-    begun = kept_until(link) or link.execute(select(func.min(_METERS.c.begun_at))).scalar_one_or_none()
+    begun = usage_kept_until(link) or link.execute(select(func.min(_METERS.c.begun_at))).scalar_one_or_none()
     month = month_of("", begun) if begun is not None else None
     return month if month is not None and month[1] <= until else None
 
@@ -169,7 +161,7 @@ def keep(link: Connection, until: float) -> bool:
         there[begin, kind] += begun_at < begin
         there[end, kind] += ended_at is None or ended_at > end
     # of the month that follows only what is there at its begin; in its turn it is written anew
-    link.execute(delete(_MONTHS).where(_MONTHS.c.begun_at >= kept_until(link)))
+    link.execute(delete(_MONTHS).where(_MONTHS.c.begun_at >= usage_kept_until(link)))
     rows = [
         {"begun_at": at, **kind._asdict(), "there": count, "micros": ran[kind] if at == begin else 0}
         for (at, kind), count in there.items()

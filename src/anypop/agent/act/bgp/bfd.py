@@ -108,7 +108,7 @@ class Bfd:
         if self.pid() is None:
             return {}, "BFD does not run" if self._told.wanted() else ""
         told = self._told.told()
-        troubles = "; ".join(f"BFD: {each}" for each in told.troubles if self._told.wanted())
+        troubles = "; ".join(f"BFD: {each}" for each in told.troubles) if told.troubles and self._told.wanted() else ""
         return {name: state == "up" for name, state in told.states.items()}, troubles
 
     def pid(self) -> int | None:
